@@ -1,0 +1,1 @@
+"""The faces of Hearth: one module per platform, and what they share."""

@@ -1,0 +1,1 @@
+"""Hearth: a self-hosted chat assistant for communities."""

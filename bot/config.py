@@ -1,0 +1,286 @@
+"""config.toml and the environment -> one frozen Config; unknown keys are refused with their path and a suggestion.
+
+Every key has a place in config.example.toml. `HEARTH_SECTION__KEY=value` overrides a key, `HEARTH_SECTION__KEY_FILE=path`
+reads it from a file (for secrets). Everything Hearth writes lies under `Config.data_dir`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from bot.errors import ConfigError
+
+DEFAULT_SYSTEM_PROMPT = (
+    "You are Hearth, a helpful assistant that runs on its owner's own machine. Answer briefly and truthfully, "
+    "in the language of the question. If you do not know something, say so."
+)
+"""Under 300 tokens in every tokenizer, so that a model with a window of 4k has room for the conversation."""
+
+EMBEDDED_CHAT_MODEL = Path(__file__).parent / "assets" / "hearth-demo-chat.gguf"
+MAX_SOCKET_PATH = 100
+"""A unix socket's path is at most 108 bytes on Linux and 104 on macOS (sun_path)."""
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _seconds(value: object) -> object:
+    """`"90s"`, `"5m"`, `"1h"`, `"2d"` or a number of seconds."""
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        return float(match[1]) * _UNITS[match[2]]
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+"""A duration in config.toml: seconds as a number, or text like "90s", "5m", "1h", "2d"."""
+
+
+class Section(BaseModel):
+    """A table of config.toml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ChatConfig(Section):
+    """How conversations are held."""
+
+    answer_within: Seconds = 3600.0
+    while_answering: Literal["wait", "interrupt"] = "wait"
+    max_tokens: int = Field(default=1024, ge=1)
+    concurrent_conversations: int = Field(default=32, ge=1)
+    drain: Seconds = 20.0
+    context: Literal["off", "on"] = "off"
+
+
+class PersonaConfig(Section):
+    """Who the assistant is: a system prompt, and the sampling that suits it."""
+
+    system: str = DEFAULT_SYSTEM_PROMPT
+    model: str | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    description: str = ""
+
+
+class ModelConfig(Section):
+    """A model of our own engines."""
+
+    path: Path
+    context_length: int | None = Field(default=None, ge=256)
+    slots: int = Field(default=8, ge=1, le=256)
+    threads: int | None = Field(default=None, ge=1)
+    gpu_layers: int = Field(default=0, ge=-1)
+    prompt_cache_mib: int = Field(default=256, ge=0)
+    temperature: float = Field(default=0.7, ge=0, le=2)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    description: str = ""
+
+
+class QueueConfig(Section):
+    """The fair queue before each engine."""
+
+    length: int = Field(default=256, ge=1)
+    per_user: int = Field(default=8, ge=1)
+    queue_timeout: Seconds = 600.0
+    first_token_timeout: Seconds = 120.0
+    stall_timeout: Seconds = 60.0
+    total_timeout: Seconds = 1800.0
+
+
+class PermissionsConfig(Section):
+    """Who may. Entries are `platform:user-id`, `platform:chat/chat-id`, or `platform:*`."""
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    admins: tuple[str, ...] = ()
+    messages_per_minute: int = Field(default=20, ge=1)
+    tokens_per_day: int = Field(default=0, ge=0)
+
+
+class RetentionConfig(Section):
+    """How long conversations are kept, in days; 0 = nothing beyond the answer in progress."""
+
+    days: int = Field(default=30, ge=0)
+
+
+class DatabaseConfig(Section):
+    """Where conversations are kept. Empty: SQLite under the data directory."""
+
+    url: str = ""
+
+
+class LogConfig(Section):
+    """What is logged, to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class Config(Section):
+    """The whole configuration. A re-read makes a new one."""
+
+    data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("hearth")))
+    chat: ChatConfig = ChatConfig()
+    personas: dict[str, PersonaConfig] = {}
+    models: dict[str, ModelConfig] = {}
+    queue: QueueConfig = QueueConfig()
+    permissions: PermissionsConfig = PermissionsConfig()
+    retention: RetentionConfig = RetentionConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    log: LogConfig = LogConfig()
+
+    @model_validator(mode="after")
+    def _with_defaults(self) -> Config:
+        """There is always a model and a persona called `default`."""
+        embedded = ModelConfig(path=EMBEDDED_CHAT_MODEL, temperature=0.0, threads=1, description="embedded demo")
+        object.__setattr__(self, "models", {"default": embedded, **self.models})
+        object.__setattr__(self, "personas", {"default": PersonaConfig(), **self.personas})
+        for name, persona in self.personas.items():
+            if persona.model is not None and persona.model not in self.models:
+                raise ValueError(f"personas.{name}.model: there is no model {persona.model!r} under [models]")
+        return self
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy's async URL of the database."""
+        return self.database.url or f"sqlite+aiosqlite:///{self.data_dir / 'hearth.db'}"
+
+    @property
+    def socket(self) -> Path:
+        """The unix socket on which a running process answers `hearth say`, `hearth chat` and /healthz."""
+        return socket_path(self.data_dir, "hearth.sock")
+
+
+def socket_path(data_dir: Path, name: str) -> Path:
+    """`data_dir/run/name`, or a short path that belongs to it where that is too long for a socket."""
+    path = data_dir / "run" / name
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
+        return path
+    digest = hashlib.sha256(os.fsencode(data_dir.absolute())).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"hearth-{os.getuid()}-{digest}" / name
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """Read the configuration. `path` None: `config.toml` in the data directory or here, if there is one.
+
+    Raises ConfigError with the key's path, what is wrong and, for an unknown key, the nearest known one.
+    """
+    file = path or _find(environ)
+    data = _read_toml(file) if file else {}
+    _override(data, environ)
+    if folder := environ.get("HEARTH_DATA_DIR"):
+        data["data_dir"] = folder
+    for value in data.get("models", {}).values():
+        if isinstance(value, dict) and isinstance(value.get("path"), str):
+            value["path"] = _resolve(value["path"], file)
+    if isinstance(data.get("data_dir"), str):
+        data["data_dir"] = _resolve(data["data_dir"], file if "HEARTH_DATA_DIR" not in environ else None)
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        where = str(file) if file else "the environment"
+        raise ConfigError(f"{where}: " + "; ".join(_explain(item) for item in error.errors())) from error
+
+
+def _find(environ: Mapping[str, str]) -> Path | None:
+    folder = Path(environ.get("HEARTH_DATA_DIR") or platformdirs.user_data_dir("hearth"))
+    for candidate in (Path(environ.get("HEARTH_CONFIG") or "config.toml"), folder / "config.toml"):
+        if candidate.is_file():
+            return candidate
+    if environ.get("HEARTH_CONFIG"):
+        raise ConfigError(f"{environ['HEARTH_CONFIG']}: there is no such file (HEARTH_CONFIG names it)")
+    return None
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: is not UTF-8 text") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: {error}") from error
+
+
+def _resolve(value: str, file: Path | None) -> str:
+    """`~` is the home directory; a relative path is relative to the file that names it."""
+    path = Path(value).expanduser()
+    return str(path if path.is_absolute() or file is None else (file.parent / path).absolute())
+
+
+RESERVED = {"HEARTH_DATA_DIR", "HEARTH_CONFIG"}
+
+
+def _override(data: dict[str, Any], environ: Mapping[str, str]) -> None:
+    for name, value in sorted(environ.items()):
+        if not name.startswith("HEARTH_") or name in RESERVED or "__" not in name:
+            continue
+        *path, key = name.removeprefix("HEARTH_").lower().split("__")
+        text = value
+        if key.endswith("_file"):
+            key = key.removesuffix("_file")
+            try:
+                text = Path(value).read_text("utf-8").strip()
+            except OSError as error:
+                raise ConfigError(f"{name}: {value} cannot be read ({error.strerror})") from error
+        table = data
+        for part in path:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise ConfigError(f"{name}: {part} is a value, not a table")
+        table[key] = _list_or_text(text)
+
+
+def _list_or_text(text: str) -> object:
+    """TOML lists and tables are read as such (`["a", "b"]`); everything else is text that the key's type parses."""
+    if text[:1] in {"[", "{"}:
+        try:
+            return tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            return text
+    return text
+
+
+def _explain(item: Mapping[str, Any]) -> str:
+    path = ".".join(str(part) for part in item["loc"])
+    if item["type"] != "extra_forbidden":
+        return (
+            f"{path}: {item['msg'].removeprefix('Value error, ')}"
+            if path
+            else item["msg"].removeprefix("Value error, ")
+        )
+    known = _keys_at(item["loc"][:-1])
+    near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known))}"
+    return f"{path}: unknown key; {hint}"
+
+
+def _keys_at(path: tuple[str | int, ...]) -> list[str]:
+    """The keys that the table at this path may have."""
+    section: type[BaseModel] = Config
+    for part in path:
+        if section is Config and part in _NAMED:
+            section = _NAMED[str(part)]
+        elif part in section.model_fields:
+            inner = section.model_fields[str(part)].annotation
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                section = inner
+    return list(section.model_fields)
+
+
+_NAMED: dict[str, type[BaseModel]] = {"models": ModelConfig, "personas": PersonaConfig}

@@ -1,0 +1,1 @@
+"""Chat engines: the models that answer, and the fair queue before them."""

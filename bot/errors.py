@@ -1,0 +1,132 @@
+"""The errors of Hearth.
+
+HearthError
+|- ConfigError            the configuration is wrong; says where and what to do
+|- StartError             something outside is not as it must be (a lock, a port, a file)
+|  |- DatabaseError       the database is locked, damaged, full, or from a newer version
+|  `- ModelError          a model file is missing, damaged or not supported
+|- LeaseLost              another worker took the answer over
+|- PlatformError          a platform refused a call or could not be reached
+|  |- FloodWait           too many calls; says how long to wait
+|  |- MessageGone         the message to edit or answer is not there (any more)
+|  |- TextRefused         the platform cannot parse the text
+|  `- Unreachable         no answer, or the platform's own fault: worth another try
+`- Told                   the person who waits is told these words
+   |- Busy                the queue is full, or this person has enough waiting
+   |- TooLong             the text does not fit the model's window
+   |- NotAllowed          the person may not do this, or has used up a limit
+   |- RoleForgery         the prompt could not be made safe (promise 3): refused
+   |- BadRequest          a parameter that the engine cannot honour
+   `- EngineError         the model failed
+      |- EngineBroken     it will fail again with the same request
+      `- EngineTimeout    it did not answer in time
+"""
+
+from __future__ import annotations
+
+
+class HearthError(Exception):
+    """The root: every error that Hearth raises on purpose."""
+
+
+class ConfigError(HearthError):
+    """The configuration is wrong. The message says where and what to do."""
+
+
+class StartError(HearthError):
+    """Something outside is not as it must be for a start. The message says what to do."""
+
+
+class DatabaseError(StartError):
+    """The database is locked, damaged, full, or from a newer version."""
+
+
+class ModelError(StartError):
+    """A model file is missing, damaged or not supported. The message names the file."""
+
+
+class LeaseLost(HearthError):
+    """Another worker took the answer over: stop, and leave everything to it."""
+
+
+class PlatformError(HearthError):
+    """A platform refused a call or could not be reached."""
+
+
+class FloodWait(PlatformError):
+    """Too many calls."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"wait {seconds:.1f} s")
+        self.seconds = seconds
+
+
+class MessageGone(PlatformError):
+    """The message to edit, or the chat, is not there any more."""
+
+
+class TextRefused(PlatformError):
+    """The platform cannot parse the text: plain text is the last resort."""
+
+
+class Unreachable(PlatformError):
+    """No answer, or the platform's own fault: worth another try."""
+
+
+class Told(HearthError):
+    """The person who waits is told `words`, which hold no secret and no path."""
+
+    words = "Something went wrong. It is in the log."
+
+    def __init__(self, words: str | None = None, *, detail: str = "") -> None:
+        if words is not None:
+            self.words = words
+        super().__init__(detail or self.words)
+
+
+class Busy(Told):
+    """The queue is full, or this person has enough waiting."""
+
+    words = "I have too much to do right now. Please ask again in a minute."
+
+
+class TooLong(Told):
+    """The text does not fit the model's window."""
+
+    words = "This is too long for the model. Please send less at a time."
+
+
+class NotAllowed(Told):
+    """The person may not do this, or has used up a limit."""
+
+    words = "You may not do this."
+
+
+class RoleForgery(Told):
+    """The prompt could not be made safe: its control tokens are not those of the template."""
+
+    words = "I cannot pass this text to the model safely."
+
+
+class BadRequest(Told):
+    """A parameter that the engine cannot honour. `param` names it, in the OpenAI API's words."""
+
+    def __init__(self, words: str, *, param: str | None = None) -> None:
+        super().__init__(words)
+        self.param = param
+
+
+class EngineError(Told):
+    """The model failed."""
+
+    words = "The model failed. Please try again."
+
+
+class EngineBroken(EngineError):
+    """The model failed and will fail again with the same request."""
+
+
+class EngineTimeout(EngineError):
+    """The model did not answer in time."""
+
+    words = "The model did not answer in time. Please try again."

@@ -1,0 +1,541 @@
+"""The vocabulary of Hearth: the frozen values that every part passes to the next. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Literal
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Where and who
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationKey:
+    """Where a conversation takes place: a chat, or a thread of it, as one bot account sees it.
+
+    All four are the platform's own identifiers as text. `thread` is empty where a chat has no threads.
+    """
+
+    platform: str
+    account: str
+    chat: str
+    thread: str = ""
+
+    def __str__(self) -> str:
+        """The form used in logs and on the command line: `platform/account/chat[/thread]`."""
+        return "/".join(part for part in (self.platform, self.account, self.chat, self.thread) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who wrote a message. `id` is unique on its platform; `name` is what people see and is untrusted text."""
+
+    id: str
+    name: str
+    is_bot: bool = False
+    roles: frozenset[str] = frozenset()
+    """The platform's role names or ids, where it has roles (Discord)."""
+
+
+class Role(StrEnum):
+    """Who speaks in a prompt, in the terms of the OpenAI API."""
+
+    SYSTEM = "system"
+    DEVELOPER = "developer"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file that came with a message, not fetched yet. `reference` is what the adapter needs to fetch it later."""
+
+    kind: Literal["voice", "audio", "image", "video", "file"]
+    name: str
+    media_type: str
+    size: int | None
+    """Bytes, as the platform states them; None if it does not."""
+    reference: str
+    duration: float | None = None
+    """Seconds, as the platform states them."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Events: what an adapter hears. Unique by (platform, account, chat, event_id, revision).
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """Somebody wrote something. Also a typed or slash command: the conversation manager's first step tells."""
+
+    key: ConversationKey
+    event_id: str
+    """The platform's id of this message within its chat."""
+    author: Author
+    text: str
+    sent_at: datetime
+    """Aware, in UTC."""
+    revision: int = 0
+    direct: bool = False
+    """Written to the bot alone: a private chat, or the terminal."""
+    addressed: bool = False
+    """Meant for the bot in a group, as the adapter sees it: a mention, a reply to the bot, a configured name."""
+    reply_to: str | None = None
+    """The platform's id of the message that this one replies to."""
+    attachments: tuple[Attachment, ...] = ()
+    interaction: str | None = None
+    """The platform's token with which this event must be answered (Discord's interactions), if it has one."""
+    can_reply_privately: bool = False
+    """Whether the platform can show the answer to its asker alone although others are in the chat."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edited:
+    """A message has new text. `revision` is higher than any revision before (the platform's edit time in ms does)."""
+
+    key: ConversationKey
+    event_id: str
+    revision: int
+    author: Author
+    text: str
+    sent_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleted:
+    """A message is gone from the platform."""
+
+    key: ConversationKey
+    event_id: str
+    sent_at: datetime
+    revision: int = -1
+    """Apart from every revision of the message itself, so that both are remembered."""
+
+
+class ActionName(StrEnum):
+    """What a button under an answer, or /stop, asks for."""
+
+    STOP = "stop"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """A button press, or /stop. Takes effect at once; it never queues behind the answer it is about."""
+
+    key: ConversationKey
+    event_id: str
+    """The platform's id of the press itself (for /stop, of the message that says it)."""
+    author: Author
+    name: ActionName
+    sent_at: datetime
+    target: str | None = None
+    """The platform's id of the message that the button is under; None means the conversation's current answer."""
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migrated:
+    """A chat has a new id (Telegram's upgrade to a supergroup); its history follows."""
+
+    key: ConversationKey
+    event_id: str
+    new_chat: str
+    sent_at: datetime
+    revision: int = 0
+
+
+Event = Message | Edited | Deleted | Action | Migrated
+
+
+class Triage(StrEnum):
+    """What becomes of a message, decided before it is committed."""
+
+    PENDING = "pending"
+    """Addressed to the bot: will be answered."""
+    CONTEXT = "context"
+    """Group talk that the bot may know: kept, not answered."""
+    IGNORED = "ignored"
+    """Not stored."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A conversation's own settings; None means what the configuration says."""
+
+    model: str | None = None
+    persona: str | None = None
+    system_prompt: str | None = None
+    retention_days: int | None = None
+    """0 = nothing is stored beyond the answer in progress."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """A conversation as the store knows it."""
+
+    id: int
+    key: ConversationKey
+    direct: bool
+    settings: Settings
+    head: int | None
+    """The id of the last message of the current line; None at the beginning and after /new."""
+    first_day: date
+    """The day on which the current line began; a chat template that prints the date is given this one."""
+
+
+class MessageState(StrEnum):
+    """The states of a stored message."""
+
+    PENDING = "pending"
+    """A question that waits for its answer."""
+    CONTEXT = "context"
+    """Part of the history; not to be answered (group talk, or a question that expired)."""
+    ANSWERED = "answered"
+    """A question whose answer is closed."""
+    FINAL = "final"
+    """An assistant's, system's or tool's message: part of the history as it is."""
+    STOPPED = "stopped"
+    """An assistant's message that was stopped before its end."""
+    COMMAND = "command"
+    """A command or the word about it: kept for its owner, no part of the history."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredMessage:
+    """One node of a conversation's tree."""
+
+    id: int
+    parent: int | None
+    role: Role
+    text: str
+    author: Author | None
+    state: MessageState
+    created_at: datetime
+    event_id: str | None = None
+    """The platform's message id, for messages that came from it."""
+    model: str | None = None
+    """The name and digest of the model that wrote it (`StoredMessage.token_ids` are valid for this one alone)."""
+    token_ids: tuple[int, ...] | None = None
+    """The ids that the model generated, without the end-of-turn id; they are kept and never encoded again."""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    window_start: bool = False
+    """The stored cut: a window on a path through this message begins here (the system message apart)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A message of the assistant (or a tool round's message) before it has an id."""
+
+    role: Role
+    text: str
+    parent: int | None
+    """The message that it follows. For an ordinary answer that is the question."""
+    state: MessageState = MessageState.FINAL
+    model: str | None = None
+    token_ids: tuple[int, ...] | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRef:
+    """A message that the bot has on a platform."""
+
+    key: ConversationKey
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentPart:
+    """One platform message of an answer: the intent to send it is committed first, its id afterwards."""
+
+    index: int
+    """0 for the first message of the answer, 1 for the message it rolled over into, and so on."""
+    nonce: str
+    """Unique; given to the platform, which drops a second send with the same one if it can (Discord)."""
+    message: MessageRef | None
+    """None while the send was not acknowledged."""
+
+
+class AnswerState(StrEnum):
+    """The states of an answer, each committed before what follows it."""
+
+    PENDING = "pending"
+    CLAIMED = "claimed"
+    STREAMING = "streaming"
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+Outcome = Literal[AnswerState.DONE, AnswerState.STOPPED, AnswerState.FAILED, AnswerState.EXPIRED]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right and the duty to answer one question, held by one worker until its lease ends."""
+
+    id: int
+    """The answer's id."""
+    conversation: Conversation
+    question: StoredMessage
+    event: Message
+    """The question as it came from the platform (its text as it is now)."""
+    attempt: int
+    """1 for the first; committed before the work begins."""
+    owner: str
+    """The worker that holds the lease."""
+    received_at: datetime
+    parts: tuple[SentPart, ...] = ()
+    """What was sent of this answer before, by an earlier attempt or by the answer that it replaces in place."""
+    kept: Finished | None = None
+    """The finished answer, if an earlier attempt got as far as that: it is delivered as it is."""
+    retry: bool = False
+    """Asked for by a retry: a new answer to a question that has one."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The way out
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that the bot sends."""
+
+    name: str
+    media_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text that the model has just written: the next piece of the answer, in Markdown."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A passing word while there is no text yet ("place 3 in the queue"); the answer replaces it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole word of Hearth itself, not of the model: a command's result, an error that is told."""
+
+    text: str
+    files: tuple[File, ...] = ()
+    private: bool = False
+    """For the asker alone, where the platform can do that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one generation cost, in tokens."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The last piece: how the answer ended, and what becomes part of the history."""
+
+    outcome: Outcome
+    text: str
+    """The whole text as it is to stand on the platform."""
+    drafts: tuple[Draft, ...] = ()
+    """The messages to append, each the parent of the next; empty for commands and failures."""
+    window_start: int | None = None
+    """The id of the message at which the prompt's window was newly cut, if it was."""
+    moves_head: bool = True
+    """False for a side branch (a reply to an older message), which leaves the others' line alone."""
+    private: bool = False
+    files: tuple[File, ...] = ()
+
+
+Piece = Text | Notice | Reply | Finished
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A button under a message. `id` is stable, so that it works after a restart."""
+
+    id: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where an answer goes."""
+
+    key: ConversationKey
+    reply_to: str | None = None
+    """The platform's id of the question."""
+    interaction: str | None = None
+    asked_at: datetime | None = None
+    """When the question was sent; an interaction's token is good for some minutes only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """One platform message to send, or the new state of one."""
+
+    text: str
+    """Markdown, already within the platform's limit by `Limits.measure`."""
+    final: bool = True
+    """False while the text still grows."""
+    buttons: tuple[Button, ...] = ()
+    files: tuple[File, ...] = ()
+    reply_to: str | None = None
+    private: bool = False
+    nonce: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Typing:
+    """The bot is at work: the platform's typing sign."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A streamed preview of an answer that is not sent yet (Telegram's drafts)."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a platform can do, as numbers."""
+
+    text: int
+    """The longest text of one message, in the unit of `measure`."""
+    measure: Callable[[str], int] = len
+    """Markdown -> length on the platform, after its markup is parsed."""
+    seconds_per_call: float = 1.0
+    """Sends and edits of one chat share one slot; this long between them."""
+    burst: int = 1
+    """So many calls may go at once after a rest."""
+    previews: bool = False
+    buttons: bool = False
+    files: bool = False
+    private_answers: bool = False
+    file_bytes: int = 0
+    """The largest attachment that `fetch` loads, in bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """An entry of a platform's command menu."""
+
+    name: str
+    help: str
+    argument: str = ""
+    """What follows the name, in the help text's words; empty for none."""
+    admin: bool = False
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Engines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How tokens are chosen, in the OpenAI API's terms; the defaults change nothing about the model's distribution."""
+
+    temperature: float = 1.0
+    """0 = always the most probable token."""
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 = off."""
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repeat_penalty: float = 1.0
+    """llama.cpp's multiplicative penalty; 1 = off."""
+    seed: int | None = None
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    """Token id -> value added to its logit, -100 (never) to 100 (only)."""
+    logprobs: int | None = None
+    """How many alternatives to report with each token; 0 = the chosen token's alone; None = no log-probabilities."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """One request to an engine."""
+
+    prompt: tuple[int, ...]
+    """Token ids, from `bot.prompt` only."""
+    max_tokens: int
+    sampling: Sampling = field(default_factory=Sampling)
+    stop: tuple[str, ...] = ()
+    """Strings at which the text ends; not part of it."""
+    json_schema: Mapping[str, object] | None = None
+    """The answer must be JSON of this schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token with its natural log-probability under the model (before sampling changes)."""
+
+    token_id: int
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """The prompt is being read: `processed` of `total` tokens, `cached` of them were known."""
+
+    processed: int
+    total: int
+    cached: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The next tokens. `text` may be empty while a character or a possible stop string is incomplete."""
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[tuple[TokenLogprob, tuple[TokenLogprob, ...]], ...] = ()
+    """For each token: itself and its alternatives, if asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """The end of a generation."""
+
+    reason: Literal["stop", "length"]
+    """stop: the model's own end or a stop string; length: `max_tokens` or the context is full."""
+    usage: Usage
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatTemplate:
+    """A model's own chat template and the strings it refers to."""
+
+    source: str
+    """Jinja."""
+    bos_token: str = ""
+    eos_token: str = ""
+    adds_bos: bool = False
+    """The model expects bos first although the template does not write it."""

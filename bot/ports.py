@@ -1,0 +1,239 @@
+"""The ports: what each part may expect of the part behind a border. Every implementation passes tests/contract.
+
+An adapter author writes `Adapter` and nothing else; delivery, splitting, pacing, permissions, commands and
+persistence are the core's. A wish for one more optional hook is a sign that the thing belongs in the core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from bot.messages import (
+    Attachment,
+    ChatTemplate,
+    Claim,
+    Command,
+    Conversation,
+    ConversationKey,
+    Delta,
+    Destination,
+    Event,
+    Finish,
+    Finished,
+    Generation,
+    Limits,
+    MessageRef,
+    Outcome,
+    Outgoing,
+    Piece,
+    Prefill,
+    Preview,
+    SentPart,
+    Settings,
+    StoredMessage,
+    Triage,
+    Typing,
+    Usage,
+)
+
+Receive = Callable[[Event], Awaitable[None]]
+"""Returns when the event is committed: only then may the adapter acknowledge it to its platform."""
+
+
+class Adapter(Protocol):
+    """One account on one platform."""
+
+    name: str
+    """The platform's name, as in `ConversationKey.platform`."""
+    limits: Limits
+
+    async def listen(self, receive: Receive) -> None:
+        """Hear events until cancelled; makes an Event of each and nothing else."""
+
+    async def send(self, to: Destination, what: Outgoing) -> MessageRef:
+        """Send one message. Raises PlatformError."""
+
+    async def edit(self, message: MessageRef, what: Outgoing) -> None:
+        """Change a message of the bot's own. An edit that changes nothing is no error. Raises PlatformError."""
+
+    async def delete(self, message: MessageRef) -> None:
+        """Remove a message of the bot's own; one that is gone is no error."""
+
+    async def show(self, to: Destination, sign: Typing | Preview) -> None:
+        """Give a sign of life or a streamed preview; may do nothing; never raises PlatformError."""
+
+    async def fetch(self, attachment: Attachment) -> bytes:
+        """Load an attachment, within `limits.file_bytes`; also after a restart. Raises PlatformError."""
+
+    async def publish(self, commands: Sequence[Command]) -> None:
+        """Show the commands in the platform's menus."""
+
+
+class Ledger(Protocol):
+    """What delivery writes down about an answer while it is sent. `Store` is one."""
+
+    async def intend(self, claim: Claim, part: SentPart) -> None:
+        """Commit the intent to send a part, before it is sent; the answer is `streaming` from now on."""
+
+    async def record_sent(self, claim: Claim, part: SentPart) -> None:
+        """Commit the platform's id of a part."""
+
+    async def drop_part(self, claim: Claim, index: int) -> None:
+        """Forget a part whose platform message was removed, or never came to be."""
+
+
+class Deliver(Protocol):
+    """Pieces become messages on a platform."""
+
+    async def deliver(self, claim: Claim, adapter: Adapter, pieces: AsyncIterator[Piece]) -> Finished:
+        """Send the pieces of one answer as they come, and return the last.
+
+        `claim.parts` are edited to completion before anything new is sent. Raises PlatformError when the platform
+        refuses the final text for good, and whatever `pieces` raises.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """What became of an event."""
+
+    duplicate: bool = False
+    message: int | None = None
+    """The id of the stored message, if one was stored or changed."""
+    superseded: tuple[int, ...] = ()
+    """Ids of answers that must stop, if they are being made: their question was edited or deleted."""
+    work: bool = False
+    """There is a new answer to make."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """Everything that is known of a person, as JSON-ready values."""
+
+    data: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """How much was removed."""
+
+    messages: int
+    answers: int
+
+
+class Store(Ledger, Protocol):
+    """The memory. Every method is one transaction; rows never leave the storage package."""
+
+    async def receive(self, event: Event, triage: Triage) -> Received:
+        """Commit an event once: a duplicate by (platform, account, chat, event id, revision) changes nothing.
+
+        Message, pending: a message and a pending answer. Message, context: a message. Ignored: nothing is stored.
+        Edited: a waiting question's text is replaced; the last question (the head is its answer) gets a new branch
+        and a pending answer that edits the old one's platform messages in place; an older message's text is changed
+        only; equal text is nothing. Deleted: the message goes, and its answer if that is not begun.
+        Action: RETRY makes a new pending answer (a sibling) to the question of `target`'s answer, or of the head.
+        Migrated: the conversations of the old chat get the new id.
+        """
+
+    async def claim(self, owner: str, *, lease: float, busy: Collection[int] = ()) -> Claim | None:
+        """Take the oldest waiting answer of a conversation in which none is in progress.
+
+        An answer in progress whose lease has ended (its worker died) comes first, with `attempt` one higher.
+        `busy` are ids of conversations to pass over. `lease` in seconds. The question's parent is resolved here, once:
+        the bot's message that it replies to, or the head; waiting context messages are put before it in the line.
+        None when nothing waits.
+        """
+
+    async def extend(self, claim: Claim, *, lease: float) -> None:
+        """Prolong the lease to `lease` seconds from now. Raises LeaseLost."""
+
+    async def release(self, claim: Claim) -> None:
+        """Give an answer back untouched, without counting the attempt (a drain)."""
+
+    async def keep(self, claim: Claim, finished: Finished) -> None:
+        """Commit the finished answer before its last delivery, so that a restart delivers the same words."""
+
+    async def close(self, claim: Claim, outcome: Outcome, finished: Finished | None) -> tuple[int, ...]:
+        """End an answer: append its drafts, move the head, mark the question, count the usage. Returns the new ids.
+
+        EXPIRED leaves the question in the history as context. With retention 0 nothing of it stays. Raises LeaseLost.
+        """
+
+    async def history(self, tip: int | None) -> list[StoredMessage]:
+        """The path from the last stored cut (or the root) to `tip`, oldest first. Empty for None."""
+
+    async def conversation(self, key: ConversationKey, *, direct: bool = True) -> Conversation:
+        """The conversation at this place; made if there is none."""
+
+    async def set_head(self, conversation: int, head: int | None) -> None:
+        """Make another message the end of the current line; None begins a new one (and a new first day)."""
+
+    async def set_settings(self, conversation: int, settings: Settings) -> None:
+        """Replace a conversation's settings."""
+
+    async def find_sent(self, key: ConversationKey, message_id: str) -> StoredMessage | None:
+        """The stored message that this platform message is, or is a part of."""
+
+    async def pending(self, conversation: int | None = None) -> int:
+        """How many answers are waiting or in progress."""
+
+    async def count_today(self, platform: str, author: str) -> Usage:
+        """What this person's answers have cost since midnight UTC."""
+
+    async def usage(self, *, platform: str | None = None, author: str | None = None) -> list[dict[str, object]]:
+        """Messages and tokens by day and model, newest first."""
+
+    async def export(self, platform: str, author: str) -> Exported:
+        """Everything of one person."""
+
+    async def forget_message(self, message: int) -> Forgotten:
+        """Remove a message, and the answer to it if it is a question; the rest of the tree stays connected."""
+
+    async def forget_person(self, platform: str, author: str) -> Forgotten:
+        """Remove everything of one person, from the write-ahead log too; redelivered events stay known."""
+
+    async def expire(self, now: datetime, default_days: int) -> Forgotten:
+        """Remove what is older than its conversation's (or the default) retention."""
+
+    async def backup(self, target: Path) -> None:
+        """Write a consistent copy while running (SQLite). Raises DatabaseError."""
+
+    async def aclose(self) -> None:
+        """Finish what is being written and let go of the database."""
+
+
+class ChatEngine(Protocol):
+    """A model that continues token ids."""
+
+    name: str
+    """The alias and a digest of the weights, as `StoredMessage.model` keeps it."""
+    control_strings: frozenset[str]
+    """Every added token of the vocabulary, special or not."""
+    context_length: int
+    template: ChatTemplate
+
+    async def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Texts -> token ids, no bos added. Control strings ARE parsed: bot.prompt decides what may hold them."""
+
+    def stream(self, request: Generation) -> AsyncIterator[Prefill | Delta | Finish]:
+        """Generate. `aclose()` of the iterator cancels and frees the compute. Raises EngineError, BadRequest."""
+
+    async def aclose(self) -> None:
+        """Free the model."""
+
+
+class Ticket(Protocol):
+    """A place in the queue, then a slot of an engine, kept through an answer's tool rounds."""
+
+    def waiting(self, every: float) -> AsyncIterator[int]:
+        """Yields the place in the queue (1 = next) every `every` seconds, and ends when the slot is there.
+
+        Raises Busy after the queue's time-out.
+        """
+
+    def stream(self, request: Generation) -> AsyncIterator[Prefill | Delta | Finish]:
+        """The engine's stream with its time-outs (first token, stall, total). Raises EngineError, BadRequest."""

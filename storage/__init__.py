@@ -1,0 +1,1 @@
+"""What Hearth remembers: SQL tables and the store over them."""
