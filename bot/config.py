@@ -63,7 +63,7 @@ class ChatConfig(Section):
     max_tokens: int = Field(default=1024, ge=1)
     concurrent_conversations: int = Field(default=32, ge=1)
     drain: Seconds = 20.0
-    context: Literal["off", "on"] = "off"
+    remember_group_talk: bool = False
 
 
 class PersonaConfig(Section):

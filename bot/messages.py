@@ -368,6 +368,8 @@ class Finished:
     """False for a side branch (a reply to an older message), which leaves the others' line alone."""
     private: bool = False
     files: tuple[File, ...] = ()
+    erase: bool = False
+    """Nothing of this question and answer is to stay in the store once it is closed (the word about /forgetme)."""
 
 
 Piece = Text | Notice | Reply | Finished

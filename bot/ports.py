@@ -139,11 +139,14 @@ class Store(Ledger, Protocol):
         Migrated: the conversations of the old chat get the new id.
         """
 
-    async def claim(self, owner: str, *, lease: float, busy: Collection[int] = ()) -> Claim | None:
+    async def claim(
+        self, owner: str, *, lease: float, platforms: Collection[str] | None = None, busy: Collection[int] = ()
+    ) -> Claim | None:
         """Take the oldest waiting answer of a conversation in which none is in progress.
 
         An answer in progress whose lease has ended (its worker died) comes first, with `attempt` one higher.
-        `busy` are ids of conversations to pass over. `lease` in seconds. The question's parent is resolved here, once:
+        `platforms`: only questions of these; None means of all. `busy` are ids of conversations to pass over. `lease`
+        in seconds. The question's parent is resolved here, once:
         the bot's message that it replies to, or the head; waiting context messages are put before it in the line.
         None when nothing waits.
         """
@@ -160,7 +163,8 @@ class Store(Ledger, Protocol):
     async def close(self, claim: Claim, outcome: Outcome, finished: Finished | None) -> tuple[int, ...]:
         """End an answer: append its drafts, move the head, mark the question, count the usage. Returns the new ids.
 
-        EXPIRED leaves the question in the history as context. With retention 0 nothing of it stays. Raises LeaseLost.
+        EXPIRED leaves the question in the history as context. With retention 0 or `Finished.erase` nothing of it
+        stays, in the write-ahead log neither. Raises LeaseLost.
         """
 
     async def history(self, tip: int | None) -> list[StoredMessage]:
@@ -193,8 +197,12 @@ class Store(Ledger, Protocol):
     async def forget_message(self, message: int) -> Forgotten:
         """Remove a message, and the answer to it if it is a question; the rest of the tree stays connected."""
 
-    async def forget_person(self, platform: str, author: str) -> Forgotten:
-        """Remove everything of one person, from the write-ahead log too; redelivered events stay known."""
+    async def forget_person(self, platform: str, author: str, *, but: int | None = None) -> Forgotten:
+        """Remove everything of one person, from the write-ahead log too; redelivered events stay known.
+
+        `but`: the id of an answer in progress (the word about this very command), which `close` removes by
+        `Finished.erase`.
+        """
 
     async def expire(self, now: datetime, default_days: int) -> Forgotten:
         """Remove what is older than its conversation's (or the default) retention."""

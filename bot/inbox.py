@@ -1,0 +1,44 @@
+"""Receive: every event is triaged and committed here before its platform may forget it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from bot.commands import as_action
+from bot.config import Config
+from bot.messages import Action, Event, Triage
+from bot.permissions import triage
+from bot.ports import Received, Store
+
+log = structlog.get_logger(__name__)
+
+Committed = Callable[[Event, Received], None]
+"""Called after the commit; must not block."""
+
+
+class Inbox:
+    """The one entrance. `receive` is what every adapter's `listen` is given."""
+
+    def __init__(self, store: Store, config: Callable[[], Config], committed: Committed) -> None:
+        self._store = store
+        self._config = config
+        self._committed = committed
+
+    async def receive(self, event: Event) -> None:
+        """Commit an event once; a duplicate and an ignored message change nothing.
+
+        Raises DatabaseError: the event is not safe, and the adapter must not acknowledge it.
+        """
+        event = as_action(event)
+        config = self._config()
+        decision = triage(config.permissions, event, remember_group_talk=config.chat.remember_group_talk)
+        if decision is Triage.IGNORED:
+            log.debug("ignored", conversation=str(event.key), event=event.event_id)
+            return
+        received = await self._store.receive(event, decision)
+        if received.duplicate and not isinstance(event, Action):
+            log.debug("seen before", conversation=str(event.key), event=event.event_id)
+            return
+        self._committed(event, received)

@@ -1,0 +1,83 @@
+"""Who may talk to the bot, who owns it, and how much is enough: pure rules over the configuration."""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import datetime, timedelta
+
+from bot.config import PermissionsConfig
+from bot.errors import NotAllowed
+from bot.messages import Action, Author, ConversationKey, Event, Message, Triage
+
+LOCAL_PLATFORM = "console"
+"""Who reaches the local socket owns the process already: always allowed, always an owner, never limited."""
+MINUTE = timedelta(minutes=1)
+
+
+def matches(entries: tuple[str, ...], author: Author, key: ConversationKey) -> bool:
+    """Whether an entry names this person or place.
+
+    `telegram:42` is a person, `telegram:chat/-100` a chat, `discord:role/7` a role, `telegram:*` everybody there.
+    """
+    names = {f"{key.platform}:{author.id}", f"{key.platform}:chat/{key.chat}", f"{key.platform}:*"}
+    names.update(f"{key.platform}:role/{role}" for role in author.roles)
+    return not names.isdisjoint(entries)
+
+
+def may_talk(config: PermissionsConfig, author: Author, key: ConversationKey) -> bool:
+    """Denied beats allowed; nobody is allowed who is not named; another bot only by its own id (no loops)."""
+    if key.platform == LOCAL_PLATFORM:
+        return True
+    if matches(config.deny, author, key):
+        return False
+    if author.is_bot:
+        return f"{key.platform}:{author.id}" in config.allow
+    return matches(config.allow, author, key) or is_admin(config, author, key)
+
+
+def is_admin(config: PermissionsConfig, author: Author, key: ConversationKey) -> bool:
+    """Whether this person owns the bot."""
+    return key.platform == LOCAL_PLATFORM or matches(config.admins, author, key)
+
+
+def triage(config: PermissionsConfig, event: Event, *, remember_group_talk: bool) -> Triage:
+    """What becomes of an event, before it is committed.
+
+    Only messages are answered. An edit or a deletion changes what is stored already, whoever sends it.
+    """
+    if isinstance(event, Message | Action) and not may_talk(config, event.author, event.key):
+        return Triage.IGNORED
+    if not isinstance(event, Message):
+        return Triage.PENDING
+    if event.direct or event.addressed:
+        return Triage.PENDING
+    return Triage.CONTEXT if remember_group_talk else Triage.IGNORED
+
+
+class RateLimit:
+    """Messages per minute of each person, counted by the time at which they were received."""
+
+    def __init__(self) -> None:
+        self._received: dict[tuple[str, str], deque[datetime]] = {}
+        self._told: dict[tuple[str, str], datetime] = {}
+
+    def admit(self, platform: str, author: str, received_at: datetime, per_minute: int) -> None:
+        """Count a message. Raises NotAllowed beyond the limit: with words once a minute, else with empty ones."""
+        person = (platform, author)
+        times = self._received.setdefault(person, deque())
+        while times and received_at - times[0] >= MINUTE:
+            times.popleft()
+        if len(times) < per_minute:
+            times.append(received_at)
+            return
+        told = self._told.get(person)
+        if told is not None and received_at - told < MINUTE:
+            raise NotAllowed("", detail="over the limit of messages per minute; told already")
+        self._told[person] = received_at
+        raise NotAllowed(f"That was more than {per_minute} messages in a minute. Please wait a little and ask again.")
+
+    def prune(self, now: datetime) -> None:
+        """Let go of those who wrote nothing in the last minute."""
+        for person in [p for p, times in self._received.items() if not times or now - times[-1] >= MINUTE]:
+            del self._received[person]
+            self._told.pop(person, None)
