@@ -1,0 +1,170 @@
+"""llama-server's frames -> Prefill, Delta and Finish, with every generated id and no broken character.
+
+Two habits of the server are put right here. It sends no frame for a token that leaves a character incomplete, so that
+token's id never arrives: the next frame's counter tells how many are missing, and the text tells how they spell. And it
+sends no text for what may be the beginning of a stop string, which is lost when the tokens run out at that moment.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from bot.errors import BadRequest, EngineError, TooLong
+from bot.messages import Delta, Finish, Prefill, TokenLogprob, Usage
+
+
+class Vocabulary(Protocol):
+    """What the spelling needs; `gguf.ModelFile` is one."""
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """The ids that end a turn."""
+
+    @property
+    def index(self) -> Mapping[bytes, int]:
+        """Spelling -> id."""
+
+    def token_bytes(self, index: int) -> bytes:
+        """What a token adds to the text."""
+
+
+async def parse(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
+    """The JSON objects of a server-sent event stream. Raises EngineError for one that reports a failure."""
+    rest = b""
+    async for chunk in chunks:
+        *events, rest = (rest + chunk).split(b"\n\n")
+        for event in events:
+            kind, _, payload = event.partition(b": ")
+            if kind not in (b"data", b"error") or payload.strip() == b"[DONE]":
+                continue
+            frame = json.loads(payload)
+            if kind == b"error" or "error" in frame:
+                raise failure(frame.get("error", frame))
+            yield frame
+
+
+def failure(error: object) -> EngineError | BadRequest | TooLong:
+    """The server's error object as ours."""
+    values = error if isinstance(error, Mapping) else {"message": str(error)}
+    message = str(values.get("message", ""))
+    if values.get("type") == "exceed_context_size_error":
+        return TooLong(detail=message)
+    if values.get("code") == 400:  # llama-server's invalid_request_error
+        return BadRequest(f"The engine refused the request: {message}")
+    return EngineError(detail=f"llama.cpp: {message}")
+
+
+class Frames:
+    """The state of one generation's frames."""
+
+    def __init__(self, vocabulary: Vocabulary, *, alternatives: int | None) -> None:
+        self._vocabulary = vocabulary
+        self._alternatives = alternatives
+        self._predicted = 0
+        self._held: list[int | None] = []
+        """Ids whose text is not out yet; None for one that never arrived."""
+        self._probabilities: list[tuple[TokenLogprob, tuple[TokenLogprob, ...]]] = []
+
+    def read(self, frame: Mapping[str, Any]) -> Iterator[Prefill | Delta | Finish]:
+        """What a frame means."""
+        if frame.get("stop"):
+            yield from self._end(frame)
+        elif progress := frame.get("prompt_progress"):
+            yield Prefill(progress["processed"], progress["total"], progress["cache"])
+        else:
+            yield self._tokens(frame)
+
+    def _tokens(self, frame: Mapping[str, Any]) -> Delta:
+        advance = frame["tokens_predicted"] - self._predicted
+        self._predicted = frame["tokens_predicted"]
+        ids = frame["tokens"][-advance:] if advance else []
+        self._held += [None] * (advance - len(ids)) + ids
+        if self._alternatives is not None:
+            self._probabilities += [self._logprob(item) for item in frame.get("completion_probabilities", ())]
+        if not frame["content"]:
+            return Delta("")
+        last = self._held.pop() if self._held and self._held[-1] in self._vocabulary.end_ids else None
+        delta = self._release(frame["content"])
+        if last is not None:  # kept back: it is the end of the turn, unless more follows
+            self._held.append(last)
+        return delta
+
+    def _release(self, text: str) -> Delta:
+        held, self._held = self._held, []
+        probabilities, self._probabilities = self._probabilities, []
+        ids = tuple(i for i in held if i is not None)
+        if len(ids) < len(held):
+            ids = spell(text.encode(), held, self._vocabulary)
+        return Delta(text, ids, tuple(probabilities))
+
+    def _end(self, frame: Mapping[str, Any]) -> Iterator[Delta | Finish]:
+        if frame.get("stop_type") == "limit":
+            whole = self._held[: self._held.index(None)] if None in self._held else self._held
+            self._held = whole
+            text = b"".join(self._vocabulary.token_bytes(i) for i in whole if i is not None).decode("utf-8", "ignore")
+            if text:
+                yield self._release(text)
+        timings = frame.get("timings", {})
+        usage = Usage(
+            prompt_tokens=frame["tokens_evaluated"],
+            cached_tokens=timings.get("cache_n", 0),
+            completion_tokens=frame["tokens_predicted"],
+        )
+        yield Finish(
+            reason="length" if frame.get("stop_type") == "limit" else "stop",
+            usage=usage,
+            prefill_seconds=timings.get("prompt_ms", 0.0) / 1000,
+            decode_seconds=timings.get("predicted_ms", 0.0) / 1000,
+        )
+
+    def _logprob(self, item: Mapping[str, Any]) -> tuple[TokenLogprob, tuple[TokenLogprob, ...]]:
+        others = item.get("top_logprobs", ())[: self._alternatives]
+        return _token_logprob(item), tuple(_token_logprob(other) for other in others)
+
+
+def _token_logprob(item: Mapping[str, Any]) -> TokenLogprob:
+    return TokenLogprob(item["id"], item["token"], item["logprob"])
+
+
+def spell(text: bytes, pattern: Sequence[int | None], vocabulary: Vocabulary) -> tuple[int, ...]:
+    """Ids that spell `text` and agree with `pattern`, whose None stand for one unknown id each; long tokens first.
+
+    Where nothing fits (the model wrote bytes that are no UTF-8), the ids of the longest tokens that spell the text.
+    """
+    dead: set[tuple[int, int]] = set()
+
+    def search(n: int, at: int) -> tuple[int, ...] | None:
+        if n == len(pattern):
+            return () if at == len(text) else None
+        if (n, at) in dead:
+            return None
+        for token, end in _choices(text, at, pattern[n], vocabulary):
+            if (rest := search(n + 1, end)) is not None:
+                return (token, *rest)
+        dead.add((n, at))
+        return None
+
+    found = search(0, 0)
+    return _longest(text, vocabulary) if found is None else found
+
+
+def _choices(text: bytes, at: int, known: int | None, vocabulary: Vocabulary) -> Iterator[tuple[int, int]]:
+    if known is not None:
+        piece = vocabulary.token_bytes(known)
+        if text.startswith(piece, at):
+            yield known, at + len(piece)
+        return
+    for end in range(len(text), at, -1):
+        if (token := vocabulary.index.get(text[at:end])) is not None:
+            yield token, end
+
+
+def _longest(text: bytes, vocabulary: Vocabulary) -> tuple[int, ...]:
+    ids: list[int] = []
+    at = 0
+    while at < len(text):
+        token, at = next(_choices(text, at, None, vocabulary), (-1, at + 1))
+        ids += [token] if token >= 0 else []
+    return tuple(ids)

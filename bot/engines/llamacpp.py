@@ -1,0 +1,247 @@
+"""Chat on the CPU (or a GPU that llama.cpp knows): xllamacpp's continuous-batching server inside this process.
+
+Everything goes through the server's native HTTP routes on a unix socket of our own: token ids in, token ids out. Its
+chat routes parse control tokens in users' text and are never used. Its Python calls need a thread per stream and leave
+out the ids; over the socket the event loop does the waiting, closing the connection cancels, and a process that exits
+in the middle of a stream has no thread of ours inside the library.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import secrets
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import structlog
+
+from bot.config import ModelConfig, socket_path
+from bot.engines import gguf, request_body
+from bot.engines.frames import Frames, failure, parse
+from bot.errors import EngineBroken, EngineError, ModelError
+from bot.messages import Delta, Finish, Generation, Prefill, Usage
+
+log = structlog.get_logger(__name__)
+
+BATCH = 64
+"""Tokens per step of prefill: a cancelled prompt costs at most one more; 512 was measured no faster (2 threads)."""
+DEFAULT_KV_BYTES = 4 * 2**30
+"""What the KV caches of all slots may take together where the configuration names no context length."""
+LEAST_CONTEXT, CONTEXT_STEP = 2048, 256
+"""llama.cpp pads a slot's context to 256 tokens; under 2048 no conversation fits."""
+DIGEST_DIGITS = 12
+HTTP_RESERVE = 8
+"""Server threads beyond one per slot: for tokenizing, and for closed streams that are noticed at their next token."""
+SEPARATOR = -1
+"""An id that no vocabulary has: the tokenizer passes numbers through, so one call can carry many texts."""
+
+
+@dataclass
+class Listener:
+    """The library's server and the unix socket that it answers on to those who have the key."""
+
+    server: Any
+    socket: Path
+    key: str
+
+    def close(self) -> None:
+        """Stop and free everything; blocks until the library's threads have ended."""
+        self.server = None  # its destructor joins them
+        self.socket.unlink(missing_ok=True)
+
+
+class LlamaCppEngine:
+    """A GGUF model as a ChatEngine. Made by `load`."""
+
+    def __init__(self, name: str, file: gguf.ModelFile, context_length: int, listener: Listener) -> None:
+        self.name = f"{name}@{file.digest[:DIGEST_DIGITS]}"
+        self.control_strings = file.control_strings
+        self.context_length = context_length
+        self.template = file.template
+        self._file = file
+        self._listener: Listener | None = listener
+        connector = aiohttp.UnixConnector(str(listener.socket), limit=0, force_close=True)
+        headers = {"Authorization": f"Bearer {listener.key}"}
+        nothing = aiohttp.ClientTimeout(total=None)  # the scheduler has the time-outs
+        self._http = aiohttp.ClientSession("http://engine", connector=connector, headers=headers, timeout=nothing)
+
+    @classmethod
+    async def load(cls, name: str, config: ModelConfig, data_dir: Path) -> LlamaCppEngine:
+        """Load the model; the process stands still meanwhile, because the library holds the GIL.
+
+        Raises ModelError in one line that names the file.
+        """
+        file = await asyncio.to_thread(gguf.read, config.path)
+        _ = file.template  # a model without one is refused before its weights are loaded
+        context_length = context_for(file, config)
+        listener = await asyncio.to_thread(_start, config, context_length, data_dir)
+        log.info(
+            "model loaded",
+            model=name,
+            architecture=file.architecture,
+            context_length=context_length,
+            slots=config.slots,
+            kv_cache_mib=file.kv_bytes_per_token * context_length * config.slots // 2**20,
+        )
+        return cls(name, file, context_length, listener)
+
+    async def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Texts -> ids in one call; control strings are parsed, no bos is added."""
+        if not texts:
+            return []
+        content = [part for text in texts for part in (text, SEPARATOR)]
+        answer = await self._post("/tokenize", {"content": content, "add_special": False, "parse_special": True})
+        found: list[list[int]] = [[]]
+        for token in answer["tokens"]:
+            if token == SEPARATOR:
+                found.append([])
+            else:
+                found[-1].append(token)
+        return found[:-1]
+
+    async def stream(self, request: Generation) -> AsyncIterator[Prefill | Delta | Finish]:
+        """Generate; closing the iterator closes the connection, which ends the work at the server's next step."""
+        vocabulary = len(self._file.tokens)
+        tokens = request_body.room(request, self.context_length, vocabulary)
+        if request.json_schema is not None:
+            await asyncio.to_thread(request_body.check_schema, request.json_schema)
+        body = request_body.body(request, tokens, context_length=self.context_length, vocabulary=vocabulary)
+        if tokens == 0:  # llama-server would generate one
+            yield Finish(reason="length", usage=Usage(prompt_tokens=len(request.prompt)))
+            return
+        frames = Frames(self._file, alternatives=request.sampling.logprobs)
+        response = await self._open("/completion", body)
+        try:
+            async for frame in parse(response.content.iter_any()):
+                for event in frames.read(frame):
+                    yield event
+                    if isinstance(event, Finish):
+                        return
+            raise EngineError(detail="llama.cpp ended the stream without a word")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise EngineError(detail=f"llama.cpp: {error}") from error
+        finally:
+            response.close()
+
+    async def aclose(self) -> None:
+        """Free the model and the socket. Streams that still run end with EngineError."""
+        listener, self._listener = self._listener, None
+        await self._http.close()
+        if listener is not None:
+            await asyncio.to_thread(listener.close)
+
+    async def _open(self, path: str, body: object) -> aiohttp.ClientResponse:
+        if self._listener is None:
+            raise EngineBroken(detail=f"{self.name} is closed")
+        try:
+            response = await self._http.post(path, json=body)
+            if response.ok:
+                return response
+            answer = await response.json(content_type=None)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise EngineError(detail=f"llama.cpp: {error}") from error
+        raise failure(answer.get("error", answer))
+
+    async def _post(self, path: str, body: object) -> Any:
+        response = await self._open(path, body)
+        try:
+            return await response.json(content_type=None)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise EngineError(detail=f"llama.cpp: {error}") from error
+        finally:
+            response.close()
+
+
+def context_for(file: gguf.ModelFile, config: ModelConfig) -> int:
+    """Tokens per conversation.
+
+    Each slot has a KV cache of its own: with llama.cpp's shared one, an overflow fails every stream that runs. That
+    memory is taken at the start, so without a configured length it is bounded: the model's own length, or as much of
+    it as fits DEFAULT_KV_BYTES over all slots. A configured length is kept, up to the model's own.
+    """
+    trained = file.context_length or LEAST_CONTEXT
+    if config.context_length is not None:
+        if config.context_length > trained:
+            log.warning("context_length is more than the model has", configured=config.context_length, model=trained)
+        return min(config.context_length, trained)
+    fits = DEFAULT_KV_BYTES // max(1, file.kv_bytes_per_token * config.slots)
+    return min(trained, max(LEAST_CONTEXT, fits // CONTEXT_STEP * CONTEXT_STEP))
+
+
+def _free_socket(data_dir: Path) -> Path:
+    """A path in a directory of our own. Files that killed processes left there are removed, live ones are not."""
+    path = socket_path(data_dir, f"engine-{secrets.token_hex(4)}.sock")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.parent.chmod(0o700)
+    for other in path.parent.glob("engine-*.sock"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(other)) == errno.ECONNREFUSED:
+                other.unlink(missing_ok=True)
+    return path
+
+
+def _start(config: ModelConfig, context_length: int, data_dir: Path) -> Listener:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before the import: spinning threads were measured 30 times slower
+    import xllamacpp
+
+    path, key = _free_socket(data_dir), secrets.token_urlsafe(32)
+    params = xllamacpp.CommonParams()
+    params.model.path = str(config.path)
+    params.n_parallel = config.slots
+    params.n_ctx = context_length * config.slots
+    params.n_batch = params.n_ubatch = BATCH
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = config.threads or _processors()
+    params.n_gpu_layers = config.gpu_layers
+    params.fit_params = False  # it would change the context length to what it thinks fits
+    params.check_tensors = True  # damaged weights load otherwise and write nonsense
+    params.cache_ram_mib = config.prompt_cache_mib
+    params.hostnames, params.api_keys = [str(path)], [key]
+    params.n_threads_http = config.slots + HTTP_RESERVE
+    params.ui = params.endpoint_slots = params.endpoint_props = False
+    params.endpoint_metrics = True
+    params.verbosity = 1
+    with _captured_errors() as words:
+        try:
+            return Listener(xllamacpp.Server(params), path, key)
+        except (RuntimeError, ValueError) as error:
+            failed = error
+    path.unlink(missing_ok=True)
+    reason = _reason(words) or str(failed)
+    raise ModelError(f"{config.path}: llama.cpp cannot load this model ({reason})") from failed
+
+
+def _processors() -> int:
+    """Those that this process may use; macOS does not tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _captured_errors() -> Iterator[list[str]]:
+    """Collects what is written to file descriptor 2: the library tells the reason of a failed load nowhere else."""
+    words: list[str] = []
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield words
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            file.seek(0)
+            words += file.read().decode("utf-8", "replace").splitlines()
+
+
+def _reason(words: Sequence[str]) -> str:
+    """The last line that tells a cause, without the time and the function before it."""
+    causes = [line.rpartition("error loading model: ")[2] for line in words if "error loading model: " in line]
+    return causes[-1] if causes else next((line for line in reversed(words) if line.strip()), "")

@@ -1,0 +1,117 @@
+"""A Generation -> the body of llama-server's native `/completion`, checked first, because it ignores what it dislikes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import jsonschema
+import llguidance
+
+from bot.errors import BadRequest, TooLong
+from bot.messages import Generation
+
+SAMPLERS = ["penalties", "temperature", "top_k", "top_p", "min_p"]
+"""Temperature before the cuts, as in the OpenAI API and transformers; llama.cpp's own order has it last."""
+REPEAT_WINDOW = 64
+"""llama.cpp's default reach of the multiplicative penalty, in tokens; the prompt's end counts in it."""
+SEEDS = 2**32 - 1
+"""llama.cpp's seed has 32 bits, and the highest means "choose one"."""
+NEVER = -100.0
+FINAL_FIELDS = ["stop", "stop_type", "tokens_predicted", "tokens_evaluated", "timings", "error"]
+"""What the last frame is to hold: without this it repeats the whole prompt and every setting."""
+
+
+def room(request: Generation, context_length: int, vocabulary: int) -> int:
+    """How many tokens may be generated: `max_tokens`, or fewer where the context ends before.
+
+    Raises TooLong if the prompt leaves no room, BadRequest for ids that the vocabulary does not have.
+    """
+    if not request.prompt:
+        raise BadRequest("The prompt is empty.", param="prompt")
+    if min(request.prompt) < 0 or max(request.prompt) >= vocabulary:
+        raise BadRequest("The prompt holds token ids that this model does not have.", param="prompt")
+    left = context_length - len(request.prompt)
+    if left < 1:
+        raise TooLong(detail=f"the prompt has {len(request.prompt)} tokens, the context {context_length}")
+    return max(0, min(request.max_tokens, left))
+
+
+def check_schema(schema: Mapping[str, object]) -> None:
+    """Raises BadRequest for a schema that is none, or that the grammar engine cannot keep.
+
+    llama-server drops such a schema without a word and lets the model write what it likes.
+    """
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+        grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(guided(schema)))
+    except (jsonschema.SchemaError, ValueError, TypeError) as error:
+        reason = error.message if isinstance(error, jsonschema.SchemaError) else str(error)
+        raise BadRequest(f"This is no JSON schema: {reason}", param="response_format") from error
+    if complaint := llguidance.LLMatcher.validate_grammar(grammar):
+        raise BadRequest(f"This JSON schema is not supported: {complaint}", param="response_format")
+
+
+def guided(schema: Mapping[str, object]) -> dict[str, object]:
+    """The schema with compact output: free whitespace lets a weak model write blanks until its tokens are used up."""
+    options = schema.get("x-guidance")
+    given = dict(options) if isinstance(options, Mapping) else {}
+    return {**schema, "x-guidance": {**given, "whitespace_flexible": False}}
+
+
+def body(request: Generation, tokens: int, *, context_length: int, vocabulary: int) -> dict[str, Any]:
+    """The JSON body for `tokens` new tokens. Raises BadRequest for parameters that cannot be honoured."""
+    sampling = request.sampling
+    if any(not text for text in request.stop):
+        raise BadRequest("A stop string is empty.", param="stop")
+    fields: dict[str, Any] = {
+        "prompt": request.prompt,
+        "n_predict": tokens,
+        "stream": True,
+        "return_tokens": True,
+        "return_progress": True,
+        "response_fields": FINAL_FIELDS,
+        "samplers": SAMPLERS,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "stop": request.stop,
+        **_penalties(request, context_length, vocabulary),
+    }
+    if sampling.seed is not None:
+        fields["seed"] = sampling.seed % SEEDS
+    if sampling.logprobs is not None:
+        fields["n_probs"] = max(1, sampling.logprobs)
+    if request.json_schema is not None:
+        fields["json_schema"] = guided(request.json_schema)
+    return fields
+
+
+def _penalties(request: Generation, context_length: int, vocabulary: int) -> dict[str, Any]:
+    """Penalties and biases.
+
+    The OpenAI API's presence and frequency penalties count generated text alone; llama.cpp counts the prompt in, so
+    that a long conversation would forbid its own end-of-turn token. So the window is the whole context, which makes
+    the prompt's share constant, and a bias of the same size takes that share away again. The frequency penalty is
+    exact then; a token of the prompt escapes the presence penalty.
+    """
+    sampling = request.sampling
+    bias = {**sampling.logit_bias}
+    if any(not 0 <= token < vocabulary for token in bias):
+        raise BadRequest("logit_bias names a token id that this model does not have.", param="logit_bias")
+    counted = bool(sampling.presence_penalty or sampling.frequency_penalty)
+    if counted:
+        for token, count in Counter(request.prompt).items():
+            share = sampling.presence_penalty + count * sampling.frequency_penalty
+            if bias.get(token, 0.0) > NEVER:
+                bias[token] = bias.get(token, 0.0) + share
+    return {
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "repeat_penalty": sampling.repeat_penalty,
+        "repeat_last_n": context_length if counted else REPEAT_WINDOW,
+        "logit_bias": [[token, value if value > NEVER else False] for token, value in bias.items()],
+    }
