@@ -101,6 +101,13 @@ class QueueConfig(Section):
     total_timeout: Seconds = 1800.0
 
 
+class EngineConfig(Section):
+    """What all engines share."""
+
+    loaded_models: int = Field(default=2, ge=1)
+    """So many models are in memory at once; the one that was not used for longest makes room."""
+
+
 class PermissionsConfig(Section):
     """Who may. Entries are `platform:user-id`, `platform:chat/chat-id`, or `platform:*`."""
 
@@ -138,6 +145,7 @@ class Config(Section):
     personas: dict[str, PersonaConfig] = {}
     models: dict[str, ModelConfig] = {}
     queue: QueueConfig = QueueConfig()
+    engine: EngineConfig = EngineConfig()
     permissions: PermissionsConfig = PermissionsConfig()
     retention: RetentionConfig = RetentionConfig()
     database: DatabaseConfig = DatabaseConfig()

@@ -1,0 +1,192 @@
+"""The models by name: loaded on first use, each with its queue, and unloaded when others need the room."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from bot.config import ModelConfig, QueueConfig
+from bot.engines.llamacpp import LlamaCppEngine
+from bot.engines.scheduler import Scheduler
+from bot.errors import BadRequest, EngineBroken, ModelError
+from bot.ports import ChatEngine
+
+log = structlog.get_logger(__name__)
+
+Loader = Callable[[str, ModelConfig, Path], Awaitable[ChatEngine]]
+"""Alias, configuration and data directory -> the engine. Raises ModelError."""
+
+GGUF = ".gguf"
+GRACE = 5.0
+"""Seconds for which a model that was asked for stays: its prompt is encoded before its ticket is taken."""
+PATIENCE = 60.0
+"""Seconds that a load waits for the other models' streams to end. A load stops the whole process for its time, so it
+waits; but an answer on one model may need another, so it does not wait for ever."""
+RETRY_AFTER = 60.0
+"""Seconds for which a failed load's error is repeated before the file is tried again."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is ready."""
+
+    engine: ChatEngine
+    scheduler: Scheduler
+    config: ModelConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelState:
+    """What is to be told of a model."""
+
+    alias: str
+    description: str
+    loaded: bool
+    name: str = ""
+    """With the digest, as `ChatEngine.name`; empty while it is not loaded."""
+    context_length: int | None = None
+    running: int = 0
+    waiting: int = 0
+    error: str = ""
+    """Why the last load failed; names the file, so it is for the owner alone."""
+
+
+@dataclass
+class _Failure:
+    error: ModelError
+    until: float = field(default_factory=lambda: time.monotonic() + RETRY_AFTER)
+
+
+class Registry:
+    """Every configured model. `loaders` are by the suffix of the model's path; llama.cpp has the last word."""
+
+    def __init__(
+        self,
+        models: Mapping[str, ModelConfig],
+        queue: QueueConfig,
+        data_dir: Path,
+        *,
+        loaded_models: int = 2,
+        loaders: Mapping[str, Loader] | None = None,
+        grace: float = GRACE,
+    ) -> None:
+        self._models = models
+        self._queue = queue
+        self._data_dir = data_dir
+        self._limit = loaded_models
+        self._loaders = {GGUF: LlamaCppEngine.load, **(loaders or {})}
+        self._grace = grace
+        self._loaded: dict[str, Loaded] = {}
+        self._used: dict[str, float] = {}
+        self._failed: dict[str, _Failure] = {}
+        self._loading: dict[str, asyncio.Task[Loaded]] = {}
+        self._one_at_a_time = asyncio.Lock()
+        self._closed = False
+
+    def names(self) -> list[str]:
+        """The aliases, in the order of the configuration."""
+        return list(self._models)
+
+    def describe(self) -> list[ModelState]:
+        """Every model and how it is."""
+        return [self._state(alias, config) for alias, config in self._models.items()]
+
+    async def get(self, alias: str) -> Loaded:
+        """The model, loaded if it is not.
+
+        Raises BadRequest, which lists the names, for an unknown one; ModelError for one that cannot be loaded; and
+        EngineBroken after aclose().
+        """
+        if alias not in self._models:
+            raise BadRequest(f"There is no model {alias!r}. There are: {', '.join(self._models)}.", param="model")
+        if self._closed:
+            raise EngineBroken(detail="the models are closed")
+        self._used[alias] = time.monotonic()
+        if (loaded := self._loaded.get(alias)) is not None:
+            return loaded
+        failure = self._failed.get(alias)
+        if failure is not None and time.monotonic() < failure.until:
+            raise ModelError(str(failure.error)) from failure.error
+        if alias not in self._loading:
+            task = asyncio.create_task(self._load(alias), name=f"load {alias}")
+            self._loading[alias] = task
+            task.add_done_callback(lambda done: self._forget_load(alias, done))
+        # Shielded: the load goes on for the others, and for the next, when the one who asked first gives up.
+        return await asyncio.shield(self._loading[alias])
+
+    async def aclose(self) -> None:
+        """Unload everything; running streams end with EngineError."""
+        self._closed = True
+        await asyncio.gather(*self._loading.values(), return_exceptions=True)
+        for alias in list(self._loaded):
+            loaded = self._loaded.pop(alias)
+            loaded.scheduler.retire()
+            await loaded.engine.aclose()
+
+    def _state(self, alias: str, config: ModelConfig) -> ModelState:
+        loaded = self._loaded.get(alias)
+        failure = self._failed.get(alias)
+        return ModelState(
+            alias=alias,
+            description=config.description,
+            loaded=loaded is not None,
+            name=loaded.engine.name if loaded else "",
+            context_length=loaded.engine.context_length if loaded else config.context_length,
+            running=loaded.scheduler.running if loaded else 0,
+            waiting=loaded.scheduler.waiting if loaded else 0,
+            error=str(failure.error) if failure else "",
+        )
+
+    def _forget_load(self, alias: str, task: asyncio.Task[Loaded]) -> None:
+        self._loading.pop(alias, None)
+        if not task.cancelled():
+            task.exception()  # retrieved, for the case that nobody waits any more
+
+    async def _load(self, alias: str) -> Loaded:
+        config = self._models[alias]
+        async with self._one_at_a_time, AsyncExitStack() as pauses:
+            await self._make_room()
+            await self._pause_others(pauses)
+            try:
+                loader = self._loaders.get(config.path.suffix.lower(), self._loaders[GGUF])
+                engine = await loader(alias, config, self._data_dir)
+            except ModelError as error:
+                self._failed[alias] = _Failure(error)
+                log.warning("model not loaded", model=alias, reason=str(error))
+                raise
+            self._failed.pop(alias, None)
+            loaded = Loaded(engine, Scheduler(engine, self._queue, slots=config.slots), config)
+            self._loaded[alias] = loaded
+            self._used[alias] = time.monotonic()
+            return loaded
+
+    async def _pause_others(self, pauses: AsyncExitStack) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                for other in list(self._loaded.values()):
+                    await pauses.enter_async_context(other.scheduler.paused())
+        except TimeoutError:
+            log.warning("loading a model while others answer; they will stand still meanwhile")
+
+    async def _make_room(self) -> None:
+        """Unload the models that were not used for longest, once they are idle."""
+        while len(self._loaded) >= self._limit:
+            alias = min(self._loaded, key=lambda name: self._used[name])
+            loaded = self._loaded[alias]
+            await asyncio.sleep(max(0.0, self._used[alias] + self._grace - time.monotonic()))
+            with suppress(TimeoutError):  # if it is never idle, who waits for it must give way
+                async with asyncio.timeout(PATIENCE):
+                    await loaded.scheduler.idle()
+                    if time.monotonic() - self._used[alias] < self._grace:
+                        continue  # asked for again meanwhile: look for another
+            async with loaded.scheduler.paused():
+                del self._loaded[alias]
+                loaded.scheduler.retire()
+                await loaded.engine.aclose()
+            log.info("model unloaded", model=alias)

@@ -1,0 +1,214 @@
+"""The fair queue before an engine: slots go round between people, and every wait has an end.
+
+Continuous batching serves as many streams at once as the engine has slots. Whoever finds none free waits in line; the
+line goes round robin over the users, so a hundred questions of one person delay another's by one at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import cast
+
+import structlog
+
+from bot.config import QueueConfig
+from bot.errors import Busy, EngineError, EngineTimeout
+from bot.messages import Delta, Finish, Generation, Prefill
+from bot.ports import ChatEngine
+
+log = structlog.get_logger(__name__)
+
+StreamEvent = Prefill | Delta | Finish
+
+
+class Scheduler:
+    """Hands out the slots of one engine. Everything happens on one event loop."""
+
+    def __init__(self, engine: ChatEngine, config: QueueConfig, *, slots: int) -> None:
+        self.engine = engine
+        self.config = config
+        self.slots = slots
+        self._running: dict[str, int] = {}
+        self._waiting: dict[str, deque[QueueTicket]] = {}
+        """The users in the order of their next turn."""
+        self._paused = 0
+        self._changed = asyncio.Event()
+
+    @property
+    def running(self) -> int:
+        """Slots in use."""
+        return sum(self._running.values())
+
+    @property
+    def waiting(self) -> int:
+        """Tickets that have no slot yet."""
+        return sum(len(line) for line in self._waiting.values())
+
+    @asynccontextmanager
+    async def ticket(self, user: str) -> AsyncIterator[QueueTicket]:
+        """A place in the line of `user`, given up at the end of the block. Raises Busy at once if there is no place."""
+        if self._count(user) >= self.config.per_user:
+            raise Busy(f"You have {self._count(user)} questions waiting already. Please wait for their answers.")
+        if self.waiting >= self.config.length:
+            raise Busy(f"{self.waiting} questions are waiting before yours. Please ask again in a minute.")
+        ticket = QueueTicket(self, user)
+        self._waiting.setdefault(user, deque()).append(ticket)
+        self._grant()
+        try:
+            yield ticket
+        finally:
+            await ticket.close()
+
+    async def idle(self) -> None:
+        """Returns when no slot is in use and nobody waits."""
+        while self.running or self.waiting:
+            self._changed.clear()
+            await self._changed.wait()
+
+    @asynccontextmanager
+    async def paused(self) -> AsyncIterator[None]:
+        """No ticket gets a slot within the block; it begins when the running ones have ended."""
+        self._paused += 1
+        try:
+            while self.running:
+                self._changed.clear()
+                await self._changed.wait()
+            yield
+        finally:
+            self._paused -= 1
+            self._grant()
+
+    def retire(self) -> None:
+        """The engine goes away: who still waits is told so."""
+        for line in self._waiting.values():
+            for ticket in line:
+                ticket.granted.set_exception(EngineError(detail="the model was unloaded while this waited"))
+                ticket.granted.exception()  # retrieved: a ticket may end without asking again
+        self._waiting.clear()
+
+    def place(self, ticket: QueueTicket) -> int:
+        """The ticket's place in the line, 1 for the next; 0 if it has its slot or has left."""
+        own = self._waiting.get(ticket.user, ())
+        if ticket not in own:
+            return 0
+        rounds = own.index(ticket)
+        ahead, passed = rounds, False
+        for user, line in self._waiting.items():
+            if user == ticket.user:
+                passed = True
+            else:  # those whose turn comes before have been served once more
+                ahead += min(len(line), rounds if passed else rounds + 1)
+        return ahead + 1
+
+    def leave(self, ticket: QueueTicket) -> None:
+        """Take the ticket out of the line, or its slot back; whoever is next gets it."""
+        line = self._waiting.get(ticket.user, deque())
+        if ticket in line:
+            line.remove(ticket)
+            if not line:
+                del self._waiting[ticket.user]
+        elif ticket.has_slot:
+            ticket.has_slot = False
+            self._running[ticket.user] -= 1
+            if not self._running[ticket.user]:
+                del self._running[ticket.user]
+        self._grant()
+
+    def _count(self, user: str) -> int:
+        return self._running.get(user, 0) + len(self._waiting.get(user, ()))
+
+    def _grant(self) -> None:
+        while self._waiting and self.running < self.slots and not self._paused:
+            user, line = next(iter(self._waiting.items()))
+            ticket = line.popleft()
+            del self._waiting[user]
+            if line:
+                self._waiting[user] = line  # to the end of the round
+            self._running[user] = self._running.get(user, 0) + 1
+            ticket.has_slot = True
+            ticket.granted.set_result(None)
+        self._changed.set()
+
+
+class QueueTicket:
+    """`ports.Ticket`. Made by `Scheduler.ticket`."""
+
+    def __init__(self, scheduler: Scheduler, user: str) -> None:
+        loop = asyncio.get_running_loop()
+        self.user = user
+        self.has_slot = False
+        self.granted: asyncio.Future[None] = loop.create_future()
+        self._scheduler = scheduler
+        self._queue_end = loop.time() + scheduler.config.queue_timeout
+        self._streams: list[AsyncGenerator[StreamEvent, None]] = []
+
+    async def waiting(self, every: float) -> AsyncIterator[int]:
+        """Yields the place in the line after every `every` seconds of waiting; ends when the slot is there."""
+        while not await self._wait(every):
+            yield self._scheduler.place(self)
+
+    def stream(self, request: Generation) -> AsyncIterator[StreamEvent]:
+        """The engine's stream with its time-outs; waits for the slot first if need be."""
+        stream = self._stream(request)
+        self._streams.append(stream)
+        return stream
+
+    async def close(self) -> None:
+        """End what still runs and give the place back."""
+        try:
+            for stream in self._streams:
+                await stream.aclose()
+        finally:
+            self._scheduler.leave(self)
+
+    async def _wait(self, seconds: float) -> bool:
+        """Whether the slot is there. Raises Busy at the end of the queue's time."""
+        left = self._queue_end - asyncio.get_running_loop().time()
+        await asyncio.wait([self.granted], timeout=max(0.0, min(seconds, left)))
+        if self.granted.done():
+            self.granted.result()
+            return True
+        if left <= seconds:
+            self._scheduler.leave(self)
+            raise Busy
+        return False
+
+    async def _stream(self, request: Generation) -> AsyncGenerator[StreamEvent, None]:
+        await self._wait(self._scheduler.config.queue_timeout)
+        if not self.has_slot:
+            raise EngineError(detail="the ticket was given back")
+        config, loop = self._scheduler.config, asyncio.get_running_loop()
+        end = loop.time() + config.total_timeout
+        patience, what, processed = config.first_token_timeout, "first token", 0
+        next_by = loop.time() + patience
+        # Every engine's stream is a generator: the port asks for its aclose().
+        events = cast("AsyncGenerator[StreamEvent, None]", self._scheduler.engine.stream(request))
+        async with aclosing(events):
+            while True:
+                event = await _next(events, min(next_by, end), "total" if end < next_by else what)
+                if event is None:
+                    return
+                if isinstance(event, Delta):
+                    patience, what = config.stall_timeout, "stall"
+                if not isinstance(event, Prefill) or event.processed > processed:
+                    next_by = loop.time() + patience
+                if isinstance(event, Prefill):
+                    processed = max(processed, event.processed)
+                given = loop.time()
+                yield event
+                next_by += loop.time() - given  # what the consumer takes is not the engine's time
+
+
+async def _next(events: AsyncGenerator[StreamEvent, None], by: float, what: str) -> StreamEvent | None:
+    """The next event, None at the end. Raises EngineTimeout if it does not come by the loop's time `by`."""
+    try:
+        async with asyncio.timeout_at(by) as limit:
+            return await anext(events, None)
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        log.warning("the engine is too slow", limit=what)
+        raise EngineTimeout(detail=f"{what} time-out") from error
