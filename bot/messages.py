@@ -305,6 +305,8 @@ class Claim:
     """The finished answer, if an earlier attempt got as far as that: it is delivered as it is."""
     retry: bool = False
     """Asked for by a retry: a new answer to a question that has one."""
+    side_branch: bool = False
+    """The question does not follow the head (a reply to an older message): its answer leaves the line alone."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,187 @@
+"""The steps from a question to the model's words: persona, history, prompt, queue, stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from bot.config import Config, PersonaConfig
+from bot.engines.registry import Loaded, Registry
+from bot.messages import (
+    AnswerState,
+    Claim,
+    Delta,
+    Draft,
+    Finish,
+    Finished,
+    Generation,
+    MessageState,
+    Notice,
+    Piece,
+    Prefill,
+    Role,
+    Sampling,
+    StoredMessage,
+    Text,
+    Usage,
+)
+from bot.ports import Store
+from bot.prompt import Turn
+from bot.reasoning import Visible
+
+QUEUE_NOTICE_SECONDS = 2.0
+"""Who waits longer than this is told the place in the queue."""
+CONTEXT_SHARE = 4
+"""At most a quarter of a small context is held free for the answer."""
+
+
+@dataclass
+class Answering:
+    """An answer in the making: filled by `generate`, read by `finished` at any moment."""
+
+    claim: Claim
+    question: StoredMessage
+    text: str = ""
+    token_ids: list[int] = field(default_factory=list)
+    model: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    window_start: int | None = None
+    reasoned: bool = False
+    cut_short: bool = False
+    """The model did not come to its end: the limit of tokens was reached."""
+
+    def finished(self, *, stopped: bool) -> Finished:
+        """What it came to."""
+        if not self.text.strip():
+            return Finished(
+                outcome=AnswerState.STOPPED if stopped else AnswerState.FAILED,
+                text="Stopped." if stopped else "The model had nothing to say to that.",
+            )
+        draft = Draft(
+            role=Role.ASSISTANT,
+            text=self.text,
+            parent=self.question.id,
+            state=MessageState.STOPPED if stopped else MessageState.FINAL,
+            model=self.model,
+            token_ids=None if self.reasoned else tuple(self.token_ids),
+            prompt_tokens=self.usage.prompt_tokens,
+            cached_tokens=self.usage.cached_tokens,
+            completion_tokens=self.usage.completion_tokens,
+        )
+        note = "\n\n_(This is as far as I get at once. Ask me to go on.)_" if self.cut_short and not stopped else ""
+        return Finished(
+            outcome=AnswerState.STOPPED if stopped else AnswerState.DONE,
+            text=self.text + note,
+            drafts=(draft,),
+            window_start=self.window_start,
+            moves_head=not self.claim.side_branch,
+        )
+
+
+async def generate(answering: Answering, store: Store, models: Registry, config: Config) -> AsyncIterator[Piece]:
+    """Yield the model's words as they come. Raises Told."""
+    settings = answering.claim.conversation.settings
+    persona = config.personas.get(settings.persona or "default", config.personas["default"])
+    loaded = await models.get(_model(config, settings.model or persona.model))
+    path = await store.history(answering.question.id)
+    request = await _request(answering, path, loaded, persona, config)
+    answering.model = loaded.engine.name
+    visible = Visible()
+    async with loaded.scheduler.ticket(_person(answering.claim)) as ticket:
+        async for place in ticket.waiting(QUEUE_NOTICE_SECONDS):
+            yield Notice(f"I will begin soon: place {place} in the queue.")
+        async with aclosing(ticket.stream(request)) as stream:
+            async for item in stream:
+                if shown := _take(answering, item, visible):
+                    yield Text(shown)
+    if rest := visible.end():
+        answering.text += rest
+        yield Text(rest)
+
+
+async def until(stop: asyncio.Event, pieces: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
+    """The pieces until `stop` is set; then their source is closed at once, which frees the engine."""
+    queue: asyncio.Queue[Piece | None] = asyncio.Queue()
+
+    async def pump() -> None:
+        try:
+            async for piece in pieces:
+                queue.put_nowait(piece)
+        finally:
+            queue.put_nowait(None)
+
+    source = asyncio.create_task(pump())
+    watch = asyncio.create_task(stop.wait())
+    watch.add_done_callback(lambda _: source.cancel())
+    try:
+        while (piece := await queue.get()) is not None:
+            yield piece
+        await asyncio.wait((source,))
+        if not source.cancelled():
+            source.result()
+    finally:
+        watch.cancel()
+        source.cancel()
+        await asyncio.wait((source, watch))
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
+
+
+def _take(answering: Answering, item: Prefill | Delta | Finish, visible: Visible) -> str:
+    """Write an item of the stream down; returns the text that can be shown."""
+    match item:
+        case Prefill():
+            answering.usage = Usage(prompt_tokens=item.total, cached_tokens=item.cached)
+            return ""
+        case Finish():
+            answering.usage = item.usage
+            answering.cut_short = item.reason == "length"
+            return ""
+        case Delta():
+            answering.token_ids.extend(item.token_ids)
+            shown = visible.feed(item.text)
+            answering.reasoned = visible.hidden
+            answering.text += shown
+            known = answering.usage
+            answering.usage = Usage(
+                prompt_tokens=known.prompt_tokens,
+                cached_tokens=known.cached_tokens,
+                completion_tokens=len(answering.token_ids),
+            )
+            return shown
+
+
+async def _request(
+    answering: Answering, path: list[StoredMessage], loaded: Loaded, persona: PersonaConfig, config: Config
+) -> Generation:
+    """History -> a prompt that fits -> a request."""
+    conversation, engine = answering.claim.conversation, loaded.engine
+    told = [m for m in path if m.text.strip()]
+    system = conversation.settings.system_prompt or persona.system
+    turns = [Turn(Role.SYSTEM, system), *(_turn(m, engine.name, group=not conversation.direct) for m in told)]
+    reserve = min(config.chat.max_tokens, engine.context_length // CONTEXT_SHARE)
+    prompt = await loaded.prompts.build(turns, day=conversation.first_day, max_tokens=reserve)
+    if prompt.cut:
+        answering.window_start = told[prompt.turns_from - 1].id
+    sampling = Sampling(
+        temperature=loaded.config.temperature if persona.temperature is None else persona.temperature,
+        top_p=loaded.config.top_p if persona.top_p is None else persona.top_p,
+    )
+    room = engine.context_length - len(prompt.ids)
+    return Generation(prompt=prompt.ids, max_tokens=min(config.chat.max_tokens, room), sampling=sampling)
+
+
+def _turn(message: StoredMessage, model: str, *, group: bool) -> Turn:
+    name = message.author.name if group and message.author and message.role is Role.USER else None
+    return Turn(message.role, message.text, name, message.token_ids if message.model == model else None)
+
+
+def _model(config: Config, alias: str | None) -> str:
+    """A model that is no longer configured gives way to the default one."""
+    return alias if alias in config.models else "default"
+
+
+def _person(claim: Claim) -> str:
+    return f"{claim.event.key.platform}:{claim.event.author.id}"

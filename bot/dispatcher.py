@@ -1,0 +1,260 @@
+"""The dispatcher: which unanswered message next, one at a time in a conversation, many conversations at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from bot.config import Config
+from bot.errors import DatabaseError, LeaseLost, PlatformError
+from bot.manager import Manager
+from bot.messages import (
+    Action,
+    ActionName,
+    AnswerState,
+    Claim,
+    Destination,
+    Event,
+    Finished,
+    Message,
+    Outgoing,
+    Piece,
+)
+from bot.permissions import is_admin
+from bot.ports import Adapter, Deliver, Received, Store
+
+log = structlog.get_logger(__name__)
+
+ATTEMPTS = 3
+"""After so many the answer is closed as failed: a message that crashes the process cannot do so for ever."""
+LEASE_SECONDS = 60.0
+RENEW_SECONDS = LEASE_SECONDS / 3
+RETRY_SECONDS = 2.0
+"""How soon an answer that failed in passing is tried again."""
+POLL_SECONDS = 5.0
+"""How often the store is asked although nobody called: for leases that ran out and retries that are due."""
+GIVEN_UP = "I tried to answer this three times and failed each time. The reason is in my owner's log."
+
+Adapters = Mapping[tuple[str, str], Adapter]
+"""By platform and bot account."""
+
+
+@dataclass
+class Running:
+    """An answer in progress in this process."""
+
+    claim: Claim
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+
+class Dispatcher:
+    """Claims answers and sees each to its end. `run` until `drain`."""
+
+    def __init__(
+        self, store: Store, manager: Manager, deliver: Deliver, adapters: Adapters, config: Callable[[], Config]
+    ) -> None:
+        self._store = store
+        self._manager = manager
+        self._deliver = deliver
+        self._adapters = adapters
+        self._config = config
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._running: dict[int, Running] = {}
+        self._wake = asyncio.Event()
+        self._draining = False
+        self._side: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Answer until cancelled or drained."""
+        while not self._draining:
+            self._wake.clear()
+            try:
+                while self._has_room() and (claim := await self._claim()):
+                    self._start(claim)
+            except DatabaseError as error:
+                log.error("the database refuses; trying again", error=str(error))
+            try:
+                await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+            except TimeoutError:
+                continue
+
+    def committed(self, event: Event, received: Received) -> None:
+        """An event was committed: begin what is new, stop what is superseded, and obey actions at once."""
+        for answer in received.superseded:
+            if running := self._running.get(answer):
+                self._cancel(running)
+        if isinstance(event, Action) and event.name is ActionName.STOP:
+            self._keep(self._stop(event))
+        elif isinstance(event, Message) and received.work and self._config().chat.while_answering == "interrupt":
+            for running in self._in(event):
+                running.stop.set()
+        self._wake.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Take no new answers, give those in progress so long, and leave the rest pending for the next start."""
+        self._draining = True
+        self._wake.set()
+        tasks = [r.task for r in self._running.values() if r.task]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+        for task in list(self._side):
+            task.cancel()
+
+    @property
+    def in_progress(self) -> int:
+        """How many answers are being made."""
+        return len(self._running)
+
+    def _has_room(self) -> bool:
+        return not self._draining and len(self._running) < self._config().chat.concurrent_conversations
+
+    async def _claim(self) -> Claim | None:
+        busy = {running.claim.conversation.id for running in self._running.values()}
+        platforms = {platform for platform, _ in self._adapters}
+        return await self._store.claim(self._owner, lease=LEASE_SECONDS, platforms=platforms, busy=busy)
+
+    def _start(self, claim: Claim) -> None:
+        running = self._running[claim.id] = Running(claim)
+        running.task = asyncio.create_task(self._answer(running), name=f"answer {claim.id}")
+        running.task.add_done_callback(lambda _: self._ended(claim.id))
+
+    def _ended(self, answer: int) -> None:
+        del self._running[answer]
+        self._wake.set()
+
+    async def _answer(self, running: Running) -> None:
+        """One answer, to its end or to a state in which the next attempt finds everything."""
+        claim = running.claim
+        bound = log.bind(conversation=str(claim.event.key), answer=claim.id, attempt=claim.attempt)
+        renew = asyncio.create_task(self._renew(claim))
+        try:
+            if self._expired(claim):
+                await self._store.close(claim, AnswerState.EXPIRED, None)
+                bound.info("expired")
+                return
+            finished = await self._deliver_all(running)
+            await self._store.close(claim, finished.outcome, finished)
+            bound.info("closed", outcome=str(finished.outcome))
+        except LeaseLost:
+            bound.info("superseded, or taken over by another worker")
+        except asyncio.CancelledError:
+            await self._give_back(claim)
+            raise
+        except Exception:  # noqa: BLE001 - whatever one answer meets, the others go on; the attempts are counted in the store
+            bound.exception("attempt failed")
+            await self._try_again(claim)
+        finally:
+            renew.cancel()
+
+    async def _deliver_all(self, running: Running) -> Finished:
+        claim = running.claim
+        adapter = self._adapters[claim.event.key.platform, claim.event.key.account]
+        pieces = self._given_up(claim) if claim.attempt > ATTEMPTS else self._pieces(running)
+        try:
+            return await self._deliver.deliver(claim, adapter, pieces)
+        except PlatformError as error:
+            if claim.attempt <= ATTEMPTS:
+                raise
+            log.error("could not be told that it failed", conversation=str(claim.event.key), error=str(error))
+            return Finished(outcome=AnswerState.FAILED, text="")
+
+    async def _pieces(self, running: Running) -> AsyncIterator[Piece]:
+        """The manager's pieces; the last one is committed before it is delivered."""
+        async with aclosing(self._manager.answer(running.claim, running.stop)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Finished) and running.claim.kept is None and not piece.erase:
+                    await self._store.keep(running.claim, piece)
+                yield piece
+
+    async def _given_up(self, claim: Claim) -> AsyncIterator[Piece]:
+        log.error("given up after three attempts", conversation=str(claim.event.key), answer=claim.id)
+        yield Finished(outcome=AnswerState.FAILED, text=GIVEN_UP)
+
+    def _expired(self, claim: Claim) -> bool:
+        """Only what nobody has begun to answer expires; a half-sent answer is completed."""
+        age = datetime.now(UTC) - claim.received_at
+        return not claim.parts and claim.kept is None and age > timedelta(seconds=self._config().chat.answer_within)
+
+    async def _renew(self, claim: Claim) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self._store.extend(claim, lease=LEASE_SECONDS)
+            except LeaseLost:
+                if running := self._running.get(claim.id):
+                    self._cancel(running)
+                return
+            except DatabaseError as error:
+                log.warning("the lease could not be renewed", answer=claim.id, error=str(error))
+
+    async def _give_back(self, claim: Claim) -> None:
+        """A drain: the answer waits for the next start, and this attempt is not held against it."""
+        try:
+            await self._store.release(claim)
+        except (LeaseLost, DatabaseError) as error:
+            log.debug("not given back", answer=claim.id, error=str(error))
+
+    async def _try_again(self, claim: Claim) -> None:
+        """Let the lease run out soon: the next claim takes the answer up with one attempt more."""
+        try:
+            await self._store.extend(claim, lease=RETRY_SECONDS * claim.attempt)
+        except (LeaseLost, DatabaseError) as error:
+            log.warning("left to its lease", answer=claim.id, error=str(error))
+        self._keep(self._wake_after(RETRY_SECONDS * claim.attempt))
+
+    async def _wake_after(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._wake.set()
+
+    async def _stop(self, action: Action) -> None:
+        found = self._in(action)
+        allowed = [r for r in found if self._may_stop(action, r.claim)]
+        for running in allowed:
+            running.stop.set()
+        if not allowed:
+            words = (
+                "Only who asked, or an owner of this bot, can stop that answer."
+                if found
+                else "There is nothing to stop."
+            )
+            await self._say(action, words)
+
+    def _may_stop(self, action: Action, claim: Claim) -> bool:
+        asker = claim.event.author.id == action.author.id
+        return asker or claim.event.direct or is_admin(self._config().permissions, action.author, action.key)
+
+    def _in(self, event: Event) -> list[Running]:
+        return [r for r in self._running.values() if r.claim.event.key == event.key]
+
+    async def _say(self, action: Action, words: str) -> None:
+        """A passing word that nobody waits for in line: not kept, and nothing is lost with it."""
+        adapter = self._adapters.get((action.key.platform, action.key.account))
+        if adapter is None:
+            return
+        try:
+            to = Destination(key=action.key, reply_to=action.event_id, interaction=action.event_id)
+            await adapter.send(to, Outgoing(text=words, private=adapter.limits.private_answers))
+        except PlatformError as error:
+            log.warning("not said", conversation=str(action.key), error=str(error))
+
+    def _cancel(self, running: Running) -> None:
+        if running.task is not None:
+            running.task.cancel()
+
+    def _keep(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self._side.add(task)
+        task.add_done_callback(self._side.discard)

@@ -1,0 +1,89 @@
+"""The conversation manager: what one message gets, from top to bottom."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+
+from bot import commands
+from bot.answering import Answering, generate, until
+from bot.config import Config
+from bot.engines.registry import Registry
+from bot.errors import EngineBroken, EngineError, EngineTimeout, NotAllowed, Told
+from bot.messages import AnswerState, Claim, Finished, Piece, Reply
+from bot.permissions import RateLimit, is_admin
+from bot.ports import Store
+
+log = structlog.get_logger(__name__)
+
+
+class Manager:
+    """Answers claims. `answer` is the way of one message; the methods below it are its steps."""
+
+    def __init__(self, store: Store, models: Registry, config: Callable[[], Config], *, attempts: int) -> None:
+        self._store = store
+        self._models = models
+        self._config = config
+        self._attempts = attempts
+        self._rate = RateLimit()
+
+    async def answer(self, claim: Claim, stop: asyncio.Event) -> AsyncIterator[Piece]:
+        """Yield the pieces of the answer, and last a Finished. `stop` ends it with what there is.
+
+        Raises EngineError where another attempt may succeed; every other error of Hearth's own is told.
+        """
+        if claim.kept is not None:
+            yield claim.kept
+            return
+        answering = Answering(claim, claim.question)
+        try:
+            await self._check_limits(claim)
+            if call := commands.parse(claim.event.text):
+                result = await commands.run(self._context(claim), call)
+                if isinstance(result, Reply):
+                    yield _as_finished(result, erase=call.name == "forgetme")
+                    return
+                answering.question = result.question
+            if not answering.question.text.strip():
+                raise Told("There is no text in this message, and text is all that I understand so far.")
+            async for piece in until(stop, generate(answering, self._store, self._models, self._config())):
+                yield piece
+            yield answering.finished(stopped=stop.is_set())
+        except Told as error:
+            if self._may_pass(error) and claim.attempt < self._attempts:
+                raise
+            log.warning("told an error", conversation=str(claim.event.key), error=repr(error), exc_info=error.__cause__)
+            text = "\n\n".join(part for part in (answering.text, error.words) if part)
+            yield Finished(outcome=AnswerState.FAILED, text=text)
+
+    async def _check_limits(self, claim: Claim) -> None:
+        """Raises NotAllowed. Owners have no limits; a second attempt was counted at the first."""
+        limits, event = self._config().permissions, claim.event
+        if claim.attempt > 1 or is_admin(limits, event.author, event.key):
+            return
+        self._rate.admit(event.key.platform, event.author.id, claim.received_at, limits.messages_per_minute)
+        if limits.tokens_per_day:
+            used = await self._store.count_today(event.key.platform, event.author.id)
+            if used.prompt_tokens - used.cached_tokens + used.completion_tokens >= limits.tokens_per_day:
+                raise NotAllowed("You have used today's tokens. There are new ones after midnight (UTC).")
+
+    def _context(self, claim: Claim) -> commands.Context:
+        return commands.Context(claim, self._store, self._config(), self._models.describe())
+
+    @staticmethod
+    def _may_pass(error: Told) -> bool:
+        """A failure of the engine that may be over at the next attempt; a time-out has kept the person long enough."""
+        return isinstance(error, EngineError) and not isinstance(error, EngineBroken | EngineTimeout)
+
+
+def _as_finished(reply: Reply, *, erase: bool) -> Finished:
+    return Finished(
+        outcome=AnswerState.DONE,
+        text=reply.text,
+        private=reply.private,
+        files=reply.files,
+        erase=erase,
+        moves_head=False,
+    )
