@@ -1,0 +1,228 @@
+"""Working fakes of the ports, for tests of Hearth and of adapters and engines by others. They keep every promise."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import cast
+
+import jsonschema
+
+from bot.engines import request_body
+from bot.errors import EngineBroken
+from bot.messages import ChatTemplate, Delta, Finish, Generation, Prefill, TokenLogprob, Usage
+from bot.ports import ChatEngine
+
+StreamEvent = Prefill | Delta | Finish
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def echo(prompt: str) -> str:
+    """The last user message of a ChatML prompt, said back."""
+    asked = prompt.rpartition("<|im_start|>user\n")[2].partition("<|im_end|>")[0]
+    return f"You said: {asked}"
+
+
+class ScriptedEngine:
+    """A ChatEngine without a model: each byte is a token, and a function of the prompt's text writes the answer.
+
+    Deterministic, also from one process to the next. It counts what a real engine would compute, reads the prompt in
+    batches of `batch` tokens, remembers the last `slots` sequences as its cache, and writes one character at a time.
+    """
+
+    CONTROLS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>")
+    """Their ids follow the 256 bytes."""
+
+    def __init__(
+        self,
+        answer: Callable[[str], str] = echo,
+        *,
+        name: str = "scripted@000000000000",
+        context_length: int = 4096,
+        batch: int = 64,
+        slots: int = 8,
+        seconds_per_batch: float = 0.0,
+        seconds_per_token: float = 0.0,
+    ) -> None:
+        self.name = name
+        self.control_strings = frozenset(self.CONTROLS)
+        self.context_length = context_length
+        end, begin = "<|im_end|>", "<|endoftext|>"
+        self.template = ChatTemplate(source=CHATML, bos_token=begin, eos_token=end)
+        self.answer = answer
+        self.batch = batch
+        self.seconds_per_batch = seconds_per_batch
+        self.seconds_per_token = seconds_per_token
+        self.requests: list[Generation] = []
+        """Every request that was not refused."""
+        self.active = 0
+        """Streams that are running."""
+        self.prefilled = self.cached = self.generated = 0
+        """Tokens, over all requests."""
+        self.stall_in_prefill = False
+        """Set it, and streams stop after the first batch until `resume` is set."""
+        self.stall_after: int | None = None
+        """So many generated tokens, then streams stop until `resume` is set."""
+        self.resume = asyncio.Event()
+        self.fail_with: Exception | None = None
+        """Raised by streams after `fail_after` generated tokens."""
+        self.fail_after = 0
+        self.closed = False
+        self._slots = slots
+        self._sequences: list[tuple[int, ...]] = []
+
+    async def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """One id per byte, and one per control string."""
+        return [self._encode(text) for text in texts]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text that the ids stand for, control strings included."""
+        pieces = [bytes([i]) if i < 256 else self.CONTROLS[i - 256].encode() for i in ids]
+        return b"".join(pieces).decode("utf-8", "replace")
+
+    async def stream(self, request: Generation) -> AsyncIterator[StreamEvent]:
+        """Read the prompt, then write the scripted answer."""
+        if self.closed:
+            raise EngineBroken(detail="the engine is closed")
+        vocabulary = 256 + len(self.CONTROLS)
+        left = request_body.room(request, self.context_length, vocabulary)
+        if request.json_schema is not None:
+            request_body.check_schema(request.json_schema)
+        request_body.body(request, left, context_length=self.context_length, vocabulary=vocabulary)
+        self.requests.append(request)
+        if left == 0:
+            yield Finish(reason="length", usage=Usage(prompt_tokens=len(request.prompt)))
+            return
+        cached = self._known(request.prompt)
+        self.active += 1
+        written: list[int] = []
+        try:
+            async for prefill in self._prefill(request, cached):
+                yield prefill
+            text, whole = self._text(request, left)
+            async for delta in self._write(text, request, written):
+                yield delta
+            ended = 1 if whole and len(written) < left else 0
+            self.generated += ended
+            usage = Usage(
+                prompt_tokens=len(request.prompt), cached_tokens=cached, completion_tokens=len(written) + ended
+            )
+            yield Finish(reason="stop" if whole else "length", usage=usage)
+        finally:
+            self.active -= 1
+            self._sequences = [*self._sequences, (*request.prompt, *written)][-self._slots :]
+
+    async def aclose(self) -> None:
+        """Refuse further requests."""
+        self.closed = True
+
+    def _encode(self, text: str) -> list[int]:
+        for index, control in enumerate(self.CONTROLS):
+            before, found, after = text.partition(control)
+            if found:
+                return [*self._encode(before), 256 + index, *self._encode(after)]
+        return list(text.encode())
+
+    def _known(self, prompt: tuple[int, ...]) -> int:
+        """Length of the longest prefix in the cache; at least one token is always read, as with llama.cpp."""
+        return min(len(prompt) - 1, max((_common(prompt, known) for known in self._sequences), default=0))
+
+    async def _prefill(self, request: Generation, cached: int) -> AsyncGenerator[Prefill, None]:
+        total, processed = len(request.prompt), cached
+        self.cached += cached
+        yield Prefill(processed, total, cached)
+        while processed < total:
+            await asyncio.sleep(self.seconds_per_batch)
+            step = min(self.batch, total - processed)
+            processed += step
+            self.prefilled += step
+            yield Prefill(processed, total, cached)
+            if self.stall_in_prefill:
+                await self.resume.wait()
+
+    def _text(self, request: Generation, left: int) -> tuple[str, bool]:
+        """The answer as far as it goes, and whether it ended by itself."""
+        text = self.answer(self.decode(request.prompt))
+        if request.json_schema is not None:
+            text = _fitting(text, request.json_schema)
+        for stop in request.stop:
+            text = text.partition(stop)[0]
+        cut = text.encode()[:left].decode("utf-8", "ignore")
+        return cut, cut == text
+
+    async def _write(self, text: str, request: Generation, written: list[int]) -> AsyncGenerator[Delta, None]:
+        for char in text:
+            if self.stall_after is not None and len(written) >= self.stall_after:
+                await self.resume.wait()
+            if self.fail_with is not None and len(written) >= self.fail_after:
+                raise self.fail_with
+            await asyncio.sleep(self.seconds_per_token)
+            ids = tuple(char.encode())
+            written.extend(ids)
+            self.generated += len(ids)
+            certain = tuple(TokenLogprob(i, char, 0.0) for i in ids)
+            logprobs = tuple((token, (token,) if request.sampling.logprobs else ()) for token in certain)
+            yield Delta(char, ids, logprobs if request.sampling.logprobs is not None else ())
+
+
+class ThrottledEngine:
+    """Another engine, slowed down: `seconds` before each Delta. For tests that must catch an answer on its way."""
+
+    def __init__(self, engine: ChatEngine, seconds: float) -> None:
+        self._engine = engine
+        self._seconds = seconds
+        self.name = engine.name
+        self.control_strings = engine.control_strings
+        self.context_length = engine.context_length
+        self.template = engine.template
+
+    async def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """As the other engine."""
+        return await self._engine.encode(texts)
+
+    async def stream(self, request: Generation) -> AsyncIterator[StreamEvent]:
+        """As the other engine, slower."""
+        events = cast("AsyncGenerator[StreamEvent, None]", self._engine.stream(request))
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Delta):
+                    await asyncio.sleep(self._seconds)
+                yield event
+
+    async def aclose(self) -> None:
+        """Free the other engine."""
+        await self._engine.aclose()
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _fitting(text: str, schema: Mapping[str, object]) -> str:
+    """The text, if it is JSON of this schema, or else some JSON that is."""
+    try:
+        jsonschema.validate(json.loads(text), schema)
+    except (ValueError, jsonschema.ValidationError):
+        return json.dumps(_example(schema), ensure_ascii=False)
+    return text
+
+
+def _example(schema: Mapping[str, object]) -> object:
+    """A small value of a plain schema: const, enum, or a type with its properties."""
+    if "const" in schema:
+        return schema["const"]
+    choices = schema.get("enum")
+    if isinstance(choices, Sequence):
+        return choices[0]
+    properties = schema.get("properties")
+    kinds: dict[object, object] = {"string": "text", "integer": 1, "number": 1, "boolean": True, "array": []}
+    if schema.get("type") == "object" and isinstance(properties, Mapping):
+        return {key: _example(value) for key, value in properties.items()}
+    return kinds.get(schema.get("type"), {} if schema.get("type") == "object" else None)
