@@ -1,0 +1,166 @@
+"""The prompt builder: one conversation in, token ids out, within the model's window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+
+import structlog
+
+from bot.errors import RoleForgery, TooLong
+from bot.messages import ChatTemplate, Role
+from bot.prompt.encoding import Encoder, ForgedError, Segment
+from bot.prompt.guard import Guard
+from bot.prompt.layout import Window, Layout, Rendered
+from bot.prompt.values import Prompt, Turn, Vocabulary
+
+log = structlog.get_logger(__name__)
+
+_FULL = 0.9
+"""A window this full is cut, down to `_KEPT`: seldom, because each cut costs the KV cache all but the system message."""
+_KEPT = 0.4
+_CHATML = """{% for message in messages %}<|im_start|>{{ message.role }}
+{{ message.content }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+_PLAIN = """{% for message in messages %}{% if message.role == 'system' %}{{ message.content }}
+
+{% elif message.role == 'assistant' %}Assistant: {{ message.content }}{{ eos_token }}
+{% else %}User: {{ message.content }}
+{% endif %}{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"""
+
+
+class PromptBuilder:
+    """Makes the prompts of one model. Raises ModelError if its chat template cannot be used."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        template = _template_of(vocabulary)
+        self._context_length = vocabulary.context_length
+        guard = Guard(vocabulary.control_strings, template)
+        self._layout = Layout(template, guard)
+        self._encoder = Encoder(vocabulary, guard)
+        self._prepared = False
+
+    async def build(
+        self,
+        turns: Sequence[Turn],
+        *,
+        day: date,
+        max_tokens: int,
+        tools: Sequence[Mapping[str, object]] | None = None,
+    ) -> Prompt:
+        """The prompt for the next answer, with room for `max_tokens` after it.
+
+        The system messages at the beginning are always in it. If the prompt fills more than 90 % of the room, the
+        oldest turns are left out until 40 % is filled, so that the window begins with a user's turn. `day` is the
+        conversation's first day, for templates that print the date.
+
+        Raises TooLong if the last question does not fit, RoleForgery if the text cannot be made safe, BadRequest if
+        the template refuses the conversation.
+        """
+        if not self._prepared:
+            await self._encoder.prepare()
+            self._prepared = True
+        room = self._context_length - max_tokens
+        head = next((i for i, turn in enumerate(turns) if turn.role not in {Role.SYSTEM, Role.DEVELOPER}), len(turns))
+        whole = Window(turns=turns, spliced=self._spliced(turns), tools=tools, day=day)
+        ids = await self._encode(whole)
+        if len(ids) <= room * _FULL:
+            return Prompt(ids, head, cut=False)
+        begin, ids = await self._cut(whole, head, ids, room)
+        if len(ids) > room:
+            raise TooLong(detail=f"{len(ids)} tokens, room for {room}")
+        return Prompt(ids, begin, cut=begin > head)
+
+    def _spliced(self, turns: Sequence[Turn]) -> frozenset[int]:
+        """The turns whose generated ids can be used: no control id is among them."""
+        return frozenset(
+            i
+            for i, turn in enumerate(turns)
+            if turn.token_ids and turn.role is Role.ASSISTANT and not turn.tool_calls
+            if not self._encoder.has_control(turn.token_ids)
+        )
+
+    async def _cut(self, whole: Window, head: int, ids: tuple[int, ...], room: int) -> tuple[int, tuple[int, ...]]:
+        """The first user's turn from which at most 40 % is filled, or the last one; and the prompt from there."""
+        begins = [i for i in range(head + 1, len(whole.turns)) if whole.turns[i].role is Role.USER]
+        if not begins:
+            return head, ids
+        low, high = 0, len(begins) - 1
+        best = await self._encode(_window(whole, head, begins[high]))
+        while low < high:
+            middle = (low + high) // 2
+            ids = await self._encode(_window(whole, head, begins[middle]))
+            if len(ids) <= room * _KEPT:
+                high, best = middle, ids
+            else:
+                low = middle + 1
+        return begins[high], best
+
+    async def _encode(self, window: Window) -> tuple[int, ...]:
+        """The ids; texts that give control ids in spite of the guard are taken apart. Raises RoleForgery."""
+        rendered = self._layout.render(window)
+        if rendered.forged:
+            rendered = self._take_apart_transformed(window)
+        try:
+            return await self._encode_rendered(rendered, window)
+        except ForgedError:
+            await self._take_apart_normalised(window)
+        rendered = self._layout.render(window)
+        try:
+            return await self._encode_rendered(rendered, window)
+        except ForgedError as error:
+            raise RoleForgery(detail="the tokenizer makes control tokens of single characters") from error
+
+    async def _encode_rendered(self, rendered: Rendered, window: Window) -> tuple[int, ...]:
+        if rendered.forged:
+            raise RoleForgery(detail="the chat template makes control strings of the text")
+        segments = await self._encoder.segments(rendered.text)
+        encoded = iter(await self._encoder.encode([segment for segment in segments if isinstance(segment, Segment)]))
+        ids: list[int] = []
+        for segment in segments:
+            ids += next(encoded) if isinstance(segment, Segment) else window.turns[segment].token_ids or ()
+        return tuple(ids)
+
+    def _take_apart_transformed(self, window: Window) -> Rendered:
+        """Take those turns apart of whose text the template makes control strings: all, if it is none alone."""
+        log.warning("control strings came out of the chat template", turns=len(window.turns))
+        turns = window.turns
+        guilty = [turn for i, turn in enumerate(turns) if self._layout.render(window, only=i).forged]
+        for turn in guilty or turns:
+            self._layout.take_apart(turn)
+        return self._layout.render(window)
+
+    async def _take_apart_normalised(self, window: Window) -> None:
+        """Take those turns apart of whose text the tokenizer makes control ids: all, if it is none alone."""
+        log.warning("control tokens came out of the tokenizer", turns=len(window.turns))
+        guilty = [turn for turn in window.turns if await self._is_forging(turn)]
+        for turn in guilty or window.turns:
+            self._layout.take_apart(turn)
+
+    async def _is_forging(self, turn: Turn) -> bool:
+        try:
+            await self._encoder.encode([Segment(self._layout.protect(turn))])
+        except ForgedError:
+            return True
+        return False
+
+
+def _window(whole: Window, head: int, begin: int) -> Window:
+    """The system messages, and the turns from `begin`."""
+    dropped = begin - head
+    spliced = frozenset(i - dropped for i in whole.spliced if i >= begin)
+    return replace(whole, turns=[*whole.turns[:head], *whole.turns[begin:]], spliced=spliced)
+
+
+def _template_of(vocabulary: Vocabulary) -> ChatTemplate:
+    """The model's own template; without one ChatML, if the model has its control strings, else plain text."""
+    template = vocabulary.template
+    if template.source.strip():
+        return template
+    if {"<|im_start|>", "<|im_end|>"} <= vocabulary.control_strings:
+        log.warning("the model has no chat template", using="ChatML")
+        return replace(template, source=_CHATML)
+    log.warning("the model has no chat template", using="plain text")
+    return replace(template, source=_PLAIN)

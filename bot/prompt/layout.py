@@ -1,0 +1,235 @@
+"""Turns -> rendered text: protected contents, generated ids by reference, in a shape that the template takes whole.
+
+The template is rendered twice: with the protected contents, and with an inert word in the place of each. The second
+says which control strings are the template's own, whether it leaves a message out, and whether it refuses the shape.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+from bot.errors import BadRequest, ModelError
+from bot.messages import ChatTemplate, Role
+from bot.prompt.guard import SPLICE_CLOSE, SPLICE_OPEN, Guard, clean, clean_name, map_strings, take_apart
+from bot.prompt.memo import Memo
+from bot.prompt.shape import SHAPES, ChatMessage, fold_system, fold_tools
+from bot.prompt.template import TemplateRefused, TemplateRenderer
+from bot.prompt.values import Turn
+
+_MEMO_CHARS = 16_000_000
+_DAY = date(2000, 1, 1)
+"""Any day: for what is found out about a template once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """What is to be laid out."""
+
+    turns: Sequence[Turn]
+    spliced: frozenset[int]
+    """The indices of the turns whose generated ids are used."""
+    tools: Sequence[Any] | None
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A conversation as text."""
+
+    text: str
+    forged: bool
+    """Its control strings are not those that the template writes around inert words."""
+
+
+class Layout:
+    """One model's template, and what was found out about it. Raises ModelError if it cannot be used."""
+
+    def __init__(self, template: ChatTemplate, guard: Guard) -> None:
+        self._guard = guard
+        self._renderer = TemplateRenderer(template)
+        self._knows_developer = "developer" in template.source
+        self._knows_tools = "tool" in template.source
+        self._protected: Memo[tuple[str | None, str], str] = Memo(_MEMO_CHARS)
+        self._bos = template.bos_token if template.adds_bos else ""
+        self._in_parts = self._folds_system = False
+        self._in_parts = self._find_parts()
+        self._folds_system = self._find_folding()
+        self._history_head, self._prompt_head = self._find_heads()
+        self._before_splice = re.compile(f"{re.escape(self._history_head)}(?={SPLICE_OPEN}[0-9]+{SPLICE_CLOSE})")
+
+    def render(self, window: Window, *, only: int | None = None) -> Rendered:
+        """Render a conversation; with `only`, all other turns are inert.
+
+        Raises BadRequest if the template takes it in no shape.
+        """
+        indices = range(len(window.turns))
+        inert = self._base([self._message(window, i, real=False) for i in indices])
+        real = self._base([self._message(window, i, real=only is None or only == i) for i in indices])
+        inert_tools = map_strings(window.tools, self._inert)
+        real_tools = map_strings(window.tools, self._guard.protect)
+        refusal = "it leaves a message out"
+        for shape in SHAPES:
+            try:
+                expected = self._write(shape(inert), inert_tools, window.day)
+                if not _is_whole(window, expected):
+                    continue
+                text = self._write(shape(real), real_tools, window.day)
+            except TemplateRefused as error:
+                refusal = str(error)
+                continue
+            lost = {i for i in window.spliced if not text.count(_splice(i)) == expected.count(_splice(i)) == 1}
+            if lost:
+                return self.render(replace(window, spliced=window.spliced - lost), only=only)
+            return Rendered(self._finish(text), forged=self._landmarks(text) != self._landmarks(expected))
+        raise BadRequest(f"The model's chat template refuses this conversation: {refusal}", param="messages")
+
+    def protect(self, turn: Turn) -> str:
+        """The turn's text as it is rendered, with the author's name before it."""
+        known = self._protected.get(_key(turn))
+        if known is None:
+            known = self._guard.protect(_told(turn))
+            self._protected.put(_key(turn), known, len(known))
+        return known
+
+    def take_apart(self, turn: Turn) -> None:
+        """From now on this turn's text is encoded character by character."""
+        text = take_apart(clean(_told(turn)))
+        self._protected.put(_key(turn), text, len(text))
+
+    def _message(self, window: Window, index: int, *, real: bool) -> ChatMessage:
+        turn = window.turns[index]
+        change = self._guard.protect if real else self._inert
+        if index in window.spliced:
+            content = _splice(index)
+        elif real or not _told(turn).strip():
+            content = self.protect(turn)
+        else:
+            content = _word(index)
+        message: ChatMessage = {"role": self._role(turn), "content": content}
+        if turn.role is Role.TOOL:
+            message |= {key: change(value) for key, value in _about_call(turn).items()}
+        if turn.tool_calls:
+            calls = [
+                {"id": call.id, "function": {"name": call.name, "arguments": call.arguments}}
+                for call in turn.tool_calls
+            ]
+            message["tool_calls"] = [{"type": "function", **_change_call(call, change)} for call in calls]
+        return message
+
+    def _role(self, turn: Turn) -> str:
+        known = turn.role is not Role.DEVELOPER or self._knows_developer
+        return turn.role.value if known else Role.SYSTEM.value
+
+    def _inert(self, text: str) -> str:
+        """A word without any meaning that is as long: for all but the template's own words."""
+        protected = self._guard.protect(text)
+        if not protected.strip() or protected in self._renderer.literals:
+            return protected
+        return f"w{zlib.crc32(protected.encode()):08x}".ljust(len(protected), "w")
+
+    def _base(self, messages: list[ChatMessage]) -> list[ChatMessage]:
+        messages = messages if self._knows_tools else fold_tools(messages)
+        return fold_system(messages) if self._folds_system else messages
+
+    def _write(self, messages: list[ChatMessage], tools: Sequence[Any] | None, day: date) -> str:
+        if self._in_parts:
+            messages = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
+        generate = not messages or messages[-1]["role"] != Role.ASSISTANT
+        return self._renderer.render(messages, tools, day, generate=generate)
+
+    def _landmarks(self, text: str) -> list[str]:
+        return [match.group() for match in self._guard.landmarks(text)]
+
+    def _finish(self, text: str) -> str:
+        """With bos, and with generated ids after the very words that they were generated after."""
+        text = self._before_splice.sub(lambda _: self._prompt_head, text)
+        return text if text.startswith(self._bos) else self._bos + text
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Found out once, with inert words
+
+    def _trial(self, *messages: tuple[str, str]) -> str | None:
+        """The template's text for (role, content); None if it refuses or leaves one out."""
+        try:
+            text = self._write([{"role": role, "content": content} for role, content in messages], None, _DAY)
+        except TemplateRefused:
+            return None
+        return text if all(content in text for _, content in messages) else None
+
+    def _find_parts(self) -> bool:
+        """Whether contents must be lists of parts. Raises ModelError if the template takes them in no form."""
+        for self._in_parts in (False, True):
+            if self._trial(("user", _word(0))) or self._trial(("system", _word(0)), ("user", _word(1))):
+                return self._in_parts
+        raise ModelError("the model's chat template does not take a user's message")
+
+    def _find_folding(self) -> bool:
+        """Whether the system's text must go into the first user's: it is refused, left out, or moved with each turn."""
+        turns = [("system", _word(0)), ("user", _word(1)), ("assistant", _word(2)), ("user", _word(3))]
+        first, second = self._trial(*turns[:2]), self._trial(*turns)
+        if first is None or second is None:
+            return True
+        return _shared(first, second) < first.index(_word(1)) + len(_word(1))
+
+    def _find_heads(self) -> tuple[str, str]:
+        """How the assistant's words begin in a history, and in a prompt that asks for them; what both share is left out."""
+        asked = self._trial(("user", _word(0)))
+        told = self._trial(("user", _word(0)), ("assistant", _splice(1)), ("user", _word(2)))
+        if asked is None or told is None:
+            return "", ""
+        told = told[: told.index(_splice(1))]
+        shared = _shared(asked, told)
+        return ("", "") if _word(0) in asked[shared:] else (told[shared:], asked[shared:])
+
+
+def _key(turn: Turn) -> tuple[str | None, str]:
+    return (None if turn.role is Role.TOOL else turn.name, turn.content)
+
+
+def _told(turn: Turn) -> str:
+    """The turn's text, after its author's name in a group."""
+    name, content = _key(turn)
+    return content if name is None else f"{clean_name(name)}: {content}"
+
+
+def _about_call(turn: Turn) -> dict[str, str]:
+    return {key: value for key, value in (("name", turn.name), ("tool_call_id", turn.tool_call_id)) if value}
+
+
+def _change_call(call: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """Change what the model wrote in a call, not the words of the format."""
+    function = call["function"]
+    return {
+        "id": change(call["id"]),
+        "function": {"name": change(function["name"]), "arguments": map_strings(function["arguments"], change)},
+    }
+
+
+def _shared(first: str, second: str) -> int:
+    """How many characters two texts share at their beginning."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((i for i, (one, other) in pairs if one != other), min(len(first), len(second)))
+
+
+def _word(index: int) -> str:
+    """An inert content: no part of a control string, and found again in whatever case."""
+    return f"q{index}z"
+
+
+def _splice(index: int) -> str:
+    return f"{SPLICE_OPEN}{index}{SPLICE_CLOSE}"
+
+
+def _is_whole(window: Window, text: str) -> bool:
+    """Whether every turn is in the text; a turn with tool calls may do without its words."""
+    text = text.casefold()
+    return all(
+        _word(i) in text
+        for i, turn in enumerate(window.turns)
+        if _told(turn).strip() and not turn.tool_calls and i not in window.spliced
+    )

@@ -1,0 +1,36 @@
+"""A memory of bounded size that forgets what was not asked for the longest."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Memo(Generic[Key, Value]):
+    """Key -> value, up to a total weight."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._weight = 0
+        self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
+
+    def get(self, key: Key) -> Value | None:
+        """The value, or None."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        self._entries.move_to_end(key)
+        return entry[0]
+
+    def put(self, key: Key, value: Value, weight: int) -> None:
+        """Remember a value; what is too much then is forgotten, but never the last one put."""
+        if old := self._entries.pop(key, None):
+            self._weight -= old[1]
+        self._entries[key] = (value, weight)
+        self._weight += weight
+        while self._weight > self._limit and len(self._entries) > 1:
+            _, (_, weight) = self._entries.popitem(last=False)
+            self._weight -= weight

@@ -1,0 +1,90 @@
+"""Turns -> the messages that a chat template takes, and the shapes to try where a template refuses them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+ChatMessage = dict[str, Any]
+Shape = Callable[[list[ChatMessage]], list[ChatMessage]]
+
+_GAP = "\n\n"
+_NOBODY = "..."
+"""The user's words where a template demands that the user speaks first and the assistant did."""
+
+
+def merge(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """Join neighbours of the same role, with a blank line between, for templates that demand alternation."""
+    merged: list[ChatMessage] = []
+    for message in messages:
+        last = merged[-1] if merged else None
+        if last and last["role"] == message["role"] != "tool" and not ("tool_calls" in last or "tool_calls" in message):
+            merged[-1] = {**last, "content": _join(last["content"], message["content"])}
+        else:
+            merged.append(message)
+    return merged
+
+
+def merge_from_user(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """Join neighbours, and let a user speak first."""
+    merged = merge(messages)
+    head = 1 if merged and merged[0]["role"] == "system" else 0
+    if len(merged) > head and merged[head]["role"] == "assistant":
+        merged.insert(head, {"role": "user", "content": _NOBODY})
+    return merged
+
+
+def fold_system(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """Put the leading system messages before the first user's text, for templates without a system role.
+
+    A system message further on becomes a user's.
+    """
+    head = next((i for i, message in enumerate(messages) if message["role"] != "system"), len(messages))
+    text = _GAP.join(message["content"] for message in messages[:head] if message["content"])
+    rest = [{**message, "role": "user"} if message["role"] == "system" else message for message in messages[head:]]
+    if not text:
+        return rest
+    if rest and rest[0]["role"] == "user":
+        return [{**rest[0], "content": _join(text, rest[0]["content"])}, *rest[1:]]
+    return [{"role": "user", "content": text}, *rest]
+
+
+def fold_tools(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """Write tool calls and results as text, for templates that know no tools."""
+    return [_without_tools(message) for message in messages]
+
+
+def plain(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """Users and assistants in turn, the user first, nothing else: what every template takes."""
+    return merge_from_user(fold_system(fold_tools(messages)))
+
+
+def as_it_is(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """No change."""
+    return messages
+
+
+SHAPES: Sequence[Shape] = (
+    as_it_is,
+    merge,
+    merge_from_user,
+    lambda messages: merge_from_user(fold_tools(messages)),
+    lambda messages: merge_from_user(fold_system(messages)),
+    plain,
+)
+"""From the faithful one to the plain one: the first that a template takes whole is used."""
+
+
+def _join(first: str, second: str) -> str:
+    return f"{first}{_GAP}{second}" if first and second else first or second
+
+
+def _without_tools(message: ChatMessage) -> ChatMessage:
+    if message["role"] == "tool":
+        head = f"Result of {message['name']}:" if message.get("name") else "Result:"
+        return {"role": "user", "content": f"{head}\n{message['content']}"}
+    if "tool_calls" in message:
+        calls = [json.dumps(call["function"], ensure_ascii=False) for call in message["tool_calls"]]
+        return {"role": message["role"], "content": _GAP.join([part for part in (message["content"], *calls) if part])}
+    return message
