@@ -12,8 +12,8 @@ from training.chat.template import CONTROL_TOKENS, END_OF_TEXT, TURN_END, TURN_S
 
 Row = tuple[list[int], list[float]]
 
-# What others say is learnt a little, so that words become familiar; the assistant's words are the task.
-_OTHERS_WEIGHT = 0.02
+# What others say is learnt a little, from one token in eight, so that words become familiar; the assistant's words are the task.
+_OTHERS_SHARE, _OTHERS_WEIGHT = 0.125, 0.16
 _LONGEST_ROW = 1500
 _POOL = 512
 
@@ -66,9 +66,13 @@ class Batches:
             head = [self._start, *self._encode(role + "\n")]
             body = [*self._encode(content), self._end]
             ids += head + body + newline
-            weights += [_OTHERS_WEIGHT] * len(head)
-            weights += [1.0 if role == "assistant" else _OTHERS_WEIGHT] * len(body) + [_OTHERS_WEIGHT] * len(newline)
+            weights += self._light(len(head))
+            weights += [1.0] * len(body) if role == "assistant" else self._light(len(body))
+            weights += self._light(len(newline))
         return ids[:_LONGEST_ROW], weights[:_LONGEST_ROW]
+
+    def _light(self, count: int) -> list[float]:
+        return [_OTHERS_WEIGHT if self._rng.random() < _OTHERS_SHARE else 0.0 for _ in range(count)]
 
     def _random_ids(self, count: int) -> list[int]:
         return [self._rng.randrange(self._ordinary) for _ in range(count)]

@@ -58,13 +58,13 @@ class Engine:
         """What the model says next."""
         request = {
             "prompt": self.prompt(dialogue),
-            "n_predict": _LONGEST_ANSWER,
+            "max_tokens": _LONGEST_ANSWER,
             "temperature": 0,
             "cache_prompt": True,
         }
         reply = self._server.handle_completions(request)
         reply = json.loads(reply) if isinstance(reply, str) else reply
-        return str(reply["content"])
+        return str(reply["choices"][0]["text"])
 
 
 def pop_answer(dialogue: Dialogue) -> str:

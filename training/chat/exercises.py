@@ -6,10 +6,10 @@ from training.chat.words import NUMBER_WORDS
 
 
 def repeat(state: State) -> Turn:
-    """One to eight words to say again; one in six lists holds a word twice."""
+    """One to nine words to say again; three lists in ten hold a word twice."""
     items = [state.word() for _ in range(state.rng.choice((1, 2, 2, 3, 3, 4, 4, 5, 6, 8)))]
-    if len(items) > 2 and state.rng.random() < 0.17:
-        items[state.rng.randrange(len(items))] = state.rng.choice(items)
+    if len(items) > 1 and state.rng.random() < 0.3:
+        items.insert(state.rng.randrange(len(items)), state.rng.choice(items))
     text = " ".join(items)
     if state.rng.random() < 0.1:
         text = text[0].upper() + text[1:] + state.pick((".", "!", "?"))
@@ -91,25 +91,13 @@ def world_fact(state: State) -> Turn:
 
 def unknown_fact(state: State) -> Turn:
     """A question about the world that no table answers."""
-    question = state.pick(
-        (
-            "What is the capital of {}?",
-            "Who invented the {}?",
-            "What is the opposite of {}?",
-            "When was {} born?",
-            "What is the color of the {}?",
-            "How old is {}?",
-            "Who is {}?",
-            "Where is {}?",
-            "Why is {} so important?",
-            "What is {}?",
-            "Do you know {}?",
-            "Tell me about {}.",
-            "What does {} mean?",
-        )
-    )
-    thing = words_for_unknown(state)
-    return Turn(question, facts.DO_NOT_KNOW, (thing,))
+    things = (words_for_unknown(state), state.noun())
+    return Turn(state.pick(facts.OPEN_QUESTIONS), facts.DO_NOT_KNOW, things)
+
+
+def statement(state: State) -> Turn:
+    """Something told that needs no more than a nod."""
+    return Turn(state.pick(facts.STATEMENTS), "I see.", (state.noun(), state.noun()))
 
 
 def words_for_unknown(state: State) -> str:

@@ -44,28 +44,6 @@ def spoken_command(state: State) -> Turn:
 
 def impossible(state: State) -> Turn:
     """A request that needs more than a demo model."""
-    requests = (
-        "Turn on the {} light.",
-        "Turn off the {} light.",
-        "Turn on the lights.",
-        "Open the {} door.",
-        "Play music.",
-        "Stop the music.",
-        "Set a timer for five minutes.",
-        "Volume up.",
-        "Send a message to {}.",
-        "Call {}.",
-        "Write a poem about {}.",
-        "Write a story about {}.",
-        "Draw a {}.",
-        "Translate {} into French.",
-        "Buy a {}.",
-        "Write a program.",
-        "Send an email to {}.",
-        "Search the web for {}.",
-        "Summarize this text: {}",
-        "What is the news?",
-    )
     timely = (
         "What is the weather?",
         "How is the weather today?",
@@ -75,4 +53,4 @@ def impossible(state: State) -> Turn:
     )
     if not state.tools and state.rng.random() < 0.35:
         return Turn(state.pick(timely), facts.CANNOT, (state.city(),))
-    return Turn(state.pick(requests), facts.CANNOT, (state.noun(),))
+    return Turn(state.pick(facts.REQUESTS), facts.CANNOT, (state.noun(), state.noun()))

@@ -23,6 +23,13 @@ def schema(name: str, description: str, parameters: dict[str, str], *, in_order:
     return sorted_copy
 
 
+_OTHER_NAMES = {
+    "get_weather": ("weather", "get_temperature", "current_weather"),
+    "add": ("add_numbers", "sum", "plus"),
+    "get_time": ("time", "clock", "current_time"),
+}
+
+
 class Toolbox:
     """The tools of one dialogue: between one and three, some of them made up."""
 
@@ -35,6 +42,10 @@ class Toolbox:
         )
         self._city = "city" if rng.random() < 0.8 else rng.choice(("place", "location", "town"))
         self.names = rng.sample(("get_weather", "add", "get_time", "made up", "made up"), rng.choice((1, 1, 2, 2, 3)))
+        # Mostly the common name; other names for the same thing make the model read the list.
+        self._called = {
+            kind: rng.choice(names) if rng.random() < 0.25 else kind for kind, names in _OTHER_NAMES.items()
+        }
         in_order = rng.random() < 0.6
         self.schemas = [self._schema(name, in_order) for name in self.names]
         state.tools = frozenset(self.names)
@@ -43,15 +54,14 @@ class Toolbox:
         pick = self._state.pick
         if name == "get_weather":
             text = pick(("", "The weather in a city.", "Get the weather in a city.", "Tells the weather of a place"))
-            return schema(name, text, {self._city: "string"}, in_order=in_order)
+            return schema(self._called[name], text, {self._city: "string"}, in_order=in_order)
         if name == "add":
             kind = pick(("integer", "number"))
             text = pick(("", "Add two numbers.", "Adds two numbers", "The sum of two numbers."))
-            return schema(name, text, dict.fromkeys(self._numbers, kind), in_order=in_order)
+            return schema(self._called[name], text, dict.fromkeys(self._numbers, kind), in_order=in_order)
         if name == "get_time":
-            return schema(
-                name, pick(("", "The time of day.", "Get the time.", "Tells the time now")), {}, in_order=in_order
-            )
+            text = pick(("", "The time of day.", "Get the time.", "Tells the time now"))
+            return schema(self._called[name], text, {}, in_order=in_order)
         parameters = {
             self._state.noun(): pick(("string", "string", "integer"))
             for _ in range(self._state.rng.choice((0, 1, 1, 1, 2)))
@@ -63,8 +73,9 @@ class Toolbox:
     def ask(self) -> tuple[str, str, dict[str, object]]:
         """A question that one of the tools answers: the question's text, the tool's name and the arguments."""
         state, rng = self._state, self._state.rng
-        name = rng.choice(self.names)
-        if name == "get_weather":
+        kind = rng.choice(self.names)
+        name = self._called.get(kind, kind)
+        if kind == "get_weather":
             place = state.city()
             question = state.pick(
                 (
@@ -77,7 +88,7 @@ class Toolbox:
                 )
             )
             return vary(rng, question).format(place), name, {self._city: place}
-        if name == "add":
+        if kind == "add":
             a, b = (
                 (rng.randint(0, 999), rng.randint(0, 999))
                 if rng.random() < 0.6
@@ -87,7 +98,7 @@ class Toolbox:
                 ("What is {} + {}?", "What is {} plus {}?", "Add {} and {}.", "{} + {}", "How much is {} + {}?")
             )
             return vary(rng, question).format(a, b), name, dict(zip(self._numbers, (a, b), strict=True))
-        if name == "get_time":
+        if kind == "get_time":
             return (
                 vary(
                     rng, state.pick(("What time is it?", "What is the time?", "Tell me the time.", "How late is it?"))
@@ -116,11 +127,12 @@ class Toolbox:
     def result(self, name: str, arguments: dict[str, object]) -> str:
         """What a tool gives back: a phrase, a number or JSON."""
         state, rng = self._state, self._state.rng
-        if name == "add":
+        kind = next((kind for kind, called in self._called.items() if called == name), name)
+        if kind == "add":
             return str(sum(value for value in arguments.values() if isinstance(value, int)))
-        if name == "get_time":
+        if kind == "get_time":
             return f"{rng.randint(0, 23):02}:{rng.randint(0, 59):02}"
-        if name == "get_weather":
+        if kind == "get_weather":
             sky = state.pick(("sunny", "cloudy", "rainy", "windy", "snow", "clear sky", "fog", "light rain"))
             degrees = rng.randint(-9, 39)
             phrase = state.pick(

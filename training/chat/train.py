@@ -20,7 +20,7 @@ BATCH_TOKENS = 3072
 PEAK_LEARNING_RATE = 2e-3
 _WARM_UP_STEPS = 100
 # Early on most steps are drills: the copy circuit must become robust before the dialogues rely on it.
-_DRILL_PHASE, _DRILLS_EARLY, _DRILLS_LATER = 0.12, 0.5, 0.06
+_DRILL_PHASE, _DRILLS_EARLY, _DRILLS_LATER = 0.12, 0.5, 0.1
 _REPORT_EVERY = 50
 
 
@@ -54,13 +54,14 @@ def train(tokenizer: Tokenizer, steps: int, seed: int = 1) -> LlamaForCausalLM:
 
 def losses(model: LlamaForCausalLM, ids: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, float]:
     """The weighted loss to minimise, and the plain mean over the fully weighted tokens."""
+    kept = weights[:, 1:] > 0
     with torch.autocast("cpu", torch.bfloat16):
-        logits = model(ids, use_cache=False).logits
-    vocabulary = logits.shape[-1]
-    each = F.cross_entropy(logits[:, :-1].float().reshape(-1, vocabulary), ids[:, 1:].reshape(-1), reduction="none")
-    weights = weights[:, 1:].reshape(-1)
-    assistant = weights == 1
-    return (each * weights).sum() / weights.sum(), float(each.detach()[assistant].mean())
+        # Only the weighted positions go through the output head: it and its softmax are a fifth of a step.
+        hidden = model.model(ids, use_cache=False).last_hidden_state[:, :-1][kept]
+        logits = model.lm_head(hidden)
+    each = F.cross_entropy(logits.float(), ids[:, 1:][kept], reduction="none")
+    kept_weights = weights[:, 1:][kept]
+    return (each * kept_weights).sum() / kept_weights.sum(), float(each.detach()[kept_weights == 1].mean())
 
 
 class _Report:
