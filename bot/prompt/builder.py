@@ -12,7 +12,7 @@ from bot.errors import RoleForgery, TooLong
 from bot.messages import ChatTemplate, Role
 from bot.prompt.encoding import Encoder, ForgedError, Segment
 from bot.prompt.guard import Guard
-from bot.prompt.layout import Window, Layout, Rendered
+from bot.prompt.layout import Layout, Rendered, Window
 from bot.prompt.values import Prompt, Turn, Vocabulary
 
 log = structlog.get_logger(__name__)

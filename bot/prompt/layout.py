@@ -6,6 +6,7 @@ says which control strings are the template's own, whether it leaves a message o
 
 from __future__ import annotations
 
+import itertools
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -52,12 +53,13 @@ class Layout:
     def __init__(self, template: ChatTemplate, guard: Guard) -> None:
         self._guard = guard
         self._renderer = TemplateRenderer(template)
-        self._knows_developer = "developer" in template.source
         self._knows_tools = "tool" in template.source
         self._protected: Memo[tuple[str | None, str], str] = Memo(_MEMO_CHARS)
         self._bos = template.bos_token if template.adds_bos else ""
         self._in_parts = self._folds_system = False
-        self._in_parts = self._find_parts()
+        self._no_tools: list[Any] | None = None
+        self._find_form()
+        self._knows_developer = "developer" in self._renderer.words and self._takes_developer()
         self._folds_system = self._find_folding()
         self._history_head, self._prompt_head = self._find_heads()
         self._before_splice = re.compile(f"{re.escape(self._history_head)}(?={SPLICE_OPEN}[0-9]+{SPLICE_CLOSE})")
@@ -128,7 +130,7 @@ class Layout:
     def _inert(self, text: str) -> str:
         """A word without any meaning that is as long: for all but the template's own words."""
         protected = self._guard.protect(text)
-        if not protected.strip() or protected in self._renderer.literals:
+        if not protected.strip() or protected in self._renderer.words:
             return protected
         return f"w{zlib.crc32(protected.encode()):08x}".ljust(len(protected), "w")
 
@@ -140,7 +142,7 @@ class Layout:
         if self._in_parts:
             messages = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
         generate = not messages or messages[-1]["role"] != Role.ASSISTANT
-        return self._renderer.render(messages, tools, day, generate=generate)
+        return self._renderer.render(messages, tools or self._no_tools, day, generate=generate)
 
     def _landmarks(self, text: str) -> list[str]:
         return [match.group() for match in self._guard.landmarks(text)]
@@ -161,12 +163,15 @@ class Layout:
             return None
         return text if all(content in text for _, content in messages) else None
 
-    def _find_parts(self) -> bool:
-        """Whether contents must be lists of parts. Raises ModelError if the template takes them in no form."""
-        for self._in_parts in (False, True):
+    def _find_form(self) -> None:
+        """Find out whether contents are texts or lists of parts, and what no tools are. Raises ModelError."""
+        for self._no_tools, self._in_parts in itertools.product((None, []), (False, True)):
             if self._trial(("user", _word(0))) or self._trial(("system", _word(0)), ("user", _word(1))):
-                return self._in_parts
+                return
         raise ModelError("the model's chat template does not take a user's message")
+
+    def _takes_developer(self) -> bool:
+        return self._trial(("developer", _word(0)), ("user", _word(1))) is not None
 
     def _find_folding(self) -> bool:
         """Whether the system's text must go into the first user's: it is refused, left out, or moved with each turn."""

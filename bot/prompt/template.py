@@ -66,10 +66,9 @@ class TemplateRenderer:
         except (TemplateError, RecursionError) as error:
             raise ModelError(f"the model's chat template cannot be read: {error}") from error
         self._strings = {"bos_token": template.bos_token, "eos_token": template.eos_token}
-        self.literals = frozenset(
-            value[1:-1] for _, kind, value in environment.lex(template.source) if kind == "string"
-        )
-        """Every string literal in the template's code."""
+        words = [(kind, value) for _, kind, value in environment.lex(template.source) if kind in {"string", "name"}]
+        self.words = frozenset(value[1:-1] if kind == "string" else value for kind, value in words)
+        """Every string literal and every name in the template's code."""
 
     def render(
         self, messages: Sequence[dict[str, Any]], tools: Sequence[Any] | None, day: date, *, generate: bool
