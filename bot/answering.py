@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from bot.config import Config, PersonaConfig
 from bot.engines.registry import Loaded, Registry
+from bot.errors import EngineBroken, ModelError
 from bot.messages import (
     AnswerState,
     Claim,
@@ -80,11 +81,11 @@ class Answering:
         )
 
 
-async def generate(answering: Answering, store: Store, models: Registry, config: Config) -> AsyncIterator[Piece]:
+async def generate(answering: Answering, store: Store, models: Registry, config: Config) -> AsyncGenerator[Piece, None]:
     """Yield the model's words as they come. Raises Told."""
     settings = answering.claim.conversation.settings
     persona = config.personas.get(settings.persona or "default", config.personas["default"])
-    loaded = await models.get(_model(config, settings.model or persona.model))
+    loaded = await _load(models, _model(config, settings.model or persona.model))
     path = await store.history(answering.question.id)
     request = await _request(answering, path, loaded, persona, config)
     answering.model = loaded.engine.name
@@ -101,7 +102,7 @@ async def generate(answering: Answering, store: Store, models: Registry, config:
         yield Text(rest)
 
 
-async def until(stop: asyncio.Event, pieces: AsyncIterator[Piece]) -> AsyncIterator[Piece]:
+async def until(stop: asyncio.Event, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
     """The pieces until `stop` is set; then their source is closed at once, which frees the engine."""
     queue: asyncio.Queue[Piece | None] = asyncio.Queue()
 
@@ -125,8 +126,7 @@ async def until(stop: asyncio.Event, pieces: AsyncIterator[Piece]) -> AsyncItera
         watch.cancel()
         source.cancel()
         await asyncio.wait((source, watch))
-        if isinstance(pieces, AsyncGenerator):
-            await pieces.aclose()
+        await pieces.aclose()
 
 
 def _take(answering: Answering, item: Prefill | Delta | Finish, visible: Visible) -> str:
@@ -171,6 +171,14 @@ async def _request(
     )
     room = engine.context_length - len(prompt.ids)
     return Generation(prompt=prompt.ids, max_tokens=min(config.chat.max_tokens, room), sampling=sampling)
+
+
+async def _load(models: Registry, alias: str) -> Loaded:
+    try:
+        return await models.get(alias)
+    except ModelError as error:
+        words = f"The model {alias} cannot be loaded; my owner finds the reason in the log. /model chooses another."
+        raise EngineBroken(words, detail=str(error)) from error
 
 
 def _turn(message: StoredMessage, model: str, *, group: bool) -> Turn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 import structlog
 
@@ -29,7 +29,7 @@ class Manager:
         self._attempts = attempts
         self._rate = RateLimit()
 
-    async def answer(self, claim: Claim, stop: asyncio.Event) -> AsyncIterator[Piece]:
+    async def answer(self, claim: Claim, stop: asyncio.Event) -> AsyncGenerator[Piece, None]:
         """Yield the pieces of the answer, and last a Finished. `stop` ends it with what there is.
 
         Raises EngineError where another attempt may succeed; every other error of Hearth's own is told.
@@ -70,7 +70,8 @@ class Manager:
                 raise NotAllowed("You have used today's tokens. There are new ones after midnight (UTC).")
 
     def _context(self, claim: Claim) -> commands.Context:
-        return commands.Context(claim, self._store, self._config(), self._models.describe())
+        models = {m.alias: m.description or m.name or "not loaded yet" for m in self._models.describe()}
+        return commands.Context(claim, self._store, self._config(), models)
 
     @staticmethod
     def _may_pass(error: Told) -> bool:

@@ -6,7 +6,7 @@ persistence are the core's. A wish for one more optional hook is a sign that the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -227,7 +227,7 @@ class ChatEngine(Protocol):
     async def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Texts -> token ids, no bos added. Control strings ARE parsed: bot.prompt decides what may hold them."""
 
-    def stream(self, request: Generation) -> AsyncIterator[Prefill | Delta | Finish]:
+    def stream(self, request: Generation) -> AsyncGenerator[Prefill | Delta | Finish, None]:
         """Generate. `aclose()` of the iterator cancels and frees the compute. Raises EngineError, BadRequest."""
 
     async def aclose(self) -> None:
@@ -243,5 +243,5 @@ class Ticket(Protocol):
         Raises Busy after the queue's time-out.
         """
 
-    def stream(self, request: Generation) -> AsyncIterator[Prefill | Delta | Finish]:
+    def stream(self, request: Generation) -> AsyncGenerator[Prefill | Delta | Finish, None]:
         """The engine's stream with its time-outs (first token, stall, total). Raises EngineError, BadRequest."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import cast
 
 import jsonschema
 
@@ -86,7 +85,7 @@ class ScriptedEngine:
         pieces = [bytes([i]) if i < 256 else self.CONTROLS[i - 256].encode() for i in ids]
         return b"".join(pieces).decode("utf-8", "replace")
 
-    async def stream(self, request: Generation) -> AsyncIterator[StreamEvent]:
+    async def stream(self, request: Generation) -> AsyncGenerator[StreamEvent, None]:
         """Read the prompt, then write the scripted answer."""
         if self.closed:
             raise EngineBroken(detail="the engine is closed")
@@ -186,10 +185,9 @@ class ThrottledEngine:
         """As the other engine."""
         return await self._engine.encode(texts)
 
-    async def stream(self, request: Generation) -> AsyncIterator[StreamEvent]:
+    async def stream(self, request: Generation) -> AsyncGenerator[StreamEvent, None]:
         """As the other engine, slower."""
-        events = cast("AsyncGenerator[StreamEvent, None]", self._engine.stream(request))
-        async with aclosing(events):
+        async with aclosing(self._engine.stream(request)) as events:
             async for event in events:
                 if isinstance(event, Delta):
                     await asyncio.sleep(self._seconds)

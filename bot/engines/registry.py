@@ -16,6 +16,7 @@ from bot.engines.llamacpp import LlamaCppEngine
 from bot.engines.scheduler import Scheduler
 from bot.errors import BadRequest, EngineBroken, ModelError
 from bot.ports import ChatEngine
+from bot.prompt import PromptBuilder
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +39,7 @@ class Loaded:
 
     engine: ChatEngine
     scheduler: Scheduler
+    prompts: PromptBuilder
     config: ModelConfig
 
 
@@ -161,7 +163,8 @@ class Registry:
                 log.warning("model not loaded", model=alias, reason=str(error))
                 raise
             self._failed.pop(alias, None)
-            loaded = Loaded(engine, Scheduler(engine, self._queue, slots=config.slots), config)
+            scheduler = Scheduler(engine, self._queue, slots=config.slots)
+            loaded = Loaded(engine, scheduler, PromptBuilder(engine), config)
             self._loaded[alias] = loaded
             self._used[alias] = time.monotonic()
             return loaded

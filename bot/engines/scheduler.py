@@ -10,7 +10,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from typing import cast
 
 import structlog
 
@@ -150,7 +149,7 @@ class QueueTicket:
         while not await self._wait(every):
             yield self._scheduler.place(self)
 
-    def stream(self, request: Generation) -> AsyncIterator[StreamEvent]:
+    def stream(self, request: Generation) -> AsyncGenerator[StreamEvent]:
         """The engine's stream with its time-outs; waits for the slot first if need be."""
         stream = self._stream(request)
         self._streams.append(stream)
@@ -184,9 +183,7 @@ class QueueTicket:
         end = loop.time() + config.total_timeout
         patience, what, processed = config.first_token_timeout, "first token", 0
         next_by = loop.time() + patience
-        # Every engine's stream is a generator: the port asks for its aclose().
-        events = cast("AsyncGenerator[StreamEvent, None]", self._scheduler.engine.stream(request))
-        async with aclosing(events):
+        async with aclosing(self._scheduler.engine.stream(request)) as events:
             while True:
                 event = await _next(events, min(next_by, end), "total" if end < next_by else what)
                 if event is None:

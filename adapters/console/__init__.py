@@ -1,0 +1,1 @@
+"""The terminal: an adapter on a local socket, the client that `hearth chat` and `hearth say` use, and its screen."""

@@ -1,0 +1,53 @@
+"""The owner's requests on the local socket: health, usage, export, forget, backup."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from bot.errors import DatabaseError
+from bot.ports import Store
+
+Health = Callable[[], dict[str, Any]]
+
+
+class Operator:
+    """Routes for the command line of whoever owns the process."""
+
+    def __init__(self, store: Store, health: Health) -> None:
+        self._store = store
+        self._health = health
+
+    def __call__(self, app: web.Application) -> None:
+        """Add the routes."""
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/usage", self._usage)
+        app.router.add_get("/people/{platform}/{author}", self._export)
+        app.router.add_delete("/people/{platform}/{author}", self._forget)
+        app.router.add_post("/backup", self._backup)
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        health = self._health() | {"waiting": await self._store.pending()}
+        return web.json_response(health, status=200 if health["status"] == "ok" else 503)
+
+    async def _usage(self, _: web.Request) -> web.Response:
+        return web.json_response(await self._store.usage())
+
+    async def _export(self, request: web.Request) -> web.Response:
+        exported = await self._store.export(request.match_info["platform"], request.match_info["author"])
+        return web.json_response(exported.data)
+
+    async def _forget(self, request: web.Request) -> web.Response:
+        gone = await self._store.forget_person(request.match_info["platform"], request.match_info["author"])
+        return web.json_response({"messages": gone.messages, "answers": gone.answers})
+
+    async def _backup(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        try:
+            await self._store.backup(Path(body["target"]))
+        except DatabaseError as error:
+            raise web.HTTPServiceUnavailable(text=str(error)) from error
+        return web.json_response({"written": body["target"]})

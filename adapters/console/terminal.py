@@ -1,0 +1,143 @@
+"""The screen of `hearth chat`: a line to type in, the answer as it grows, Ctrl-C that stops the answer only."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from prompt_toolkit import PromptSession, print_formatted_text
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.formatted_text import HTML
+from prompt_toolkit.history import InMemoryHistory
+
+from adapters.console.client import Client
+
+LEAVE = {"/quit", "/exit"}
+WELCOME = """\
+<b>Hearth</b>  conversation <b>{}</b>
+/help lists the commands. Ctrl-C stops an answer, Ctrl-D leaves.
+"""
+
+
+class Screen:
+    """Writes the states of an answer as text that only grows; what is taken back is written anew on a fresh line."""
+
+    def __init__(self, out: TextIO, folder: Path) -> None:
+        self._out = out
+        self._folder = folder
+        self._shown: dict[int, str] = {}
+
+    def show(self, state: dict[str, Any]) -> None:
+        """Show the new state of a message."""
+        number, text = state["message"], state["text"]
+        before = self._shown.get(number, "")
+        if text.startswith(before):
+            self._write(text[len(before) :])
+        elif text:
+            self._write(("\n" if before else "") + text)
+        self._shown[number] = text
+        for file in state["files"]:
+            self._write(f"\n[{save(file, self._folder)}]")
+        if state["final"]:
+            self._write("\n")
+
+    def _write(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()
+
+
+def save(file: dict[str, str], folder: Path) -> Path:
+    """Write a file of an answer into a folder, under a name that is free; returns its path."""
+    name = Path(Path(file["name"]).name)
+    target, number = folder / name, 1
+    while target.exists():
+        target, number = folder / f"{name.stem}-{number}{name.suffix}", number + 1
+    target.write_bytes(base64.b64decode(file["data"]))
+    return target
+
+
+class CommandCompleter(Completer):
+    """Completes `/na` to `/name`, with the table's help beside it."""
+
+    def __init__(self, commands: Iterable[dict[str, str]]) -> None:
+        self._commands = list(commands)
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        """Commands are at the beginning of a line only."""
+        typed = document.text_before_cursor
+        if not typed.startswith("/") or " " in typed:
+            return
+        for command in self._commands:
+            if command["name"].startswith(typed[1:]):
+                yield Completion("/" + command["name"], start_position=-len(typed), display_meta=command["help"])
+
+
+async def converse(client: Client, conversation: str) -> None:
+    """Talk until Ctrl-D: a pleasant screen on a terminal, plain lines from a pipe or a file."""
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        await _on_screen(client, conversation)
+    else:
+        await _by_lines(client, conversation)
+
+
+async def answer(client: Client, conversation: str, text: str, screen: Screen) -> None:
+    """Ask and show the answer; Ctrl-C stops it."""
+    with _on_interrupt(client, conversation):
+        async for state in client.ask(conversation, text):
+            screen.show(state)
+
+
+async def _on_screen(client: Client, conversation: str) -> None:
+    completer = CommandCompleter(await client.commands())
+    prompt: PromptSession[str] = PromptSession(history=InMemoryHistory(), completer=completer)
+    print_html(WELCOME, conversation)
+    while True:
+        try:
+            text = await prompt.prompt_async(HTML("<ansigreen><b>you </b></ansigreen>"))
+        except KeyboardInterrupt:
+            continue
+        except EOFError:
+            return
+        if text.strip() in LEAVE:
+            return
+        if text.strip():
+            print_html("<ansiblue><b>hearth </b></ansiblue>", end="")
+            await answer(client, conversation, text, Screen(sys.stdout, Path.cwd()))
+
+
+async def _by_lines(client: Client, conversation: str) -> None:
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        if line.strip() in LEAVE:
+            return
+        if line.strip():
+            await answer(client, conversation, line.rstrip("\n"), Screen(sys.stdout, Path.cwd()))
+
+
+@contextmanager
+def _on_interrupt(client: Client, conversation: str) -> Iterator[None]:
+    """While an answer is made Ctrl-C asks for its end; what else it would do waits."""
+    loop = asyncio.get_running_loop()
+    stops: set[asyncio.Task[None]] = set()
+
+    def stop() -> None:
+        task = loop.create_task(client.stop(conversation))
+        stops.add(task)
+        task.add_done_callback(stops.discard)
+
+    loop.add_signal_handler(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+def print_html(markup: str, *values: str, end: str = "\n") -> None:
+    """Print prompt_toolkit's markup; the values are escaped."""
+    print_formatted_text(HTML(markup).format(*values), end=end)

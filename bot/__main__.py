@@ -1,0 +1,262 @@
+"""The command line: `hearth COMMAND`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from adapters.console.client import Client
+from adapters.console.socket import answers
+from bot.config import Config, load
+from bot.errors import ConfigError, HearthError
+
+cli = typer.Typer(
+    help="Hearth: a self-hosted chat assistant with the model inside its own process.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+db = typer.Typer(help="Back up and restore the database.", no_args_is_help=True)
+models = typer.Typer(help="The models.", no_args_is_help=True)
+cli.add_typer(db, name="db")
+cli.add_typer(models, name="models")
+
+Conversation = Annotated[str, typer.Option("--conversation", "-c", help="The conversation's name.")]
+Person = Annotated[str, typer.Argument(help="PLATFORM:ID, as in the permissions, for example console:ada.")]
+
+
+@cli.callback()
+def _options(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option(help="The configuration file.")] = None,
+) -> None:
+    context.obj = config
+
+
+@cli.command()
+def run(context: typer.Context) -> None:
+    """Start what is configured, and serve until SIGTERM or Ctrl-C. SIGHUP reads personas and permissions again."""
+    _run(_serve(context.obj))
+
+
+@cli.command()
+def chat(context: typer.Context, conversation: Conversation = "default") -> None:
+    """Talk in the terminal. Lines from a pipe are answered one after the other."""
+    from adapters.console.terminal import converse
+
+    async def talk(client: Client) -> None:
+        await converse(client, conversation)
+
+    _run(_connected(_read(context), talk, preload=True))
+
+
+@cli.command()
+def say(
+    context: typer.Context,
+    text: Annotated[str, typer.Argument(help="What to say; - reads it from standard input.")],
+    conversation: Conversation = "default",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say one thing, print the answer, and leave."""
+    words = sys.stdin.read() if text == "-" else text
+
+    async def ask(client: Client) -> None:
+        states = [state async for state in client.ask(conversation, words)]
+        answer = states[-1]["text"] if states else ""
+        files = [file for state in states for file in state["files"]]
+        if as_json:
+            print(json.dumps({"conversation": conversation, "text": answer, "files": files}, ensure_ascii=False))
+            return
+        print(answer)
+        for file in files:
+            from adapters.console.terminal import save
+
+            print(f"[{save(file, Path.cwd())}]")
+
+    _run(_connected(_read(context), ask, preload=not words.lstrip().startswith("/")))
+
+
+@cli.command()
+def check(context: typer.Context) -> None:
+    """Tell what would work and what would not; exit with 1 if something would not."""
+    from bot.check import inspect, table
+
+    config = _read(context)
+    findings = asyncio.run(inspect(config))
+    table(findings)
+    raise typer.Exit(0 if all(finding.good for finding in findings) else 1)
+
+
+@cli.command()
+def usage(context: typer.Context) -> None:
+    """Show messages and tokens by day, model and person."""
+
+    async def show(client: Client) -> None:
+        from rich.console import Console
+        from rich.table import Table
+
+        rows = await client.usage()
+        if not rows:
+            print("Nothing has been used yet.")
+            return
+        table = Table(*rows[0])
+        for row in rows:
+            table.add_row(*(str(value) for value in row.values()))
+        Console().print(table)
+
+    _run(_connected(_read(context), show))
+
+
+@cli.command()
+def export(context: typer.Context, person: Person) -> None:
+    """Print everything of one person as JSON."""
+    platform, author = _person(person)
+
+    async def show(client: Client) -> None:
+        print(json.dumps(await client.export(platform, author), ensure_ascii=False, indent=2))
+
+    _run(_connected(_read(context), show))
+
+
+@cli.command()
+def forget(context: typer.Context, person: Person) -> None:
+    """Remove everything of one person."""
+    platform, author = _person(person)
+
+    async def remove(client: Client) -> None:
+        gone = await client.forget(platform, author)
+        print(f"Removed: {gone['messages']} messages and {gone['answers']} answers.")
+
+    _run(_connected(_read(context), remove))
+
+
+@models.command("list")
+def models_list(context: typer.Context) -> None:
+    """List the configured models and what they are."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from bot.check import model_rows
+
+    table = Table("name", "what it is", "file", "context", "state")
+    for row in model_rows(_read(context)):
+        table.add_row(*row)
+    Console().print(table)
+
+
+@db.command()
+def backup(context: typer.Context, target: Path) -> None:
+    """Write a consistent copy of the SQLite database, also while Hearth runs."""
+    if target.exists():
+        raise typer.BadParameter(f"{target} exists; choose a new name")
+
+    async def write(client: Client) -> None:
+        await client.backup(target.absolute())
+        print(f"Written: {target}")
+
+    _run(_connected(_read(context), write))
+
+
+@db.command()
+def restore(
+    context: typer.Context,
+    source: Path,
+    yes: Annotated[bool, typer.Option("--yes", help="Replace the database that is there.")] = False,
+) -> None:
+    """Put a backup in the database's place. Hearth must not be running."""
+    from storage.backup import restore as put_back
+
+    config = _read(context)
+
+    async def replace() -> None:
+        if await answers(config.socket):
+            raise ConfigError("Hearth is running on this data directory. Stop it first.")
+        await asyncio.to_thread(put_back, source, config.database_url, replace=yes)
+        print(f"Restored from {source}.")
+
+    _run(replace())
+
+
+async def _serve(path: Path | None) -> None:
+    from bot.app import configure_logging, running
+
+    config = load(path, os.environ)
+    configure_logging(config.log)
+    async with running(config, reload=lambda: load(path, os.environ)) as app:
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, done.set)
+        loop.add_signal_handler(signal.SIGHUP, app.reload)
+        print(f"Hearth is ready. Talk to it with `hearth chat`; its data is in {config.data_dir}.", flush=True)
+        await done.wait()
+        print("Stopping: answers in progress are finished, the rest waits for the next start.", flush=True)
+
+
+async def _connected(config: Config, use: Callable[[Client], Awaitable[None]], *, preload: bool = False) -> None:
+    """Use the running process, or be one for as long as it takes."""
+    async with _process(config, preload=preload), Client(config.socket) as client:
+        await use(client)
+
+
+@asynccontextmanager
+async def _process(config: Config, *, preload: bool) -> AsyncIterator[None]:
+    if await answers(config.socket):
+        yield
+        return
+    from bot.app import configure_logging, running
+
+    configure_logging(config.log, quiet=True)
+    async with running(config, preload=preload):
+        yield
+
+
+def _read(context: typer.Context) -> Config:
+    return load(context.obj, os.environ)
+
+
+def _person(text: str) -> tuple[str, str]:
+    platform, found, author = text.partition(":")
+    if not (platform and found and author):
+        raise typer.BadParameter(f"{text!r} is not PLATFORM:ID, for example console:ada")
+    return platform, author
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(work)
+
+
+def main() -> None:
+    """Run the command line; an error of Hearth's own is one line and exit code 1."""
+    try:
+        cli()
+    except (HearthError, BaseExceptionGroup) as error:
+        known, others = _sorted(error)
+        if others:
+            raise
+        for words in dict.fromkeys(str(leaf) for leaf in known):
+            print(f"hearth: {words}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _sorted(error: BaseException) -> tuple[list[HearthError], list[BaseException]]:
+    """The errors in a group of errors: those with words for the user, and the others."""
+    if isinstance(error, HearthError):
+        return [error], []
+    if not isinstance(error, BaseExceptionGroup):
+        return [], [error]
+    parts = [_sorted(inner) for inner in error.exceptions]
+    return [leaf for known, _ in parts for leaf in known], [leaf for _, others in parts for leaf in others]
+
+
+if __name__ == "__main__":
+    main()

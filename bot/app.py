@@ -1,0 +1,180 @@
+"""The composition root: the only module that knows every concrete part. Nothing is built at import."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import structlog
+from adapters.delivery import Delivery
+from storage.store import SqlStore
+
+from adapters.console.adapter import ACCOUNT, Console
+from adapters.console.operator import Operator
+from bot import commands
+from bot.config import Config, LogConfig
+from bot.dispatcher import ATTEMPTS, Dispatcher
+from bot.engines.registry import Registry
+from bot.errors import ConfigError, DatabaseError, StartError
+from bot.inbox import Inbox
+from bot.manager import Manager
+from bot.ports import Adapter
+
+log = structlog.get_logger(__name__)
+
+RETENTION_SECONDS = 3600.0
+"""How often what is past its retention is removed."""
+RESTART_SECONDS, RESTART_MOST = 1.0, 60.0
+"""How long an adapter that died rests before its next start: doubled each time."""
+HEALTHY_SECONDS = 300.0
+"""An adapter that lived so long begins again with the shortest rest."""
+
+
+class App:
+    """A running Hearth. Made by `running`."""
+
+    def __init__(self, config: Config, reload: Callable[[], Config], store: SqlStore, registry: Registry) -> None:
+        self.config = config
+        self.store = store
+        self.registry = registry
+        self._reload = reload
+        self._started = time.monotonic()
+        self.console = Console(config.socket, Operator(store, self.health))
+        self.adapters: dict[tuple[str, str], Adapter] = {(self.console.name, ACCOUNT): self.console}
+        manager = Manager(store, registry, lambda: self.config, attempts=ATTEMPTS)
+        self.dispatcher = Dispatcher(store, manager, Delivery(store), self.adapters, lambda: self.config)
+        self.inbox = Inbox(store, lambda: self.config, self.dispatcher.committed)
+
+    def health(self) -> dict[str, Any]:
+        """What /healthz says: numbers and names, nobody's words."""
+        models = self.registry.describe()
+        return {
+            "status": "ok",
+            "version": version("hearth"),
+            "pid": os.getpid(),
+            "seconds": round(time.monotonic() - self._started, 1),
+            "in_progress": self.dispatcher.in_progress,
+            "models": [{"alias": m.alias, "loaded": m.loaded, "error": m.error} for m in models],
+            "adapters": [f"{platform}/{account}" for platform, account in self.adapters],
+        }
+
+    def reload(self) -> None:
+        """Read the configuration again: personas, permissions and limits take effect, the rest at the next start."""
+        try:
+            new = self._reload()
+        except ConfigError as error:
+            log.error("the configuration stays as it was", error=str(error))
+            return
+        fresh = {"personas": new.personas, "permissions": new.permissions, "chat": new.chat}
+        self.config = self.config.model_copy(update=fresh)
+        log.info("configuration read again", personas=list(new.personas))
+
+    async def listen(self, adapter: Adapter) -> None:
+        """Keep an adapter alive: whatever kills it, it is started again, and the others go on."""
+        rest = RESTART_SECONDS
+        while True:
+            began = time.monotonic()
+            try:
+                await adapter.publish(commands.menu())
+                await adapter.listen(self.inbox.receive)
+            except StartError:
+                raise
+            except Exception:
+                log.exception("adapter died; starting it again", adapter=adapter.name, seconds=rest)
+            rest = RESTART_SECONDS if time.monotonic() - began > HEALTHY_SECONDS else min(rest * 2, RESTART_MOST)
+            await asyncio.sleep(rest)
+
+    async def keep_retention(self) -> None:
+        """Remove what is past its time, now and every hour."""
+        while True:
+            try:
+                gone = await self.store.expire(datetime.now(UTC), self.config.retention.days)
+                if gone.messages:
+                    log.info("removed what is past its retention", messages=gone.messages)
+            except DatabaseError as error:
+                log.error("retention could not be kept", error=str(error))
+            await asyncio.sleep(RETENTION_SECONDS)
+
+
+@asynccontextmanager
+async def running(
+    config: Config,
+    *,
+    reload: Callable[[], Config] | None = None,
+    adapters: Sequence[tuple[str, Adapter]] = (),
+    preload: bool = True,
+) -> AsyncIterator[App]:
+    """Start Hearth; on leaving it drains and closes everything.
+
+    `adapters`: bot account and adapter, beside the console. `preload`: load the default model before serving.
+    Raises StartError.
+    """
+    _make_private(config)
+    async with AsyncExitStack() as stack:
+        store = await SqlStore.open(config.database_url, default_retention_days=config.retention.days)
+        stack.push_async_callback(store.aclose)
+        registry = Registry(config.models, config.queue, config.data_dir, loaded_models=config.engine.loaded_models)
+        stack.push_async_callback(registry.aclose)
+        app = App(config, reload or (lambda: config), store, registry)
+        app.adapters.update({(adapter.name, account): adapter for account, adapter in adapters})
+        if preload:
+            await registry.get("default")
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(app.listen(adapter)) for adapter in app.adapters.values()]
+            await _ready(app, tasks)
+            tasks += [group.create_task(app.dispatcher.run()), group.create_task(app.keep_retention())]
+            try:
+                yield app
+            finally:
+                await app.dispatcher.drain(config.chat.drain)
+                for task in tasks:
+                    task.cancel()
+
+
+async def _ready(app: App, tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait until the local socket answers, or a listener says why it cannot."""
+    ready = asyncio.create_task(app.console.listening.wait())
+    await asyncio.wait([ready, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    ready.cancel()
+
+
+def _make_private(config: Config) -> None:
+    """The data directory is its owner's alone."""
+    try:
+        config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StartError(
+            f"{config.data_dir} cannot be made ({error.strerror}). HEARTH_DATA_DIR chooses another."
+        ) from error
+
+
+def configure_logging(config: LogConfig, *, quiet: bool = False) -> None:
+    """Log to standard error: text for people, or JSON lines. `quiet`: warnings and errors only."""
+    level = (
+        logging.WARNING if quiet and config.level == "info" else logging.getLevelNamesMapping()[config.level.upper()]
+    )
+    render: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer()
+        if config.format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )

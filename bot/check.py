@@ -1,0 +1,118 @@
+"""`hearth check`: what would work and what would not, told before anybody waits for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.engine import make_url
+
+from adapters.console.client import Client
+from adapters.console.socket import answers
+from bot.config import EMBEDDED_CHAT_MODEL, Config
+from bot.engines import gguf
+from bot.errors import HearthError, ModelError, StartError
+
+LOW_DISK = 200 * 2**20
+"""Bytes: below this a busy community's database may fill the disk within a day."""
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One row: a thing, whether it would work, and what was seen or what to do."""
+
+    what: str
+    good: bool
+    words: str
+
+
+async def inspect(config: Config) -> list[Finding]:
+    """Look at everything that a start needs; changes nothing but the data directory, which it makes."""
+    running = await answers(config.socket)
+    findings = [_try("data directory", lambda: _data_dir(config.data_dir))]
+    findings.append(await _process(config) if running else Finding("process", True, "none is running"))
+    findings.append(await _database(config, running=running))
+    findings += [_try(f"model {alias}", partial(_model, model.path)) for alias, model in config.models.items()]
+    findings.append(Finding("who may talk", True, _permissions(config)))
+    return findings
+
+
+def table(findings: list[Finding]) -> None:
+    """Print the findings."""
+    rows = Table("what", "", "")
+    for finding in findings:
+        rows.add_row(finding.what, "[green]works[/]" if finding.good else "[red]does not work[/]", finding.words)
+    Console().print(rows)
+
+
+def model_rows(config: Config) -> Iterator[tuple[str, str, str, str, str]]:
+    """Name, description, file, context length and state of each model."""
+    for alias, model in config.models.items():
+        embedded = model.path == EMBEDDED_CHAT_MODEL
+        what = "embedded demo of about 3 million parameters: small talk only" if embedded else model.description
+        try:
+            file = gguf.read(model.path)
+        except ModelError as error:
+            yield alias, what, str(model.path), "", str(error)
+            continue
+        length = str(model.context_length or file.context_length)
+        yield alias, what or file.architecture, model.path.name if embedded else str(model.path), length, "can be read"
+
+
+def _try(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, True, look())
+    except HearthError as error:
+        return Finding(what, False, str(error))
+
+
+def _data_dir(folder: Path) -> str:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StartError(f"{folder} cannot be written to")
+    free = shutil.disk_usage(folder).free
+    if free < LOW_DISK:
+        raise StartError(f"{folder} has only {free // MEBIBYTE} MiB free")
+    return f"{folder}, {free // MEBIBYTE} MiB free"
+
+
+def _model(path: Path) -> str:
+    file = gguf.read(path)
+    _ = file.template
+    return f"{path.name}: {file.architecture}, context {file.context_length}, {path.stat().st_size // MEBIBYTE} MiB"
+
+
+async def _process(config: Config) -> Finding:
+    async with Client(config.socket) as client:
+        try:
+            health = await client.health()
+        except StartError as error:
+            return Finding("process", False, str(error))
+    return Finding("process", True, f"process {health['pid']} is running, {health['waiting']} questions wait")
+
+
+async def _database(config: Config, *, running: bool) -> Finding:
+    name = make_url(config.database_url).render_as_string(hide_password=True)
+    if running:
+        return Finding("database", True, f"{name}, in use by the running process")
+    from storage.store import SqlStore
+
+    try:
+        store = await SqlStore.open(config.database_url, default_retention_days=config.retention.days)
+        waiting = await store.pending()
+        await store.aclose()
+    except HearthError as error:
+        return Finding("database", False, str(error))
+    return Finding("database", True, f"{name}, {waiting} questions wait")
+
+
+def _permissions(config: Config) -> str:
+    named = config.permissions.allow + config.permissions.admins
+    return f"the terminal's user, and {', '.join(named)}" if named else "the terminal's user alone"
