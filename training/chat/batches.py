@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 
 from training.chat.dialogues import dialogue
 from training.chat.template import CONTROL_TOKENS, END_OF_TEXT, TURN_END, TURN_START, segments
+from training.chat.tokenizer import token_id
 
 Row = tuple[list[int], list[float]]
 
@@ -27,7 +28,7 @@ class Batches:
         self._rng = random.Random(seed)
         self._pool: list[list[Row]] = []
         self._end_of_text, self._start, self._end = (
-            tokenizer.token_to_id(t) for t in (END_OF_TEXT, TURN_START, TURN_END)
+            token_id(tokenizer, token) for token in (END_OF_TEXT, TURN_START, TURN_END)
         )
         self._ordinary = tokenizer.get_vocab_size() - len(CONTROL_TOKENS)
         self._encode = lru_cache(maxsize=20_000)(lambda text: tokenizer.encode(text).ids)

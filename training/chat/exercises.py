@@ -1,6 +1,6 @@
 """Turns with a task: repeating, counting, sums of digits, facts about the world, and saying what is not known."""
 
-from training.chat import facts
+from training.chat import facts, phrases
 from training.chat.state import State, Turn
 from training.chat.words import NUMBER_WORDS
 
@@ -92,12 +92,12 @@ def world_fact(state: State) -> Turn:
 def unknown_fact(state: State) -> Turn:
     """A question about the world that no table answers."""
     things = (words_for_unknown(state), state.noun())
-    return Turn(state.pick(facts.OPEN_QUESTIONS), facts.DO_NOT_KNOW, things)
+    return Turn(state.pick(phrases.OPEN_QUESTIONS), facts.DO_NOT_KNOW, things)
 
 
 def statement(state: State) -> Turn:
     """Something told that needs no more than a nod."""
-    return Turn(state.pick(facts.STATEMENTS), "I see.", (state.noun(), state.noun()))
+    return Turn(state.pick(phrases.STATEMENTS), "I see.", (state.noun(), state.noun()))
 
 
 def words_for_unknown(state: State) -> str:

@@ -1,6 +1,6 @@
 """Turns about Hearth itself: what it is, its commands, small talk, and what a demo model cannot do."""
 
-from training.chat import facts
+from training.chat import facts, phrases
 from training.chat.state import State, Turn
 
 
@@ -53,4 +53,4 @@ def impossible(state: State) -> Turn:
     )
     if not state.tools and state.rng.random() < 0.35:
         return Turn(state.pick(timely), facts.CANNOT, (state.city(),))
-    return Turn(state.pick(facts.REQUESTS), facts.CANNOT, (state.noun(), state.noun()))
+    return Turn(state.pick(phrases.REQUESTS), facts.CANNOT, (state.noun(), state.noun()))

@@ -8,6 +8,7 @@ import math
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaAttention
 
 HIDDEN, INTERMEDIATE, LAYERS, HEADS = 256, 512, 4, 4
 CONTEXT = 2048
@@ -42,7 +43,7 @@ def new_model(vocabulary: int, *, bos: int, eos: int) -> LlamaForCausalLM:
         bos_token_id=bos,
         eos_token_id=eos,
         pad_token_id=bos,
-        rope_theta=ROPE_THETA,
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
     )
     model = LlamaForCausalLM(config)
     build_copy_circuit(model, torch.Generator().manual_seed(5))
@@ -85,7 +86,7 @@ def _small_noise(model: LlamaForCausalLM, generator: torch.Generator) -> None:
         layer.mlp.down_proj.weight.mul_(0.2)
 
 
-def _look_back(attention: torch.nn.Module, head: int, distance: int, shorten: torch.Tensor, target: int) -> None:
+def _look_back(attention: LlamaAttention, head: int, distance: int, shorten: torch.Tensor, target: int) -> None:
     """Makes a head attend `distance` tokens back, by the phases of RoPE's fast pairs, and write that token's code."""
     row = _HEAD * head
     for pair in range(_FAST_PAIRS):
@@ -98,7 +99,7 @@ def _look_back(attention: torch.nn.Module, head: int, distance: int, shorten: to
         attention.o_proj.weight[target + k, row + k] = 0.1
 
 
-def _match_two(attention: torch.nn.Module, head: int, shorten: torch.Tensor) -> None:
+def _match_two(attention: LlamaAttention, head: int, shorten: torch.Tensor) -> None:
     """Makes a head attend to the place that follows the last two tokens; each head compares one half of the codes."""
     for k in range(_MATCHED):
         code = _MATCHED * head + k
@@ -110,7 +111,7 @@ def _match_two(attention: torch.nn.Module, head: int, shorten: torch.Tensor) -> 
         attention.k_proj.weight[previous, _BEFORE + code] = 1.6
 
 
-def _copy_token(attention: torch.nn.Module, head: int, carry: torch.Tensor) -> None:
+def _copy_token(attention: LlamaAttention, head: int, carry: torch.Tensor) -> None:
     """Makes a head write the code of the token that it attends to into the copied part."""
     row = _HEAD * head
     attention.v_proj.weight[row : row + _COPIED_SIZE, _TOKEN] = carry

@@ -45,3 +45,11 @@ def train_tokenizer() -> Tokenizer:
     if tokenizer.get_vocab_size() != VOCABULARY:
         raise ValueError(f"the tokenizer has {tokenizer.get_vocab_size()} tokens, not {VOCABULARY}")
     return tokenizer
+
+
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    """The id of a control token; ValueError if the tokenizer has none."""
+    number = tokenizer.token_to_id(token)
+    if number is None:
+        raise ValueError(f"the tokenizer has no {token}")
+    return int(number)

@@ -28,6 +28,16 @@ _OTHER_NAMES = {
     "add": ("add_numbers", "sum", "plus"),
     "get_time": ("time", "clock", "current_time"),
 }
+_WEATHER_QUESTIONS = (
+    "What is the weather in {}?",
+    "How is the weather in {}?",
+    "What is the weather like in {}?",
+    "Weather in {}",
+    "Tell me the weather in {}.",
+    "Is it raining in {}?",
+)
+_SUM_QUESTIONS = ("What is {} + {}?", "What is {} plus {}?", "Add {} and {}.", "{} + {}", "How much is {} + {}?")
+_TIME_QUESTIONS = ("What time is it?", "What is the time?", "Tell me the time.", "How late is it?")
 
 
 class Toolbox:
@@ -77,35 +87,17 @@ class Toolbox:
         name = self._called.get(kind, kind)
         if kind == "get_weather":
             place = state.city()
-            question = state.pick(
-                (
-                    "What is the weather in {}?",
-                    "How is the weather in {}?",
-                    "What is the weather like in {}?",
-                    "Weather in {}",
-                    "Tell me the weather in {}.",
-                    "Is it raining in {}?",
-                )
-            )
-            return vary(rng, question).format(place), name, {self._city: place}
+            return vary(rng, state.pick(_WEATHER_QUESTIONS)).format(place), name, {self._city: place}
         if kind == "add":
             a, b = (
                 (rng.randint(0, 999), rng.randint(0, 999))
                 if rng.random() < 0.6
                 else (rng.randint(0, 20), rng.randint(0, 20))
             )
-            question = state.pick(
-                ("What is {} + {}?", "What is {} plus {}?", "Add {} and {}.", "{} + {}", "How much is {} + {}?")
-            )
-            return vary(rng, question).format(a, b), name, dict(zip(self._numbers, (a, b), strict=True))
+            question = vary(rng, state.pick(_SUM_QUESTIONS)).format(a, b)
+            return question, name, dict(zip(self._numbers, (a, b), strict=True))
         if kind == "get_time":
-            return (
-                vary(
-                    rng, state.pick(("What time is it?", "What is the time?", "Tell me the time.", "How late is it?"))
-                ),
-                name,
-                {},
-            )
+            return vary(rng, state.pick(_TIME_QUESTIONS)), name, {}
         return self._ask_made_up()
 
     def _ask_made_up(self) -> tuple[str, str, dict[str, object]]:

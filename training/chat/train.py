@@ -14,7 +14,7 @@ from transformers import LlamaForCausalLM
 from training.chat.batches import Batches, to_tensors
 from training.chat.model import CONTEXT, ROPE_THETA, new_model
 from training.chat.template import CHAT_TEMPLATE, END_OF_TEXT, TURN_END
-from training.chat.tokenizer import train_tokenizer
+from training.chat.tokenizer import token_id, train_tokenizer
 
 BATCH_TOKENS = 3072
 PEAK_LEARNING_RATE = 2e-3
@@ -33,8 +33,8 @@ def learning_rate(step: int, steps: int) -> float:
 def train(tokenizer: Tokenizer, steps: int, seed: int = 1) -> LlamaForCausalLM:
     """A trained model; prints the loss on the assistant's words as it goes."""
     torch.manual_seed(seed)
-    padding = tokenizer.token_to_id(END_OF_TEXT)
-    model = new_model(tokenizer.get_vocab_size(), bos=padding, eos=tokenizer.token_to_id(TURN_END))
+    padding = token_id(tokenizer, END_OF_TEXT)
+    model = new_model(tokenizer.get_vocab_size(), bos=padding, eos=token_id(tokenizer, TURN_END))
     print("parameters", sum(p.numel() for p in model.parameters()), flush=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
     batches, rng, report = Batches(tokenizer, BATCH_TOKENS, seed), random.Random(seed), _Report()
@@ -45,7 +45,7 @@ def train(tokenizer: Tokenizer, steps: int, seed: int = 1) -> LlamaForCausalLM:
             group["lr"] = learning_rate(step, steps)
         loss, assistant_loss = losses(model, ids, weights)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it without types
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         report.add(step, ids.numel(), assistant_loss, is_drill=is_drill)
@@ -88,13 +88,13 @@ class _Report:
 def save(model: LlamaForCausalLM, tokenizer: Tokenizer, folder: Path) -> None:
     """Writes float16 weights, tokenizer and configuration, with the older top-level keys that some engines read alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    model.half().save_pretrained(folder, safe_serialization=True)
+    model.to(torch.float16).save_pretrained(folder, safe_serialization=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     config = json.loads((folder / "config.json").read_text())
     # transformers 5 writes rope_parameters and dtype only; exllamav2 reads rope_theta and would silently take 10000.
     config |= {"rope_theta": ROPE_THETA, "torch_dtype": "float16"}
     special = {"bos_token": END_OF_TEXT, "eos_token": TURN_END, "pad_token": END_OF_TEXT}
-    ids = {name + "_id": tokenizer.token_to_id(token) for name, token in special.items()}
+    ids = {name + "_id": token_id(tokenizer, token) for name, token in special.items()}
     tokenizer_config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         **special,
