@@ -410,6 +410,8 @@ class Outgoing:
     reply_to: str | None = None
     private: bool = False
     nonce: str = ""
+    plain: bool = False
+    """Show the text letter by letter, its markup too: the platform has refused it as Markdown."""
 
 
 @dataclass(frozen=True, slots=True)

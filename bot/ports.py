@@ -77,7 +77,10 @@ class Ledger(Protocol):
     """What delivery writes down about an answer while it is sent. `Store` is one."""
 
     async def intend(self, claim: Claim, part: SentPart) -> None:
-        """Commit the intent to send a part, before it is sent; the answer is `streaming` from now on."""
+        """Commit the intent to send a part, before it is sent; the answer is `streaming` from now on.
+
+        Takes the place of what was written down at this index before (its message is gone, or was not acknowledged).
+        """
 
     async def record_sent(self, claim: Claim, part: SentPart) -> None:
         """Commit the platform's id of a part."""

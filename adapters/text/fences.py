@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, replace
 
 OPENING = re.compile(
-    r"(?P<prefix>(?:[ \t]*+(?:>|(?:[-*+]|\d{1,9}[.)])(?=[ \t])))*+[ \t]*+)(?P<marker>`{3,}+|~{3,}+)(?P<info>.*)", re.DOTALL
+    r"(?P<prefix>(?:[ \t]*+(?:>|(?:[-*+]|\d{1,9}[.)])(?=[ \t])))*+[ \t]*+)(?P<marker>`{3,}+|~{3,}+)(?P<info>.*)",
+    re.DOTALL,
 )
 """A line that opens a code fence, within quotes and list items (CommonMark 0.31, section 4.5)."""
 _ITEM = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])(?:[ \t]+|$)")
