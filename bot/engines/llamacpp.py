@@ -15,7 +15,7 @@ import secrets
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +34,9 @@ log = structlog.get_logger(__name__)
 
 BATCH = 64
 """Tokens per step of prefill: a cancelled prompt costs at most one more; 512 was measured no faster (2 threads)."""
-DEFAULT_KV_BYTES = 4 * 2**30
-"""What the KV caches of all slots may take together where the configuration names no context length."""
+LEAST_KV_BYTES = 2**30
+"""The KV caches of all slots may take this, or as much as the weights if that is more, where the configuration names no
+context length. llama.cpp writes to all of it at the start, so it is not only reserved."""
 LEAST_CONTEXT, CONTEXT_STEP = 2048, 256
 """llama.cpp pads a slot's context to 256 tokens; under 2048 no conversation fits."""
 DIGEST_DIGITS = 12
@@ -57,6 +58,16 @@ class Listener:
         """Stop and free everything; blocks until the library's threads have ended."""
         self.server = None  # its destructor joins them
         self.socket.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """Tokens read, found in the cache and written since the load, and the streams that run now."""
+
+    prefilled: int
+    cached: int
+    generated: int
+    running: int
 
 
 class LlamaCppEngine:
@@ -108,7 +119,7 @@ class LlamaCppEngine:
                 found[-1].append(token)
         return found[:-1]
 
-    async def stream(self, request: Generation) -> AsyncIterator[Prefill | Delta | Finish]:
+    async def stream(self, request: Generation) -> AsyncGenerator[Prefill | Delta | Finish, None]:
         """Generate; closing the iterator closes the connection, which ends the work at the server's next step."""
         vocabulary = len(self._file.tokens)
         tokens = request_body.room(request, self.context_length, vocabulary)
@@ -131,6 +142,20 @@ class LlamaCppEngine:
             raise EngineError(detail=f"llama.cpp: {error}") from error
         finally:
             response.close()
+
+    async def counters(self) -> Counters:
+        """What the engine has computed since it was loaded."""
+        if self._listener is None:
+            raise EngineBroken(detail=f"{self.name} is closed")
+        text = await asyncio.to_thread(self._listener.server.handle_metrics)
+        lines = (line.split() for line in text.splitlines() if line.startswith("llamacpp:"))
+        values = {line[0].removeprefix("llamacpp:"): int(float(line[1])) for line in lines}
+        return Counters(
+            prefilled=values["prompt_tokens_total"],
+            cached=values["prompt_tokens_cached_total"],
+            generated=values["tokens_predicted_total"],
+            running=values["requests_processing"],
+        )
 
     async def aclose(self) -> None:
         """Free the model and the socket. Streams that still run end with EngineError."""
@@ -164,16 +189,17 @@ class LlamaCppEngine:
 def context_for(file: gguf.ModelFile, config: ModelConfig) -> int:
     """Tokens per conversation.
 
-    Each slot has a KV cache of its own: with llama.cpp's shared one, an overflow fails every stream that runs. That
-    memory is taken at the start, so without a configured length it is bounded: the model's own length, or as much of
-    it as fits DEFAULT_KV_BYTES over all slots. A configured length is kept, up to the model's own.
+    Each slot has a KV cache of its own for so many: with llama.cpp's shared one an overflow fails every stream that
+    runs, and idle conversations lose their prefix. A configured length is kept, up to the model's own; otherwise it is
+    the model's own, or what fits into the memory that LEAST_KV_BYTES tells of.
     """
     trained = file.context_length or LEAST_CONTEXT
     if config.context_length is not None:
         if config.context_length > trained:
             log.warning("context_length is more than the model has", configured=config.context_length, model=trained)
         return min(config.context_length, trained)
-    fits = DEFAULT_KV_BYTES // max(1, file.kv_bytes_per_token * config.slots)
+    budget = max(LEAST_KV_BYTES, file.size)
+    fits = budget // max(1, file.kv_bytes_per_token * config.slots)
     return min(trained, max(LEAST_CONTEXT, fits // CONTEXT_STEP * CONTEXT_STEP))
 
 
@@ -207,7 +233,7 @@ def _start(config: ModelConfig, context_length: int, data_dir: Path) -> Listener
     params.hostnames, params.api_keys = [str(path)], [key]
     params.n_threads_http = config.slots + HTTP_RESERVE
     params.ui = params.endpoint_slots = params.endpoint_props = False
-    params.endpoint_metrics = True
+    params.endpoint_metrics = True  # what counters() reads
     params.verbosity = 1
     with _captured_errors() as words:
         try:
