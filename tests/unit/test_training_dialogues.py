@@ -8,6 +8,7 @@ import jinja2
 import pytest
 
 from bot.commands import TABLE
+from bot.config import DEFAULT_SYSTEM_PROMPT
 from training.chat import exercises, facts, words
 from training.chat.dialogues import Dialogue, dialogue, texts
 from training.chat.state import State
@@ -57,6 +58,10 @@ def test_every_command_that_the_model_names_is_a_command_of_hearth() -> None:
     assert set(facts.SPOKEN_COMMANDS.values()) <= {command.name for command in facts.COMMANDS}
 
 
+def test_the_model_is_trained_on_the_system_prompt_that_hearth_sends() -> None:
+    assert facts.DEFAULT_SYSTEM_PROMPT == DEFAULT_SYSTEM_PROMPT
+
+
 def test_a_name_is_recalled_only_after_it_was_told(training_dialogues: list[Dialogue]) -> None:
     checked = 0
     for one in training_dialogues:
@@ -99,4 +104,12 @@ def test_the_template_writes_a_system_turn_and_an_open_answer() -> None:
     messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi!"}]
     assert render(messages, generate=True) == (
         "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi!<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_the_template_takes_a_developer_for_the_system() -> None:
+    template = jinja2.Environment().from_string(CHAT_TEMPLATE)
+    messages = [{"role": "developer", "content": "Be kind."}, {"role": "user", "content": "Hi!"}]
+    assert template.render(messages=messages) == (
+        "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi!<|im_end|>\n"
     )

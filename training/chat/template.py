@@ -18,7 +18,7 @@ _TOOLS_TAIL = '</tools>\nTo call a function, answer only with:\n<tool_call>\n{"n
 
 CHAT_TEMPLATE = (
     "{%- set ns = namespace(rest=messages, system='') -%}\n"
-    "{%- if messages and messages[0]['role'] == 'system' -%}\n"
+    "{%- if messages and messages[0]['role'] in ['system', 'developer'] -%}\n"
     "{%- set ns.system = messages[0]['content'] -%}{%- set ns.rest = messages[1:] -%}\n"
     "{%- endif -%}\n"
     "{%- if tools is defined and tools -%}\n"
@@ -31,7 +31,7 @@ CHAT_TEMPLATE = (
     "{{- '<|im_start|>system\\n' + ns.system + '<|im_end|>\\n' -}}\n"
     "{%- endif -%}\n"
     "{%- for message in ns.rest -%}\n"
-    "{{- '<|im_start|>' + message['role'] + '\\n' -}}\n"
+    "{{- '<|im_start|>' + ('system' if message['role'] == 'developer' else message['role']) + '\\n' -}}\n"
     "{%- if message['content'] -%}{{- message['content'] -}}{%- endif -%}\n"
     "{%- if message['tool_calls'] is defined and message['tool_calls'] -%}\n"
     "{%- for call in message['tool_calls'] -%}\n"
