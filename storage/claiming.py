@@ -1,0 +1,207 @@
+"""Claim: which answer next, and where its question stands in the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Select, and_, bindparam, exists, func, literal, select, update
+
+from bot.messages import AnswerState, Claim, Message, MessageState
+from storage.models import answers, conversations, messages, sent_parts
+from storage.places import answer_at, question_of, tip_of, today
+from storage.rows import CONVERSATION, MESSAGE, Group, conversation, part, stored
+from storage.transaction import Transaction
+from storage.values import time_of, unpack_event, unpack_finished
+
+SECOND = 1_000_000
+"""Microseconds."""
+
+_talk = messages.alias("talk")
+_WAITING_TALK = and_(
+    _talk.c.conversation == bindparam("k_conversation"),
+    ~_talk.c.placed,
+    _talk.c.state == MessageState.CONTEXT.value,
+    _talk.c.id < bindparam("k_question"),
+)
+_CHAIN = (
+    select(_talk.c.id, func.lag(_talk.c.id, 1, bindparam("k_head")).over(order_by=_talk.c.id).label("before"))
+    .where(_WAITING_TALK)
+    .subquery("chain")
+)
+_PLACE_TALK = (
+    update(messages)
+    .where(messages.c.id == _CHAIN.c.id)
+    .values(parent=_CHAIN.c.before, placed=True)
+    .returning(messages.c.id)
+)
+_PLACE = update(messages).where(messages.c.id == bindparam("k_id")).values(parent=bindparam("k_parent"), placed=True)
+_MOVE_HEAD = update(conversations).where(conversations.c.id == bindparam("k_id")).values(head=bindparam("k_head"))
+_BEGIN_LINE = (
+    update(conversations).where(conversations.c.id == bindparam("k_id")).values(first_day=bindparam("k_first_day"))
+)
+_TAKE = (
+    update(answers)
+    .where(answers.c.id == bindparam("k_id"))
+    .values(
+        state=AnswerState.CLAIMED.value,
+        ready=False,
+        attempt=bindparam("k_attempt"),
+        owner=bindparam("k_owner"),
+        lease_until=bindparam("k_lease_until"),
+        side_branch=bindparam("k_side_branch"),
+    )
+)
+_PARTS = select(sent_parts).where(sent_parts.c.answer == bindparam("k_answer")).order_by(sent_parts.c.number)
+
+_ANSWER = Group(
+    (
+        answers.c.id,
+        answers.c.attempt,
+        answers.c.kept,
+        answers.c.retry,
+        answers.c.side_branch,
+        answers.c.received_at,
+        messages.c.placed,
+        exists(select(literal(1)).where(sent_parts.c.answer == answers.c.id)).label("begun"),
+    ),
+    start=0,
+)
+_CONVERSATION = Group(CONVERSATION, start=_ANSWER.end)
+_QUESTION = Group(MESSAGE, start=_CONVERSATION.end)
+
+
+def claim(
+    transaction: Transaction,
+    *,
+    owner: str,
+    lease: float,
+    platforms: Collection[str] | None,
+    busy: Collection[int],
+) -> Claim | None:
+    """See `bot.ports.Store.claim`."""
+    row = _next(transaction, platforms, busy)
+    if row is None:
+        return None
+    answer, place, question = _ANSWER.of(row), _CONVERSATION.of(row), _QUESTION.of(row)
+    event = unpack_event(
+        question.event,
+        key=conversation(place).key,
+        event_id=question.event_id,
+        author=stored(question).author,  # type: ignore[arg-type]  # a question has an author
+        text=question.text,
+    )
+    side = _place(transaction, answer, place, question, event)
+    attempt = answer.attempt + 1
+    transaction.execute(
+        _TAKE,
+        {
+            "k_id": answer.id,
+            "k_attempt": attempt,
+            "k_owner": owner,
+            "k_lease_until": transaction.now + int(lease * SECOND),
+            "k_side_branch": side,
+        },
+    )
+    parts = tuple(map(part, transaction.execute(_PARTS, {"k_answer": answer.id}))) if answer.begun else ()
+    return Claim(
+        id=answer.id,
+        conversation=conversation(place),
+        question=stored(question),
+        event=event,
+        attempt=attempt,
+        owner=owner,
+        received_at=time_of(answer.received_at),
+        parts=parts,
+        kept=None if answer.kept is None else unpack_finished(answer.kept),
+        retry=answer.retry,
+        side_branch=side,
+    )
+
+
+@cache
+def _candidates(lapsed: bool, some_platforms: bool) -> Select[Any]:
+    """The oldest answer that may be claimed, with its conversation and question."""
+    wanted: list[ColumnElement[bool]] = [answers.c.conversation.not_in(bindparam("k_busy", expanding=True))]
+    if some_platforms:
+        wanted.append(answers.c.platform.in_(bindparam("k_platforms", expanding=True)))
+    if lapsed:
+        wanted.append(answers.c.lease_until < bindparam("k_now"))
+        order: Column[Any] = answers.c.lease_until
+    else:
+        wanted.append(answers.c.ready)
+        order = answers.c.position
+    return (
+        select(*_ANSWER.columns, *_CONVERSATION.columns, *_QUESTION.columns)
+        .join_from(answers, conversations, conversations.c.id == answers.c.conversation)
+        .join(messages, messages.c.id == answers.c.question)
+        .where(*wanted)
+        .order_by(order, answers.c.id)
+        .limit(1)
+    )
+
+
+def _next(transaction: Transaction, platforms: Collection[str] | None, busy: Collection[int]) -> Any:
+    values: dict[str, Any] = {"k_busy": list(busy), "k_now": transaction.now}
+    if platforms is not None:
+        values["k_platforms"] = list(platforms)
+    for lapsed in (True, False):
+        statement = _candidates(lapsed, platforms is not None)
+        if not transaction.shared:
+            row = transaction.execute(statement, values).first()
+        else:
+            # Others' candidates are passed over; if only those are left, wait: the lock may be one of a mere moment.
+            both = (answers, conversations)
+            row = transaction.execute(statement.with_for_update(of=both, skip_locked=True), values).first()
+            row = row or transaction.execute(statement.with_for_update(of=both), values).first()
+        if row is not None:
+            return row
+    return None
+
+
+def _place(transaction: Transaction, answer: Any, place: Any, question: Any, event: Message) -> bool:
+    """Give a question its parent, once, and bring `place` and `question` up to date. Returns whether it is a side branch."""
+    if answer.placed:
+        return (
+            _retries_older(transaction, place, question) if answer.retry and not answer.attempt else answer.side_branch
+        )
+    parent = _replied_to(transaction, place, event)
+    side = parent is not None and parent != place.head
+    if not side:
+        parent = _place_talk(transaction, place, question)
+        if parent is None and place.first_day != today(transaction):
+            place.first_day = today(transaction)
+            transaction.execute(_BEGIN_LINE, {"k_id": place.id, "k_first_day": place.first_day})
+    transaction.execute(_PLACE, {"k_id": question.id, "k_parent": parent})
+    question.parent = parent
+    return side
+
+
+def _replied_to(transaction: Transaction, place: Any, event: Message) -> int | None:
+    """The bot's message that this one replies to, in the same conversation."""
+    answer = None if event.reply_to is None else answer_at(transaction, event.key, event.reply_to)
+    tip = None if answer is None else tip_of(transaction, answer)
+    if tip is None:
+        return None
+    here = select(messages.c.id).where(messages.c.id == tip, messages.c.conversation == place.id)
+    return transaction.execute(here).scalar()
+
+
+def _place_talk(transaction: Transaction, place: Any, question: Any) -> int | None:
+    """Put the group talk that came before a question at the end of the line; returns the line's end."""
+    values = {"k_conversation": place.id, "k_question": question.id, "k_head": place.head}
+    placed = transaction.execute(_PLACE_TALK, values).scalars().all()
+    if placed:
+        place.head = max(placed)
+        transaction.execute(_MOVE_HEAD, {"k_id": place.id, "k_head": place.head})
+    head: int | None = place.head
+    return head
+
+
+def _retries_older(transaction: Transaction, place: Any, question: Any) -> bool:
+    """Whether a retry is about another question than the last one."""
+    if place.head is None or place.head == question.id:
+        return False
+    head = transaction.execute(select(messages.c.answer).where(messages.c.id == place.head)).scalar()
+    return head is None or question_of(transaction, head) != question.id

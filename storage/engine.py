@@ -1,0 +1,146 @@
+"""Connections: SQLAlchemy engines for SQLite and PostgreSQL, and the lock that makes one process own a SQLite file."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from bot.errors import DatabaseError
+
+READERS = 4
+"""Connections that read a SQLite file at the same time; each is a thread."""
+POOL_SIZE = 10
+"""Connections of one process to PostgreSQL, whose default is 100 for all clients together."""
+BUSY_MS = 5000
+"""How long SQLite waits for a lock of another program (a backup tool, a shell)."""
+OLDEST_SQLITE = (3, 35, 0)
+"""RETURNING and UPDATE ... FROM, https://www.sqlite.org/changes.html."""
+
+_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",  # in WAL mode NORMAL may lose the last commits with the power
+    "foreign_keys = ON",
+    "secure_delete = ON",  # what is removed is overwritten with zeros
+    "temp_store = MEMORY",  # no sorting of people's words in files
+    f"busy_timeout = {BUSY_MS}",
+    "cache_size = -16384",  # KiB
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """One database."""
+
+    name: str
+    """For messages: the path, or the URL without its password."""
+    write: AsyncEngine
+    read: AsyncEngine
+    """Each statement is its own transaction."""
+    path: Path | None
+    """The file, if it is SQLite."""
+    lock: TextIO | None
+
+    async def dispose(self) -> None:
+        """Let go of the connections and of the lock."""
+        if self.path is not None:
+            await self.read.dispose()
+        await self.write.dispose()
+        if self.lock is not None:
+            self.lock.close()
+
+
+def connect(text: str) -> Engines:
+    """Make the engines. Raises DatabaseError for a URL of another kind, or if another process owns the file."""
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise DatabaseError(f"database.url: {text!r} is no URL; sqlite+aiosqlite:///PATH is one") from error
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url)
+    if url.get_backend_name() == "postgresql":
+        return _postgresql(url)
+    raise DatabaseError(f"database.url: {url.get_backend_name()} is not supported; sqlite and postgresql are")
+
+
+def _sqlite(url: URL) -> Engines:
+    if not url.database or url.database == ":memory:":
+        raise DatabaseError("database.url: a database in memory would forget; name a file: sqlite+aiosqlite:///PATH")
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise DatabaseError(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or later is needed")
+    path = Path(url.database)
+    lock = _lock(path)
+    url = url.set(drivername="sqlite+aiosqlite")
+    # Transactions are begun by `_begin_immediate`, not by the driver, which would begin them too late.
+    options: dict[str, Any] = {"connect_args": {"isolation_level": None}}
+    write = create_async_engine(url, pool_size=1, max_overflow=0, **options)
+    event.listen(write.sync_engine, "connect", _set_pragmas)
+    event.listen(write.sync_engine, "begin", _begin_immediate)
+    read = create_async_engine(
+        url,
+        pool_size=READERS,
+        max_overflow=0,
+        pool_reset_on_return=None,
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+        **options,
+    )
+    event.listen(read.sync_engine, "connect", _set_pragmas)
+    return Engines(str(path), write, read, path, lock)
+
+
+def _postgresql(url: URL) -> Engines:
+    if url.drivername not in {"postgresql", "postgresql+psycopg"}:
+        raise DatabaseError(f"database.url: {url.drivername} is not supported; postgresql+psycopg is")
+    name = url.render_as_string(hide_password=True)
+    try:
+        # A connection that the server closed while it rested is replaced before it is used.
+        write = create_async_engine(
+            url.set(drivername="postgresql+psycopg"), pool_size=POOL_SIZE, max_overflow=0, pool_pre_ping=True
+        )
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise DatabaseError(f"{name}: PostgreSQL needs one more package: pip install 'hearth[postgresql]'") from error
+    read = write.execution_options(isolation_level="AUTOCOMMIT")
+    return Engines(name, write, read, None, None)
+
+
+def _set_pragmas(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_immediate(connection: Any) -> None:
+    """Take the write lock at once: a transaction that reads first and writes later could not be retried by SQLite."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _lock(path: Path) -> TextIO:
+    """Own the file until the process ends, however it ends."""
+    file = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SQLite's own default would let others on this machine read what people wrote.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        lock = os.fdopen(os.open(file, os.O_CREAT | os.O_RDWR, 0o600), "r+")
+    except OSError as error:
+        raise DatabaseError(f"{path}: cannot be opened for writing ({error.strerror})") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        pid = lock.read().strip() or "unknown"
+        lock.close()
+        raise DatabaseError(f"another Hearth process (pid {pid}) uses {path}; stop it first") from error
+    lock.seek(0)
+    lock.truncate()
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock

@@ -1,0 +1,91 @@
+"""Where things are: conversations by key, answers by the platform messages they are made of."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Row, bindparam, func, select, update
+
+from bot.messages import ConversationKey
+from storage.models import answers, conversations, messages, sent_parts
+from storage.rows import CONVERSATION, HERE, KEY, at
+from storage.transaction import Transaction, insert
+from storage.values import time_of
+
+_FIND = select(*CONVERSATION, conversations.c.person).where(HERE)
+_FIND_BY_ID = select(*CONVERSATION, conversations.c.person).where(conversations.c.id == bindparam("k_id"))
+_PART = (
+    select(sent_parts.c.answer)
+    .where(
+        sent_parts.c.message_id == bindparam("k_message_id"),
+        sent_parts.c.chat == bindparam("k_chat"),
+        sent_parts.c.platform == bindparam("k_platform"),
+        sent_parts.c.account == bindparam("k_account"),
+    )
+    .order_by(sent_parts.c.answer.desc())
+    .limit(1)
+)
+_TIP = select(func.max(messages.c.id)).where(messages.c.answer == bindparam("k_answer"))
+_FIRST_PARENT = (
+    select(messages.c.parent).where(messages.c.answer == bindparam("k_answer")).order_by(messages.c.id).limit(1)
+)
+_QUESTION = select(answers.c.question).where(answers.c.id == bindparam("k_answer"))
+
+
+def today(transaction: Transaction) -> date:
+    """The day in UTC."""
+    return time_of(transaction.now).date()
+
+
+def find(transaction: Transaction, key: ConversationKey) -> Row[Any] | None:
+    """The conversation at a place; locked until the end of the transaction where others run at the same time."""
+    statement = _FIND.with_for_update() if transaction.shared else _FIND
+    return transaction.execute(statement, at(key)).first()
+
+
+def find_by_id(transaction: Transaction, conversation: int) -> Row[Any] | None:
+    """The same by id."""
+    statement = _FIND_BY_ID.with_for_update() if transaction.shared else _FIND_BY_ID
+    return transaction.execute(statement, {"k_id": conversation}).first()
+
+
+def obtain(transaction: Transaction, key: ConversationKey, *, direct: bool, person: str | None = None) -> Row[Any]:
+    """The conversation at a place; made if there is none. `person`: to whom a direct conversation belongs."""
+    row = find(transaction, key)
+    if row is None:
+        values = {name: getattr(key, name) for name in KEY}
+        transaction.execute(
+            insert(transaction, conversations)
+            .values(**values, direct=direct, person=person if direct else None, first_day=today(transaction))
+            .on_conflict_do_nothing()
+        )
+        row = find(transaction, key)
+        assert row is not None, "a conversation that was just made is there"
+    elif row.direct and row.person is None and person is not None:
+        transaction.execute(update(conversations).where(conversations.c.id == row.id).values(person=person))
+    return row
+
+
+def answer_at(transaction: Transaction, key: ConversationKey, message_id: str) -> int | None:
+    """The answer that this platform message is a part of."""
+    values = {**at(key), "k_message_id": message_id}
+    del values["k_thread"]
+    return transaction.execute(_PART, values).scalar()
+
+
+def tip_of(transaction: Transaction, answer: int) -> int | None:
+    """The last message that an answer added to the tree."""
+    return transaction.execute(_TIP, {"k_answer": answer}).scalar()
+
+
+def question_of(transaction: Transaction, answer: int) -> int | None:
+    """The message that an answer answers.
+
+    That is the parent of its first message: where a command asked for the answer, `answers.question` is the command.
+    """
+    first = transaction.execute(_FIRST_PARENT, {"k_answer": answer}).first()
+    if first is not None:
+        parent: int | None = first.parent
+        return parent
+    return transaction.execute(_QUESTION, {"k_answer": answer}).scalar()

@@ -1,0 +1,115 @@
+"""What people may ask to be removed, and what time removes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, bindparam, delete, exists, func, literal, select, update
+
+from bot.ports import Forgotten
+from storage.models import answers, conversations, events, messages, usage
+from storage.places import today
+from storage.removal import chunks, remove
+from storage.transaction import Transaction
+from storage.values import DAY, micros
+
+BATCH = 500
+"""Rows that one transaction of `expire` removes: others wait for it some tens of milliseconds, not seconds."""
+ROUND = 20 * BATCH
+"""Rows that one look for old ones finds, so that memory stays small."""
+WATERMARK_DAYS = 90
+"""How long a received event is remembered after its content is gone; platforms redeliver within days."""
+
+CHAT = ("platform", "account", "chat")
+_EVENT = tuple(events.primary_key.columns)
+_REMOVE_EVENT = delete(events).where(*(column == bindparam(f"k_{column.name}") for column in _EVENT))
+
+
+def forget_message(transaction: Transaction, message: int) -> Forgotten:
+    """See `bot.ports.Store.forget_message`."""
+    row = transaction.execute(select(messages).where(messages.c.id == message)).first()
+    if row is None:
+        return Forgotten(messages=0, answers=0)
+    versions = _versions(transaction, row)
+    return remove(transaction, versions | _said(transaction, versions))
+
+
+def forget_person(transaction: Transaction, platform: str, author: str, but: int | None) -> Forgotten:
+    """See `bot.ports.Store.forget_person`."""
+    own = select(conversations.c.id).where(conversations.c.platform == platform, conversations.c.person == author)
+    places = list(transaction.execute(own).scalars())
+    spared = transaction.execute(select(answers.c.question).where(answers.c.id == but)).scalar()
+    wrote = (
+        select(messages.c.id)
+        .join(conversations, conversations.c.id == messages.c.conversation)
+        .where(messages.c.author_id == author, conversations.c.platform == platform)
+    )
+    theirs = set(transaction.execute(wrote).scalars())
+    theirs.update(_said(transaction, theirs))
+    for chunk in chunks(places):
+        theirs.update(transaction.execute(select(messages.c.id).where(messages.c.conversation.in_(chunk))).scalars())
+    theirs.discard(spared)
+    removed = remove(transaction, theirs)
+    blank = {"person": None, "model": None, "persona": None, "system_prompt": None, "retention_days": None}
+    for chunk in chunks(places):
+        transaction.execute(
+            update(conversations).where(conversations.c.id.in_(chunk)).values(**blank, first_day=today(transaction))
+        )
+    transaction.execute(delete(usage).where(usage.c.platform == platform, usage.c.author == author))
+    transaction.scrub = True
+    return removed
+
+
+def expired(transaction: Transaction, now: datetime, default_days: int) -> list[int]:
+    """Messages older than their conversation's retention, but for questions that wait for their answer."""
+    moment = micros(now)
+    days = func.coalesce(conversations.c.retention_days, default_days)
+    waits = exists(select(literal(1)).where(answers.c.question == messages.c.id, answers.c.closed_at.is_(None)))
+    old = (
+        select(messages.c.id)
+        .join_from(conversations, messages, messages.c.conversation == conversations.c.id)
+        .where(messages.c.created_at < moment - days * DAY, ~waits)
+        .limit(ROUND)
+    )
+    return list(transaction.execute(old).scalars())
+
+
+def expired_events(transaction: Transaction, now: datetime) -> list[dict[str, Any]]:
+    """The keys of events that were received long ago and whose content is gone."""
+    content = exists(select(literal(1)).where(messages.c.id == events.c.message))
+    old = select(*_EVENT).where(events.c.seen_at < micros(now) - WATERMARK_DAYS * DAY, ~content).limit(ROUND)
+    return [{f"k_{name}": value for name, value in row.items()} for row in transaction.execute(old).mappings()]
+
+
+def remove_events(transaction: Transaction, keys: list[dict[str, Any]]) -> None:
+    """Forget that these were received."""
+    transaction.execute(_REMOVE_EVENT, keys)
+
+
+def _versions(transaction: Transaction, row: Any) -> set[int]:
+    """A message with the branches that edits of it made."""
+    if row.event_id is None:
+        return {row.id}
+    same = (
+        select(events.c.message)
+        .join(conversations, and_(*(conversations.c[name] == events.c[name] for name in CHAT)))
+        .where(conversations.c.id == row.conversation, events.c.event_id == row.event_id)
+    )
+    found = {one for one in transaction.execute(same).scalars() if one is not None}
+    # After a chat's move its new numbers could be those of other messages.
+    return {row.id, *(found if row.id in found else ())}
+
+
+def _said(transaction: Transaction, questions: Iterable[int]) -> set[int]:
+    """What answers to these questions added to the tree."""
+    said: set[int] = set()
+    for chunk in chunks(questions):
+        asked = select(answers.c.id).where(answers.c.question.in_(chunk))
+        # An answer that a command asked for hangs under the question but belongs to the command.
+        under = select(messages.c.answer).where(messages.c.parent.in_(chunk), messages.c.answer.is_not(None))
+        mine = {*transaction.execute(asked).scalars(), *transaction.execute(under).scalars()}
+        for part in chunks(mine):
+            said.update(transaction.execute(select(messages.c.id).where(messages.c.answer.in_(part))).scalars())
+    return said

@@ -1,0 +1,177 @@
+"""What the store tells: history, conversations, counters, exports. No function here changes anything."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Select, bindparam, func, literal, or_, select
+
+from bot.messages import Conversation, ConversationKey, MessageState, StoredMessage, Usage
+from bot.ports import Exported
+from storage import rows
+from storage.models import answers, conversations, events, messages, usage
+from storage.places import answer_at, tip_of, today
+from storage.rows import CONVERSATION, HERE, MESSAGE, at
+from storage.transaction import Transaction
+from storage.values import time_of
+
+HISTORY_LIMIT = 5000
+"""The longest path that `history` returns, in messages. A path is cut long before (promise 4); this bounds the damage
+where nobody cuts: group talk of months between two questions."""
+
+_HERE = select(*CONVERSATION).where(HERE)
+_BY_ID = select(*MESSAGE).where(messages.c.id == bindparam("k_id"))
+_BY_EVENT = (
+    select(*MESSAGE)
+    .join(events, events.c.message == messages.c.id)
+    .where(*(events.c[name] == bindparam(f"k_{name}") for name in ("platform", "account", "chat", "event_id")))
+    .order_by(messages.c.id.desc())
+    .limit(1)
+)
+_WAITING = select(func.count()).select_from(answers).where(answers.c.closed_at.is_(None))
+
+
+def _path() -> Select[Any]:
+    """From a message up to the nearest stored cut: one look-up by primary key for each message on the way."""
+    walked = (messages.c.id, messages.c.parent, messages.c.window_start)
+    path = select(*walked, literal(0).label("depth")).where(messages.c.id == bindparam("k_tip"))
+    steps = path.cte("path", recursive=True)
+    steps = steps.union_all(
+        select(*walked, steps.c.depth + 1)
+        .join_from(steps, messages, messages.c.id == steps.c.parent)
+        .where(~steps.c.window_start, steps.c.depth < HISTORY_LIMIT - 1)
+    )
+    return (
+        select(*MESSAGE)
+        .join_from(steps, messages, messages.c.id == steps.c.id)
+        .where(messages.c.state != MessageState.COMMAND.value)
+        .order_by(steps.c.depth.desc())
+    )
+
+
+_PATH = _path()
+
+
+def history(transaction: Transaction, tip: int) -> list[StoredMessage]:
+    """See `bot.ports.Store.history`."""
+    return [rows.stored(row) for row in transaction.execute(_PATH, {"k_tip": tip})]
+
+
+def conversation(transaction: Transaction, key: ConversationKey) -> Conversation | None:
+    """The conversation at a place, if there is one."""
+    row = transaction.execute(_HERE, at(key)).first()
+    return None if row is None else rows.conversation(row)
+
+
+def find_sent(transaction: Transaction, key: ConversationKey, message_id: str) -> StoredMessage | None:
+    """See `bot.ports.Store.find_sent`."""
+    answer = answer_at(transaction, key, message_id)
+    if answer is not None:
+        tip = tip_of(transaction, answer)
+        row = None if tip is None else transaction.execute(_BY_ID, {"k_id": tip}).first()
+    else:
+        values = {**at(key), "k_event_id": message_id}
+        del values["k_thread"]
+        row = transaction.execute(_BY_EVENT, values).first()
+    return None if row is None else rows.stored(row)
+
+
+def pending(transaction: Transaction, place: int | None) -> int:
+    """See `bot.ports.Store.pending`."""
+    statement = _WAITING if place is None else _WAITING.where(answers.c.conversation == place)
+    count: int = transaction.execute(statement).scalar_one()
+    return count
+
+
+def count_today(transaction: Transaction, platform: str, author: str) -> Usage:
+    """See `bot.ports.Store.count_today`."""
+    names = ("prompt_tokens", "cached_tokens", "completion_tokens")
+    row: Any = transaction.execute(
+        select(*(func.coalesce(func.sum(usage.c[name]), 0) for name in names)).where(
+            usage.c.platform == platform, usage.c.author == author, usage.c.day == today(transaction)
+        )
+    ).one()
+    return Usage(prompt_tokens=int(row[0]), cached_tokens=int(row[1]), completion_tokens=int(row[2]))
+
+
+def usage_by_day(transaction: Transaction, platform: str | None, author: str | None) -> list[dict[str, object]]:
+    """See `bot.ports.Store.usage`."""
+    counters = ("messages", "prompt_tokens", "cached_tokens", "completion_tokens")
+    statement = select(usage.c.day, usage.c.model, *(func.sum(usage.c[name]).label(name) for name in counters))
+    if platform is not None:
+        statement = statement.where(usage.c.platform == platform)
+    if author is not None:
+        statement = statement.where(usage.c.author == author)
+    statement = statement.group_by(usage.c.day, usage.c.model).order_by(usage.c.day.desc(), usage.c.model)
+    return [
+        {"day": _iso(row.day), "model": row.model, **{name: int(getattr(row, name)) for name in counters}}
+        for row in transaction.execute(statement)
+    ]
+
+
+def export(transaction: Transaction, platform: str, author: str) -> Exported:
+    """See `bot.ports.Store.export`."""
+    theirs = select(answers.c.id).join(messages, messages.c.id == answers.c.question)
+    theirs = theirs.where(messages.c.author_id == author, answers.c.platform == platform)
+    wanted = (
+        select(conversations.c.id.label("place"), *MESSAGE)
+        .join_from(messages, conversations, conversations.c.id == messages.c.conversation)
+        .where(
+            conversations.c.platform == platform,
+            or_(messages.c.author_id == author, messages.c.answer.in_(theirs), conversations.c.person == author),
+        )
+        .order_by(messages.c.id)
+    )
+    told: dict[int, list[dict[str, object]]] = {}
+    for row in transaction.execute(wanted):
+        told.setdefault(row.place, []).append(_exported(row))
+    own = select(*CONVERSATION).where(conversations.c.platform == platform, conversations.c.person == author)
+    places = {row.id: row for row in transaction.execute(own)}
+    for place in told.keys() - places.keys():
+        found = select(*CONVERSATION).where(conversations.c.id == place)
+        places[place] = transaction.execute(found).one()
+    return Exported(
+        data={
+            "person": {"platform": platform, "id": author},
+            "exported_at": time_of(transaction.now).isoformat(),
+            "conversations": [_place(places[place], told.get(place, [])) for place in sorted(places)],
+            "usage": usage_by_day(transaction, platform, author),
+        }
+    )
+
+
+def _place(row: Any, told: list[dict[str, object]]) -> dict[str, object]:
+    known = rows.conversation(row)
+    own = known.settings
+    data: dict[str, object] = {"conversation": str(known.key), "direct": known.direct, "messages": told}
+    if known.direct:
+        data["settings"] = {
+            "model": own.model,
+            "persona": own.persona,
+            "system_prompt": own.system_prompt,
+            "retention_days": own.retention_days,
+        }
+    return data
+
+
+def _exported(row: Any) -> dict[str, object]:
+    data: dict[str, object] = {
+        "id": row.id,
+        "parent": row.parent,
+        "role": row.role,
+        "state": row.state,
+        "at": time_of(row.created_at).isoformat(),
+        "text": row.text,
+    }
+    if row.author_id is not None:
+        data["author"] = row.author_name
+        data["attachments"] = json.loads(row.event).get("attachments", [])
+    else:
+        data["model"] = row.model
+    return data
+
+
+def _iso(day: date) -> str:
+    return day.isoformat()

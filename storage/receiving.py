@@ -1,0 +1,194 @@
+"""Receive: an event's whole effect, in the transaction that remembers the event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import bindparam, func, select
+
+from bot.messages import (
+    Action,
+    ActionName,
+    Deleted,
+    Edited,
+    Event,
+    Message,
+    MessageState,
+    Migrated,
+    Role,
+    Triage,
+)
+from bot.ports import Received
+from storage import editing
+from storage.migrating import migrate_chat
+from storage.models import answers, events, messages
+from storage.places import answer_at, find, obtain, question_of
+from storage.removal import remove
+from storage.transaction import Transaction
+from storage.values import pack_event
+from storage.waiting import add_last
+
+_KNOWN = (
+    select(events.c.revision, events.c.message)
+    .where(*(events.c[name] == bindparam(f"k_{name}") for name in ("platform", "account", "chat", "event_id")))
+    .order_by(events.c.revision)
+)
+_ADD_MESSAGE = messages.insert().returning(messages.c.id)
+_OPEN = (
+    select(answers.c.id)
+    .where(answers.c.question == bindparam("k_question"), answers.c.closed_at.is_(None))
+    .order_by(answers.c.id)
+)
+_LAST_ID = select(func.max(messages.c.id))
+GONE = -1
+"""`Deleted.revision`."""
+
+
+def receive(transaction: Transaction, event: Event, triage: Triage) -> Received:
+    """See `bot.ports.Store.receive`."""
+    if triage is Triage.IGNORED:
+        return Received()
+    match event:
+        case Message():
+            return _message(transaction, event, triage)
+        case Edited():
+            return _edited(transaction, event)
+        case Deleted():
+            return _deleted(transaction, event)
+        case Action():
+            return _action(transaction, event)
+        case Migrated():
+            return _migrated(transaction, event)
+
+
+def _message(transaction: Transaction, event: Message, triage: Triage) -> Received:
+    person = event.author.id if event.direct else None
+    conversation = obtain(transaction, event.key, direct=event.direct, person=person)
+    if known := _known(transaction, event):
+        return _again(transaction, event, known, conversation)
+    days = transaction.default_days if conversation.retention_days is None else conversation.retention_days
+    if triage is Triage.CONTEXT and days == 0:
+        _remember(transaction, event, None)
+        return Received()
+    pending = triage is Triage.PENDING
+    message: int = transaction.execute(
+        _ADD_MESSAGE,
+        {
+            "conversation": conversation.id,
+            "role": Role.USER,
+            "state": MessageState.PENDING if pending else MessageState.CONTEXT,
+            "created_at": transaction.now,
+            "author_id": event.author.id,
+            "author_name": event.author.name,
+            "event_id": event.event_id,
+            "event": pack_event(event),
+            "text": event.text,
+        },
+    ).scalar_one()
+    if pending:
+        add_last(transaction, conversation, message, message)
+    _remember(transaction, event, message)
+    return Received(message=message, work=pending)
+
+
+def _again(transaction: Transaction, event: Message | Edited, known: dict[int, int | None], place: Any) -> Received:
+    """An event of a message that was received before: a duplicate, late, or with new text."""
+    if GONE in known or event.revision <= max(known):
+        return Received(duplicate=True)
+    message = max((one for one in known.values() if one is not None), default=None)
+    received = editing.revise(transaction, event, message, place)
+    _remember(transaction, event, received.message or message)
+    return received
+
+
+def _edited(transaction: Transaction, event: Edited) -> Received:
+    place = find(transaction, event.key)
+    known = _known(transaction, event)
+    return _again(transaction, event, known, place) if place is not None and known else Received()
+
+
+def _deleted(transaction: Transaction, event: Deleted) -> Received:
+    place = find(transaction, event.key)
+    known = _known(transaction, event)
+    if place is None or not known:
+        return Received()
+    if GONE in known:
+        return Received(duplicate=True)
+    _remember(transaction, event, None)
+    gone = sorted({message for message in known.values() if message is not None})
+    begun = [
+        answer
+        for message in gone
+        for answer in transaction.execute(
+            _OPEN.where(answers.c.lease_until.is_not(None)), {"k_question": message}
+        ).scalars()
+    ]
+    remove(transaction, gone)
+    return Received(superseded=tuple(begun))
+
+
+def _action(transaction: Transaction, event: Action) -> Received:
+    place = find(transaction, event.key)
+    if event.revision in _known(transaction, event):
+        return Received(duplicate=True)
+    _remember(transaction, event, None)
+    if place is None or event.name is not ActionName.RETRY:
+        return Received()
+    question = _retried(transaction, event, place)
+    if question is None:
+        return Received()
+    if transaction.execute(_OPEN, {"k_question": question}).first() is not None:
+        return Received(message=question)
+    last: int = transaction.execute(_LAST_ID).scalar_one()
+    add_last(transaction, place, question, last, retry=True)
+    return Received(message=question, work=True)
+
+
+def _retried(transaction: Transaction, event: Action, place: Any) -> int | None:
+    """The question that a retry is about, if it is there."""
+    if event.target is not None:
+        answer = answer_at(transaction, event.key, event.target)
+        return None if answer is None else question_of(transaction, answer)
+    if place.head is None:
+        return None
+    head = transaction.execute(select(messages.c.answer, messages.c.role).where(messages.c.id == place.head)).one()
+    if head.answer is not None:
+        return question_of(transaction, head.answer)
+    return place.head if head.role == Role.USER else None
+
+
+def _migrated(transaction: Transaction, event: Migrated) -> Received:
+    if event.revision in _known(transaction, event):
+        return Received(duplicate=True)
+    _remember(transaction, event, None)
+    migrate_chat(transaction, event.key, event.new_chat)
+    return Received()
+
+
+def _known(transaction: Transaction, event: Event) -> dict[int, int | None]:
+    """The revisions of this event that were received, with the message each was stored as."""
+    rows = transaction.execute(
+        _KNOWN,
+        {
+            "k_platform": event.key.platform,
+            "k_account": event.key.account,
+            "k_chat": event.key.chat,
+            "k_event_id": event.event_id,
+        },
+    )
+    return {row.revision: row.message for row in rows}
+
+
+def _remember(transaction: Transaction, event: Event, message: int | None) -> None:
+    transaction.execute(
+        events.insert(),
+        {
+            "platform": event.key.platform,
+            "account": event.key.account,
+            "chat": event.key.chat,
+            "event_id": event.event_id,
+            "revision": event.revision,
+            "message": message,
+            "seen_at": transaction.now,
+        },
+    )

@@ -1,0 +1,138 @@
+"""Removal of messages so that the rest of each tree stays connected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, bindparam, delete, exists, select, update
+
+from bot.ports import Forgotten
+from storage.models import answers, conversations, messages, sent_parts
+from storage.places import today
+from storage.transaction import Transaction
+from storage.waiting import promote
+
+CHUNK = 500
+"""Ids in one statement; SQLite before 3.32 allows 999 variables."""
+
+_REPARENT = (
+    update(messages)
+    .where(messages.c.id == bindparam("k_id"))
+    .values(parent=bindparam("k_parent"), window_start=bindparam("k_window_start"))
+)
+_KEPT_BY_MESSAGES = exists(select(messages.c.id).where(messages.c.answer == answers.c.id))
+
+
+@dataclass
+class _Doomed:
+    """A message on its way out."""
+
+    parent: int | None
+    window_start: bool
+    answer: int | None
+    conversation: int
+
+
+def remove(transaction: Transaction, ids: Iterable[int]) -> Forgotten:
+    """Remove messages, and the answers that have nothing left to belong to.
+
+    Children and heads go to the nearest ancestor that stays, and a stored cut moves on to the children. An answer
+    stays as long as one of its messages does, so that its platform messages are still known; an open one goes with
+    its question.
+    """
+    doomed = _load(transaction, ids)
+    if not doomed:
+        return Forgotten(messages=0, answers=0)
+    transaction.scrub = True
+    gone = _release_answers(transaction, doomed)
+    _reparent(transaction, doomed)
+    _move_heads(transaction, doomed)
+    for chunk in chunks(doomed):
+        transaction.execute(delete(messages).where(messages.c.id.in_(chunk)))
+    if gone:
+        for conversation in {one.conversation for one in doomed.values()}:
+            promote(transaction, conversation)
+    return Forgotten(messages=len(doomed), answers=gone + _drop_empty(transaction, doomed))
+
+
+def drop_answers(transaction: Transaction, condition: ColumnElement[bool]) -> int:
+    """Remove answers and what is known of their platform messages."""
+    ids = list(transaction.execute(select(answers.c.id).where(condition)).scalars())
+    for chunk in chunks(ids):
+        transaction.execute(delete(sent_parts).where(sent_parts.c.answer.in_(chunk)))
+        transaction.execute(delete(answers).where(answers.c.id.in_(chunk)))
+    return len(ids)
+
+
+def chunks(ids: Iterable[int]) -> Iterator[list[int]]:
+    """Lists short enough for one statement."""
+    rest = list(ids)
+    for start in range(0, len(rest), CHUNK):
+        yield rest[start : start + CHUNK]
+
+
+def _load(transaction: Transaction, ids: Iterable[int]) -> dict[int, _Doomed]:
+    columns = (
+        messages.c.id,
+        messages.c.parent,
+        messages.c.window_start,
+        messages.c.answer,
+        messages.c.conversation,
+    )
+    doomed: dict[int, _Doomed] = {}
+    for chunk in chunks(ids):
+        for row in transaction.execute(select(*columns).where(messages.c.id.in_(chunk))):
+            doomed[row.id] = _Doomed(row.parent, row.window_start, row.answer, row.conversation)
+    return doomed
+
+
+def _release_answers(transaction: Transaction, doomed: dict[int, _Doomed]) -> int:
+    """Answers to doomed questions: those that are open or said nothing go, the others lose their question."""
+    gone = 0
+    for chunk in chunks(doomed):
+        asked = answers.c.question.in_(chunk)
+        gone += drop_answers(transaction, asked & (answers.c.closed_at.is_(None) | ~_KEPT_BY_MESSAGES))
+        transaction.execute(update(answers).where(asked).values(question=None))
+    return gone
+
+
+def _drop_empty(transaction: Transaction, doomed: dict[int, _Doomed]) -> int:
+    """Answers whose last message went."""
+    wrote = sorted({one.answer for one in doomed.values() if one.answer is not None})
+    return sum(
+        drop_answers(transaction, answers.c.id.in_(chunk) & answers.c.closed_at.is_not(None) & ~_KEPT_BY_MESSAGES)
+        for chunk in chunks(wrote)
+    )
+
+
+def _reparent(transaction: Transaction, doomed: dict[int, _Doomed]) -> None:
+    moved: list[dict[str, Any]] = []
+    for chunk in chunks(doomed):
+        children = select(messages.c.id, messages.c.parent, messages.c.window_start).where(messages.c.parent.in_(chunk))
+        for child in transaction.execute(children):
+            if child.id not in doomed:
+                parent, cut = _survivor(doomed, child.parent)
+                moved.append({"k_id": child.id, "k_parent": parent, "k_window_start": child.window_start or cut})
+    if moved:
+        transaction.execute(_REPARENT, moved)
+
+
+def _survivor(doomed: dict[int, _Doomed], message: int | None) -> tuple[int | None, bool]:
+    """The nearest ancestor that stays, and whether a stored cut lay on the way to it."""
+    cut = False
+    while message is not None and (one := doomed.get(message)):
+        cut = cut or one.window_start
+        message = one.parent
+    return message, cut
+
+
+def _move_heads(transaction: Transaction, doomed: dict[int, _Doomed]) -> None:
+    for chunk in chunks({one.conversation for one in doomed.values()}):
+        rows = select(conversations.c.id, conversations.c.head).where(conversations.c.id.in_(chunk))
+        for row in transaction.execute(rows).all():
+            if row.head in doomed:
+                head, _ = _survivor(doomed, row.head)
+                changed: dict[str, Any] = {"head": head} if head else {"head": None, "first_day": today(transaction)}
+                transaction.execute(update(conversations).where(conversations.c.id == row.id).values(**changed))

@@ -1,0 +1,210 @@
+"""SqlStore: the port `Store` over SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Self, TypeVar
+
+from sqlalchemy import Connection, select, update
+
+from bot.messages import (
+    Claim,
+    Conversation,
+    ConversationKey,
+    Event,
+    Finished,
+    Outcome,
+    SentPart,
+    Settings,
+    StoredMessage,
+    Triage,
+    Usage,
+)
+from bot.ports import Exported, Forgotten, Received
+from storage import backup, claiming, closing, privacy, reading, receiving
+from storage.engine import Engines, connect
+from storage.failures import translated
+from storage.migrate import migrate
+from storage.models import answers, conversations, messages
+from storage.places import obtain, today
+from storage.removal import remove
+from storage.rows import conversation as conversation_of
+from storage.transaction import Transaction, Transactions
+
+T = TypeVar("T")
+
+
+class SqlStore:
+    """Every method is one transaction. Text is stored with NUL and lone surrogates replaced by U+FFFD.
+
+    Every method raises DatabaseError when the database fails; then nothing of it was written, and it may be tried
+    again (after a broken connection to PostgreSQL in the middle of a commit: what it did is known only by trying).
+    """
+
+    def __init__(self, engines: Engines, transactions: Transactions) -> None:
+        self._engines = engines
+        self._transactions = transactions
+
+    @classmethod
+    async def open(cls, url: str, *, default_retention_days: int, clock: Callable[[], datetime] | None = None) -> Self:
+        """Connect, bring the schema up to date, and take back what a dead process had begun.
+
+        `clock` tells the time in UTC (None: the system's); where several processes share a PostgreSQL, their clocks must agree within a
+        small part of a lease. Raises DatabaseError.
+        """
+        engines = connect(url)
+        try:
+            with translated(engines.name):
+                async with engines.write.begin() as connection:
+                    await connection.run_sync(_prepare, engines)
+        except BaseException:
+            await engines.dispose()
+            raise
+        return cls(engines, Transactions(engines, default_retention_days, clock))
+
+    async def aclose(self) -> None:
+        """Finish what is being written and let go of the database."""
+        await self._transactions.aclose()
+        await self._engines.dispose()
+
+    async def receive(self, event: Event, triage: Triage) -> Received:
+        """See `bot.ports.Store`."""
+        return await self._transactions.write(lambda t: receiving.receive(t, event, triage))
+
+    async def claim(
+        self, owner: str, *, lease: float, platforms: Collection[str] | None = None, busy: Collection[int] = ()
+    ) -> Claim | None:
+        """See `bot.ports.Store`."""
+        return await self._transactions.write(
+            lambda t: claiming.claim(t, owner=owner, lease=lease, platforms=platforms, busy=busy)
+        )
+
+    async def extend(self, claim: Claim, *, lease: float) -> None:
+        """See `bot.ports.Store`."""
+        await self._transactions.write(lambda t: closing.extend(t, claim, lease))
+
+    async def release(self, claim: Claim) -> None:
+        """See `bot.ports.Store`."""
+        await self._transactions.write(lambda t: closing.release(t, claim))
+
+    async def intend(self, claim: Claim, part: SentPart) -> None:
+        """See `bot.ports.Ledger`."""
+        await self._transactions.write(lambda t: closing.intend(t, claim, part))
+
+    async def record_sent(self, claim: Claim, part: SentPart) -> None:
+        """See `bot.ports.Ledger`."""
+        await self._transactions.write(lambda t: closing.record_sent(t, claim, part))
+
+    async def drop_part(self, claim: Claim, index: int) -> None:
+        """See `bot.ports.Ledger`."""
+        await self._transactions.write(lambda t: closing.drop_part(t, claim, index))
+
+    async def keep(self, claim: Claim, finished: Finished) -> None:
+        """See `bot.ports.Store`."""
+        await self._transactions.write(lambda t: closing.keep(t, claim, finished))
+
+    async def close(self, claim: Claim, outcome: Outcome, finished: Finished | None) -> tuple[int, ...]:
+        """See `bot.ports.Store`."""
+        return await self._transactions.write(lambda t: closing.close(t, claim, outcome, finished))
+
+    async def history(self, tip: int | None) -> list[StoredMessage]:
+        """See `bot.ports.Store`."""
+        return [] if tip is None else await self._transactions.read(lambda t: reading.history(t, tip))
+
+    async def conversation(self, key: ConversationKey, *, direct: bool = True) -> Conversation:
+        """See `bot.ports.Store`."""
+        if known := await self._transactions.read(lambda t: reading.conversation(t, key)):
+            return known
+        return await self._transactions.write(lambda t: conversation_of(obtain(t, key, direct=direct)))
+
+    async def set_head(self, conversation: int, head: int | None) -> None:
+        """See `bot.ports.Store`."""
+        await self._transactions.write(lambda t: _set_head(t, conversation, head))
+
+    async def set_settings(self, conversation: int, settings: Settings) -> None:
+        """See `bot.ports.Store`."""
+        await self._transactions.write(lambda t: _set_settings(t, conversation, settings))
+
+    async def find_sent(self, key: ConversationKey, message_id: str) -> StoredMessage | None:
+        """See `bot.ports.Store`."""
+        return await self._transactions.read(lambda t: reading.find_sent(t, key, message_id))
+
+    async def pending(self, conversation: int | None = None) -> int:
+        """See `bot.ports.Store`."""
+        return await self._transactions.read(lambda t: reading.pending(t, conversation))
+
+    async def count_today(self, platform: str, author: str) -> Usage:
+        """See `bot.ports.Store`."""
+        return await self._transactions.read(lambda t: reading.count_today(t, platform, author))
+
+    async def usage(self, *, platform: str | None = None, author: str | None = None) -> list[dict[str, object]]:
+        """See `bot.ports.Store`."""
+        return await self._transactions.read(lambda t: reading.usage_by_day(t, platform, author))
+
+    async def export(self, platform: str, author: str) -> Exported:
+        """See `bot.ports.Store`."""
+        return await self._transactions.read(lambda t: reading.export(t, platform, author))
+
+    async def forget_message(self, message: int) -> Forgotten:
+        """See `bot.ports.Store`."""
+        return await self._transactions.write(lambda t: privacy.forget_message(t, message))
+
+    async def forget_person(self, platform: str, author: str, *, but: int | None = None) -> Forgotten:
+        """See `bot.ports.Store`."""
+        return await self._transactions.write(lambda t: privacy.forget_person(t, platform, author, but))
+
+    async def expire(self, now: datetime, default_days: int) -> Forgotten:
+        """See `bot.ports.Store`. Many small transactions, so that nobody waits for it."""
+        gone, answered = 0, 0
+        while old := await self._transactions.read(lambda t: privacy.expired(t, now, default_days)):
+            for batch in _batches(old):
+                removed = await self._transactions.write(partial(_remove, batch))
+                gone, answered = gone + removed.messages, answered + removed.answers
+        while keys := await self._transactions.read(lambda t: privacy.expired_events(t, now)):
+            for chunk in _batches(keys):
+                await self._transactions.write(partial(privacy.remove_events, keys=chunk))
+        return Forgotten(messages=gone, answers=answered)
+
+    async def backup(self, target: Path) -> None:
+        """See `bot.ports.Store`."""
+        await backup.backup(self._transactions, self._engines, target)
+
+
+def _prepare(connection: Connection, engines: Engines) -> None:
+    migrate(connection, engines.name)
+    if engines.path is not None:
+        # Nobody else uses the file, so whoever held a lease is dead: his answers are due at once.
+        connection.execute(update(answers).where(answers.c.lease_until.is_not(None)).values(lease_until=0))
+
+
+def _set_head(transaction: Transaction, conversation: int, head: int | None) -> None:
+    changed: dict[str, object] = {"head": head}
+    if head is None:
+        changed["first_day"] = today(transaction)
+    else:
+        here = select(messages.c.id).where(messages.c.id == head, messages.c.conversation == conversation)
+        if transaction.execute(here).first() is None:
+            raise ValueError(f"message {head} is not in conversation {conversation}")
+    transaction.execute(update(conversations).where(conversations.c.id == conversation).values(**changed))
+
+
+def _set_settings(transaction: Transaction, conversation: int, settings: Settings) -> None:
+    changed = {
+        "model": settings.model,
+        "persona": settings.persona,
+        "system_prompt": settings.system_prompt,
+        "retention_days": settings.retention_days,
+    }
+    transaction.execute(update(conversations).where(conversations.c.id == conversation).values(**changed))
+
+
+def _remove(ids: list[int], transaction: Transaction) -> Forgotten:
+    return remove(transaction, ids)
+
+
+def _batches(rows: list[T]) -> Iterator[list[T]]:
+    for start in range(0, len(rows), privacy.BATCH):
+        yield rows[start : start + privacy.BATCH]

@@ -1,0 +1,207 @@
+"""Transactions: group commit on SQLite, one connection each on PostgreSQL; what they removed is scrubbed afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from bot.errors import DatabaseError
+from storage.engine import READERS, Engines
+from storage.failures import lost_race, translated
+from storage.values import micros
+
+GROUP = 64
+"""At most so many operations share one commit: about what runs in the time of one fsync of a slow disk."""
+RACES = 5
+"""How often a transaction that lost a race on PostgreSQL is run again."""
+SCRUBBED = ("messages", "answers", "sent_parts", "conversations", "usage")
+
+T = TypeVar("T")
+
+
+@dataclass
+class Transaction:
+    """What an operation may use. Operations are plain functions over it, and may be run again after a lost race."""
+
+    connection: Connection
+    now: int
+    """Microseconds."""
+    default_days: int
+    """The retention of conversations that have none of their own."""
+    scrub: bool = False
+    """Set by an operation that removed words: they must not survive in the write-ahead log."""
+    execute: Callable[..., sqlalchemy.CursorResult[Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.execute = self.connection.execute
+
+    @property
+    def shared(self) -> bool:
+        """Whether other transactions run at the same time, so that rows must be locked."""
+        return self.connection.dialect.name == "postgresql"
+
+
+def insert(transaction: Transaction, table: Table) -> Any:
+    """The database's own INSERT, which has ON CONFLICT."""
+    return postgresql.insert(table) if transaction.shared else sqlite.insert(table)
+
+
+Operation = Callable[[Transaction], T]
+
+
+@dataclass
+class _Entry(Generic[T]):
+    operation: Operation[T]
+    future: asyncio.Future[T]
+
+
+class Transactions:
+    """Runs operations. `write` returns when the operation's effect is on the disk.
+
+    A cancelled caller does not cancel its operation: that would cost the connection, and whether it was committed
+    would be unknown. On SQLite an operation that has not begun when its caller is cancelled is not begun.
+    """
+
+    def __init__(self, engines: Engines, default_days: int, clock: Callable[[], datetime] | None = None) -> None:
+        self._engines = engines
+        self._default_days = default_days
+        self._clock = clock or (lambda: datetime.now(UTC))
+        self._waiting: deque[_Entry[Any]] = deque()
+        self._writer: asyncio.Task[None] | None = None
+        self._reading = asyncio.Semaphore(READERS)
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def write(self, operation: Operation[T]) -> T:
+        """Run an operation and commit it. Raises DatabaseError, and what the operation raises; then nothing is written."""
+        if self._engines.path is None:
+            with translated(self._engines.name):
+                return await self._shielded(self._commit_alone(operation))
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        entry = _Entry(operation, future)
+        self._waiting.append(entry)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_waiting())
+        return await future
+
+    async def read(self, operation: Operation[T]) -> T:
+        """Run an operation that only reads. Raises DatabaseError."""
+        return await self._shielded(self._read(operation))
+
+    async def aclose(self) -> None:
+        """Finish what was begun."""
+        while self._running or (self._writer is not None and not self._writer.done()):
+            await asyncio.wait({*self._running, *([self._writer] if self._writer else [])})
+
+    async def _shielded(self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _read(self, operation: Operation[T]) -> T:
+        async with self._reading:
+            with translated(self._engines.name):
+                async with self._engines.read.connect() as connection:
+                    _, result = await connection.run_sync(self._run, operation)
+        return result
+
+    async def _write_waiting(self) -> None:
+        """The single writer: takes what waits into one transaction, until nothing waits."""
+        while self._waiting:
+            group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
+            group = [entry for entry in group if not entry.future.cancelled()]
+            if group and not await self._settle(group):
+                # One of them failed, and with it all: alone, each fails or succeeds for itself.
+                for entry in group:
+                    await self._settle([entry])
+
+    async def _settle(self, group: list[_Entry[Any]]) -> bool:
+        """Commit a group and tell its callers; False if it failed and was more than one."""
+        commit = asyncio.create_task(self._commit(group))
+        await asyncio.wait((commit,))
+        if error := commit.exception():
+            if len(group) > 1:
+                return False
+            _tell(group[0], error=error)
+            return True
+        results = commit.result()
+        scrubbed = [entry for entry, (_, scrub) in zip(group, results, strict=True) if scrub]
+        for entry, (result, scrub) in zip(group, results, strict=True):
+            if not scrub:
+                _tell(entry, result)
+        if scrubbed:
+            cleaning = asyncio.create_task(self._empty_log())
+            await asyncio.wait((cleaning,))
+            for entry, (result, scrub) in zip(group, results, strict=True):
+                if scrub:
+                    _tell(entry, result, error=cleaning.exception())
+        return True
+
+    async def _commit(self, group: list[_Entry[Any]]) -> list[tuple[Any, bool]]:
+        def run(connection: Connection) -> list[tuple[Any, bool]]:
+            done = []
+            for entry in group:
+                transaction = self._transaction(connection)
+                done.append((entry.operation(transaction), transaction.scrub))
+            return done
+
+        with translated(self._engines.name):
+            async with self._engines.write.begin() as connection:
+                return await connection.run_sync(run)
+
+    async def _empty_log(self) -> None:
+        """Copy SQLite's write-ahead log into the file and cut it to nothing. A reader of our own would keep it alive."""
+        async with AsyncExitStack() as stack:
+            for _ in range(READERS):
+                await stack.enter_async_context(self._reading)
+            with translated(self._engines.name):
+                async with self._engines.read.connect() as connection:
+                    result = await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+                    busy = result.scalar_one()
+        if busy:
+            raise DatabaseError(
+                f"{self._engines.name}: removed; but another program reads this database, and until it lets go "
+                "the write-ahead log may hold a copy"
+            )
+
+    async def _commit_alone(self, operation: Operation[T]) -> T:
+        """PostgreSQL: a transaction of its own, run again if it lost a race."""
+        for race in range(RACES):
+            try:
+                async with self._engines.write.begin() as connection:
+                    transaction, result = await connection.run_sync(self._run, operation)
+                break
+            except DBAPIError as error:
+                if race == RACES - 1 or not lost_race(error):
+                    raise
+        if transaction.scrub:
+            async with self._engines.read.connect() as connection:
+                await connection.exec_driver_sql(f"VACUUM (SKIP_LOCKED) {', '.join(SCRUBBED)}")
+        return result
+
+    def _run(self, connection: Connection, operation: Operation[T]) -> tuple[Transaction, T]:
+        transaction = self._transaction(connection)
+        return transaction, operation(transaction)
+
+    def _transaction(self, connection: Connection) -> Transaction:
+        return Transaction(connection, micros(self._clock()), self._default_days)
+
+
+def _tell(entry: _Entry[T], result: Any = None, *, error: BaseException | None = None) -> None:
+    """A caller that was cancelled does not listen any more."""
+    if entry.future.done():
+        return
+    if error is not None:
+        entry.future.set_exception(error)
+    else:
+        entry.future.set_result(result)

@@ -1,0 +1,194 @@
+"""Values <-> what a column holds: clean text, times, token ids, JSON. Pure."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from array import array
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bot.messages import (
+    AnswerState,
+    Attachment,
+    Author,
+    ConversationKey,
+    Draft,
+    File,
+    Finished,
+    Message,
+    MessageState,
+    Outcome,
+    Role,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+DAY = 86_400_000_000
+"""Microseconds."""
+
+
+def clean(text: str) -> str:
+    """The text without what a database cannot hold: NUL and lone surrogates become U+FFFD.
+
+    PostgreSQL refuses both; SQLite's tools end a text at NUL. JSON from a platform can carry either.
+    """
+    if "\x00" in text:
+        text = text.replace("\x00", "\ufffd")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def micros(time: datetime) -> int:
+    """An aware time as microseconds since 1970 UTC: the same integer, compared the same way, in both databases."""
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def time_of(value: int) -> datetime:
+    """The other way."""
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def pack_ids(ids: tuple[int, ...] | None) -> bytes | None:
+    """Token ids as little-endian 32-bit integers: 4 bytes each, where JSON takes 6 to 7."""
+    return None if ids is None else _little_endian(array("I", ids)).tobytes()
+
+
+def unpack_ids(data: bytes | None) -> tuple[int, ...] | None:
+    """The other way."""
+    if data is None:
+        return None
+    ids = array("I")
+    ids.frombytes(data)
+    return tuple(_little_endian(ids))
+
+
+def _little_endian(ids: array[int]) -> array[int]:
+    if sys.byteorder == "big":
+        ids.byteswap()
+    return ids
+
+
+def pack_event(event: Message) -> str:
+    """What a message's own columns do not hold, as JSON; defaults are left out."""
+    author = event.author
+    data: dict[str, Any] = {
+        "sent_at": micros(event.sent_at),
+        "revision": event.revision,
+        "direct": event.direct,
+        "addressed": event.addressed,
+        "reply_to": event.reply_to,
+        "interaction": event.interaction,
+        "can_reply_privately": event.can_reply_privately,
+        "is_bot": author.is_bot,
+        "roles": sorted(author.roles),
+        "attachments": [_attachment(item) for item in event.attachments],
+    }
+    return _dump({name: value for name, value in data.items() if value})
+
+
+def unpack_event(data: str, *, key: ConversationKey, event_id: str, author: Author, text: str) -> Message:
+    """The message as it came from the platform, with its text as it is now."""
+    values = json.loads(data)
+    return Message(
+        key=key,
+        event_id=event_id,
+        author=author,
+        text=text,
+        sent_at=time_of(values["sent_at"]),
+        revision=values.get("revision", 0),
+        direct=values.get("direct", False),
+        addressed=values.get("addressed", False),
+        reply_to=values.get("reply_to"),
+        attachments=tuple(Attachment(**item) for item in values.get("attachments", ())),
+        interaction=values.get("interaction"),
+        can_reply_privately=values.get("can_reply_privately", False),
+    )
+
+
+def unpack_author(author_id: str, name: str, data: str) -> Author:
+    """A message's author."""
+    values = json.loads(data)
+    return Author(author_id, name, values.get("is_bot", False), frozenset(values.get("roles", ())))
+
+
+def revised(data: str, revision: int) -> str:
+    """The same event at a later revision."""
+    return _dump({**json.loads(data), "revision": revision})
+
+
+def pack_finished(finished: Finished) -> str:
+    """A finished answer as JSON, its files included."""
+    return _dump(
+        {
+            "outcome": finished.outcome,
+            "text": finished.text,
+            "drafts": [_draft(draft) for draft in finished.drafts],
+            "window_start": finished.window_start,
+            "moves_head": finished.moves_head,
+            "private": finished.private,
+            "files": [[f.name, f.media_type, base64.b64encode(f.data).decode()] for f in finished.files],
+            "erase": finished.erase,
+        }
+    )
+
+
+def unpack_finished(data: str) -> Finished:
+    """The other way."""
+    values = json.loads(data)
+    outcome: Outcome = AnswerState(values.pop("outcome"))  # type: ignore[assignment]  # pack_finished wrote it
+    drafts = tuple(
+        Draft(
+            role=Role(item.pop("role")),
+            state=MessageState(item.pop("state")),
+            token_ids=None if (ids := item.pop("token_ids")) is None else tuple(ids),
+            **item,
+        )
+        for item in values.pop("drafts")
+    )
+    files = tuple(File(name, media_type, base64.b64decode(text)) for name, media_type, text in values.pop("files"))
+    return Finished(outcome=outcome, drafts=drafts, files=files, **values)
+
+
+def _attachment(item: Attachment) -> dict[str, Any]:
+    return {
+        "kind": item.kind,
+        "name": item.name,
+        "media_type": item.media_type,
+        "size": item.size,
+        "reference": item.reference,
+        "duration": item.duration,
+    }
+
+
+def _draft(draft: Draft) -> dict[str, Any]:
+    return {
+        "role": draft.role,
+        "text": draft.text,
+        "parent": draft.parent,
+        "state": draft.state,
+        "model": draft.model,
+        "token_ids": draft.token_ids,
+        "prompt_tokens": draft.prompt_tokens,
+        "cached_tokens": draft.cached_tokens,
+        "completion_tokens": draft.completion_tokens,
+    }
+
+
+def _dump(values: dict[str, Any]) -> str:
+    return json.dumps(_cleaned(values), ensure_ascii=False, separators=(",", ":"))
+
+
+def _cleaned(value: Any) -> Any:
+    """Every text inside is clean: JSON would hide a NUL or a lone surrogate from the column's own cleaning."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {name: _cleaned(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    return value
