@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,8 +21,8 @@ from adapters.console.adapter import ACCOUNT, Console
 from adapters.console.operator import Operator
 from bot import commands
 from bot.config import Config, LogConfig
-from bot.dispatcher import ATTEMPTS, Dispatcher
-from bot.engines.registry import Registry
+from bot.dispatcher import ATTEMPTS, LEASE_SECONDS, Dispatcher
+from bot.engines.registry import Loader, Registry
 from bot.errors import ConfigError, DatabaseError, StartError
 from bot.inbox import Inbox
 from bot.manager import Manager
@@ -41,7 +41,9 @@ HEALTHY_SECONDS = 300.0
 class App:
     """A running Hearth. Made by `running`."""
 
-    def __init__(self, config: Config, reload: Callable[[], Config], store: SqlStore, registry: Registry) -> None:
+    def __init__(
+        self, config: Config, reload: Callable[[], Config], store: SqlStore, registry: Registry, lease: float
+    ) -> None:
         self.config = config
         self.store = store
         self.registry = registry
@@ -50,7 +52,7 @@ class App:
         self.console = Console(config.socket, Operator(store, self.health))
         self.adapters: dict[tuple[str, str], Adapter] = {(self.console.name, ACCOUNT): self.console}
         manager = Manager(store, registry, lambda: self.config, attempts=ATTEMPTS)
-        self.dispatcher = Dispatcher(store, manager, Delivery(store), self.adapters, lambda: self.config)
+        self.dispatcher = Dispatcher(store, manager, Delivery(store), self.adapters, lambda: self.config, lease=lease)
         self.inbox = Inbox(store, lambda: self.config, self.dispatcher.committed)
 
     def health(self) -> dict[str, Any]:
@@ -111,19 +113,25 @@ async def running(
     reload: Callable[[], Config] | None = None,
     adapters: Sequence[tuple[str, Adapter]] = (),
     preload: bool = True,
+    loaders: Mapping[str, Loader] | None = None,
+    store: type[SqlStore] = SqlStore,
+    lease: float = LEASE_SECONDS,
 ) -> AsyncIterator[App]:
     """Start Hearth; on leaving it drains and closes everything.
 
     `adapters`: bot account and adapter, beside the console. `preload`: load the default model before serving.
-    Raises StartError.
+    `loaders`: of engines, by the suffix of a model's path. `lease`: seconds for which an answer in progress is this
+    process's alone. Raises StartError.
     """
     _make_private(config)
     async with AsyncExitStack() as stack:
-        store = await SqlStore.open(config.database_url, default_retention_days=config.retention.days)
-        stack.push_async_callback(store.aclose)
-        registry = Registry(config.models, config.queue, config.data_dir, loaded_models=config.engine.loaded_models)
+        opened = await store.open(config.database_url, default_retention_days=config.retention.days)
+        stack.push_async_callback(opened.aclose)
+        registry = Registry(
+            config.models, config.queue, config.data_dir, loaded_models=config.engine.loaded_models, loaders=loaders
+        )
         stack.push_async_callback(registry.aclose)
-        app = App(config, reload or (lambda: config), store, registry)
+        app = App(config, reload or (lambda: config), opened, registry, lease)
         app.adapters.update({(adapter.name, account): adapter for account, adapter in adapters})
         if preload:
             await registry.get("default")

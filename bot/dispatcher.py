@@ -36,7 +36,9 @@ log = structlog.get_logger(__name__)
 ATTEMPTS = 3
 """After so many the answer is closed as failed: a message that crashes the process cannot do so for ever."""
 LEASE_SECONDS = 60.0
-RENEW_SECONDS = LEASE_SECONDS / 3
+"""On PostgreSQL what a dead process had begun is taken up after this time; on SQLite at the next start."""
+RENEWALS = 3
+"""A lease is renewed so often before it would end."""
 RETRY_SECONDS = 2.0
 """How soon an answer that failed in passing is tried again."""
 POLL_SECONDS = 5.0
@@ -60,13 +62,21 @@ class Dispatcher:
     """Claims answers and sees each to its end. `run` until `drain`."""
 
     def __init__(
-        self, store: Store, manager: Manager, deliver: Deliver, adapters: Adapters, config: Callable[[], Config]
+        self,
+        store: Store,
+        manager: Manager,
+        deliver: Deliver,
+        adapters: Adapters,
+        config: Callable[[], Config],
+        *,
+        lease: float = LEASE_SECONDS,
     ) -> None:
         self._store = store
         self._manager = manager
         self._deliver = deliver
         self._adapters = adapters
         self._config = config
+        self._lease = lease
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._running: dict[int, Running] = {}
         self._wake = asyncio.Event()
@@ -124,7 +134,7 @@ class Dispatcher:
     async def _claim(self) -> Claim | None:
         busy = {running.claim.conversation.id for running in self._running.values()}
         platforms = {platform for platform, _ in self._adapters}
-        return await self._store.claim(self._owner, lease=LEASE_SECONDS, platforms=platforms, busy=busy)
+        return await self._store.claim(self._owner, lease=self._lease, platforms=platforms, busy=busy)
 
     def _start(self, claim: Claim) -> None:
         running = self._running[claim.id] = Running(claim)
@@ -190,9 +200,9 @@ class Dispatcher:
 
     async def _renew(self, claim: Claim) -> None:
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
+            await asyncio.sleep(self._lease / RENEWALS)
             try:
-                await self._store.extend(claim, lease=LEASE_SECONDS)
+                await self._store.extend(claim, lease=self._lease)
             except LeaseLost:
                 if running := self._running.get(claim.id):
                     self._cancel(running)
