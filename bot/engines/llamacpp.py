@@ -40,6 +40,8 @@ context length. llama.cpp writes to all of it at the start, so it is not only re
 LEAST_CONTEXT, CONTEXT_STEP = 2048, 256
 """llama.cpp pads a slot's context to 256 tokens; under 2048 no conversation fits."""
 DIGEST_DIGITS = 12
+FAILURES = (aiohttp.ClientError, OSError, ValueError, RuntimeError)
+"""What a lost connection can look like; aiohttp's closed sessions are RuntimeErrors."""
 HTTP_RESERVE = 8
 """Server threads beyond one per slot: for tokenizing, and for closed streams that are noticed at their next token."""
 SEPARATOR = -1
@@ -138,7 +140,7 @@ class LlamaCppEngine:
                     if isinstance(event, Finish):
                         return
             raise EngineError(detail="llama.cpp ended the stream without a word")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except FAILURES as error:
             raise EngineError(detail=f"llama.cpp: {error}") from error
         finally:
             response.close()
@@ -172,7 +174,7 @@ class LlamaCppEngine:
             if response.ok:
                 return response
             answer = await response.json(content_type=None)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except FAILURES as error:
             raise EngineError(detail=f"llama.cpp: {error}") from error
         raise failure(answer.get("error", answer))
 
@@ -180,7 +182,7 @@ class LlamaCppEngine:
         response = await self._open(path, body)
         try:
             return await response.json(content_type=None)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except FAILURES as error:
             raise EngineError(detail=f"llama.cpp: {error}") from error
         finally:
             response.close()
