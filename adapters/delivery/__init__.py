@@ -1,0 +1,43 @@
+"""Delivery: the pieces of an answer become messages on a platform, the same way for every platform.
+
+A typing sign, a placeholder, paced edits, messages that roll over at the platform's limit, the final text. Each message
+is written down before it is sent; what an earlier attempt has sent is edited to completion.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from adapters.delivery.answering import Answering
+from adapters.delivery.pacing import Clock, Sleep, Slots
+from adapters.delivery.posting import Posting
+from bot.messages import Claim, Finished, Piece
+from bot.ports import Adapter, Ledger
+
+__all__ = ["Delivery"]
+
+
+class Delivery:
+    """Implements `bot.ports.Deliver`. One for all platforms, for it knows the pace of every chat."""
+
+    def __init__(self, ledger: Ledger, clock: Clock = time.monotonic, sleep: Sleep = asyncio.sleep) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._sleep = sleep
+        self._slots = Slots(clock, sleep)
+
+    async def deliver(self, claim: Claim, adapter: Adapter, pieces: AsyncIterator[Piece]) -> Finished:
+        """Send the pieces of one answer as they come, and return the last.
+
+        Cancelled, it stops at once and leaves what stands; the next attempt finds it in the ledger. Raises
+        PlatformError when the platform refuses the final text for good, and whatever `pieces` and the ledger raise.
+        """
+        slot = self._slots.of(claim.event.key, adapter.limits)
+        posting = Posting(claim, adapter, self._ledger, slot, self._sleep)
+        try:
+            return await Answering(claim, adapter, posting, self._clock, self._sleep).run(pieces)
+        finally:
+            if isinstance(pieces, AsyncGenerator):
+                await pieces.aclose()

@@ -1,0 +1,262 @@
+"""One answer on its way: pieces come in at their pace, the platform's calls go out at its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+
+import structlog
+
+from adapters.delivery.pacing import Clock, Sleep
+from adapters.delivery.posting import Posting, backoff
+from adapters.text import Splitter, split
+from bot.errors import FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
+from bot.messages import (
+    AnswerState,
+    Button,
+    Claim,
+    Destination,
+    File,
+    Finished,
+    Notice,
+    Outgoing,
+    Piece,
+    Preview,
+    Reply,
+    Text,
+    Typing,
+)
+from bot.ports import Adapter
+
+log = structlog.get_logger(__name__)
+
+TYPING_SECONDS = 4.0
+"""Telegram's typing sign lasts 5 s, Discord's 10 s."""
+PREVIEW_SECONDS = 20.0
+"""A preview that does not change is shown again so often; Telegram's lives 30 s."""
+LONGEST_STREAM = 400_000
+"""Characters that are shown while they stream; the final text is whole in any case."""
+MOST_FAILURES = 10
+"""So many interim calls in a row fail, then only the final text is tried."""
+
+
+class Answering:
+    """What one answer's delivery knows. `run` once."""
+
+    def __init__(self, claim: Claim, adapter: Adapter, posting: Posting, clock: Clock, sleep: Sleep) -> None:
+        self._claim = claim
+        self._adapter = adapter
+        self._limits = adapter.limits
+        self._posting = posting
+        self._clock = clock
+        self._sleep = sleep
+        self._splitter = Splitter(self._limits.text, self._limits.measure)
+        self._chunks: list[str] = []
+        self._length = 0
+        self._notice = ""
+        self._replies: deque[Reply] = deque()
+        self._finished: Finished | None = None
+        self._changed = asyncio.Event()
+        self._needs_slot = False
+        """New text does not matter before the next slot: tokens come far more often than a chat may be called."""
+        self._texts: list[int] = []
+        """The indices of the text's messages; a notice stands where the first of them will."""
+        self._wholes: list[int] = []
+        """The indices of replies."""
+        self._previewed = ("", 0.0)
+        self._failures = 0
+        self._quiet_until = clock()
+        self._mute = False
+
+    async def run(self, pieces: AsyncIterator[Piece]) -> Finished:
+        """Deliver all pieces and return the last."""
+        reader = asyncio.create_task(self._read(pieces))
+        reader.add_done_callback(lambda _: self._changed.set())
+        typing = asyncio.create_task(self._type())
+        try:
+            while self._finished is None or self._replies:
+                if self._finished is None and reader.done():
+                    reader.result()
+                    raise RuntimeError("the pieces ended without Finished")
+                self._changed.clear()
+                delay = await self._step()
+                if delay != 0 and self._finished is None and not reader.done():
+                    await self._pause(delay)
+            typing.cancel()
+            await self._end(self._finished)
+            await reader
+            return self._finished
+        finally:
+            typing.cancel()
+            reader.cancel()
+            await asyncio.gather(reader, typing, return_exceptions=True)
+
+    async def _read(self, pieces: AsyncIterator[Piece]) -> None:
+        """Take the pieces as they come: a slow platform must not hold up the engine."""
+        async for piece in pieces:
+            match piece:
+                case Text():
+                    self._add(piece.text)
+                case Notice():
+                    self._notice = piece.text
+                    self._changed.set()
+                case Reply():
+                    self._replies.append(piece)
+                    self._changed.set()
+                case Finished():
+                    self._finished = piece
+                    self._changed.set()
+
+    def _add(self, text: str) -> None:
+        if self._length < LONGEST_STREAM:
+            self._chunks.append(text)
+            self._length += len(text)
+        if not self._needs_slot:
+            self._changed.set()
+
+    async def _type(self) -> None:
+        """The typing sign, until there is text."""
+        to = Destination(key=self._claim.event.key, interaction=self._claim.event.interaction)
+        while self._claim.kept is None and not self._chunks:
+            await self._adapter.show(to, Typing())
+            await self._sleep(TYPING_SECONDS)
+
+    async def _pause(self, delay: float | None) -> None:
+        """Until something has changed, or for so long."""
+        waiting: set[asyncio.Future[object]] = {asyncio.ensure_future(self._changed.wait())}
+        if delay is not None:
+            waiting.add(asyncio.ensure_future(self._sleep(delay)))
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def _step(self) -> float | None:
+        """Do what can be done now; says how long to wait, or None for as long as nothing changes."""
+        self._needs_slot = False
+        if self._replies:
+            await self._whole(self._replies.popleft())
+            return 0
+        found = None if self._mute or self._finished else self._due()
+        if found is None:
+            return None
+        index, what = found
+        preview = self._previews(index) and not what.final
+        if preview and (wait := self._preview_wait(what.text)) > 0:
+            return wait
+        wait = self._quiet_until - self._clock()
+        if wait > 0 or not self._posting.slot.try_take():
+            self._needs_slot = True
+            return max(wait, self._posting.slot.wait())
+        if preview:
+            self._previewed = (what.text, self._clock())
+            await self._adapter.show(Destination(key=self._claim.event.key), Preview(what.text))
+        else:
+            await self._try(index, what)
+        return 0
+
+    def _due(self) -> tuple[int, Outgoing] | None:
+        """The first message that is not what it should be by now; of a preview, the present text."""
+        for index, what in self._wanted():
+            if (self._previews(index) and not what.final) or self._posting.shown.get(index) != what:
+                return index, what
+        return None
+
+    def _wanted(self) -> Iterator[tuple[int, Outgoing]]:
+        stop = self._buttons("stop", "Stop")
+        parts = self._splitter.update("".join(self._chunks))
+        texts = [part.text for part in parts] or self._split(self._notice)[:1]
+        for number, text in enumerate(texts):
+            last = number == len(texts) - 1
+            yield self._index(number), Outgoing(text=text, final=not last, buttons=stop if last else ())
+
+    def _previews(self, index: int) -> bool:
+        return self._limits.previews and self._claim.event.direct and self._posting.known(index) is None
+
+    def _preview_wait(self, text: str) -> float:
+        shown, at = self._previewed
+        return at + PREVIEW_SECONDS - self._clock() if shown == text else 0
+
+    async def _try(self, index: int, what: Outgoing) -> None:
+        """An interim call: when it fails, what comes later makes up for it."""
+        try:
+            await self._posting.attempt(index, what)
+            self._failures = 0
+        except FloodWait as error:
+            self._posting.slot.block(error.seconds)
+        except (TextRefused, MessageGone) as error:
+            self._failed(error)  # the next call is another one: plain, or anew
+        except Unreachable as error:
+            self._failed(error)
+            self._quiet_until = self._clock() + backoff(self._failures)
+        except PlatformError as error:
+            self._failed(error)
+            self._mute = True
+
+    def _failed(self, error: PlatformError) -> None:
+        self._failures += 1
+        self._mute = self._failures >= MOST_FAILURES
+        log.info("an interim call failed", conversation=str(self._claim.event.key), error=repr(error))
+
+    async def _whole(self, reply: Reply) -> None:
+        """Post a word of Hearth's own, in the place of a notice if one is there."""
+        indices = self._texts if not self._chunks else []
+        for what in self._outgoing(reply.text, reply.files, private=reply.private):
+            index = indices.pop(0) if indices else self._free_index()
+            self._wholes.append(index)
+            await self._post(index, what)
+        self._notice = ""
+
+    async def _end(self, finished: Finished) -> None:
+        """Make the platform show the final text and nothing else of this answer."""
+        outgoing = self._outgoing(finished.text, finished.files, private=finished.private)
+        if outgoing and self._may_retry(finished):
+            outgoing[-1] = replace(outgoing[-1], buttons=self._buttons("retry", "Retry"))
+        for number, what in enumerate(outgoing):
+            await self._post(self._index(number), what)
+        used = {*self._wholes, *self._texts[: len(outgoing)]}
+        for index in reversed(self._posting.indices()):
+            if index not in used:
+                await self._posting.remove(index)
+
+    async def _post(self, index: int, what: Outgoing) -> None:
+        if what.files or what.private:
+            await self._posting.renew(index)  # an edit can neither bring a file nor hide what others see
+        if self._posting.shown.get(index) != what:
+            await self._posting.settle(index, what)
+
+    def _outgoing(self, text: str, files: tuple[File, ...], *, private: bool) -> list[Outgoing]:
+        """A whole text as messages, the files with the last. Raises PlatformError if it may not be shown here."""
+        event = self._claim.event
+        if private and not (event.can_reply_privately or event.direct):
+            raise PlatformError("an answer for the asker alone cannot be given here")
+        if files and not self._limits.files:
+            names = ", ".join(file.name for file in files)
+            text, files = f"{text}\n\nFiles cannot be sent here: {names}", ()
+        texts = self._split(text) or ([""] if files else [])
+        outgoing = [Outgoing(text=part, private=private and not event.direct) for part in texts]
+        if files:
+            outgoing[-1] = replace(outgoing[-1], files=files)
+        return outgoing
+
+    def _may_retry(self, finished: Finished) -> bool:
+        """Whether the question is one to a model: commands have no drafts and do not fail."""
+        return not finished.private and (bool(finished.drafts) or finished.outcome is AnswerState.FAILED)
+
+    def _split(self, text: str) -> list[str]:
+        return split(text, self._limits.text, self._limits.measure)
+
+    def _buttons(self, name: str, label: str) -> tuple[Button, ...]:
+        return (Button(f"{name}:{self._claim.id}", label),) if self._limits.buttons else ()
+
+    def _index(self, number: int) -> int:
+        """The index of the text's message number `number`."""
+        while len(self._texts) <= number:
+            self._texts.append(self._free_index())
+        return self._texts[number]
+
+    def _free_index(self) -> int:
+        return max([*self._texts, *self._wholes], default=-1) + 1

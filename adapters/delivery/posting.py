@@ -1,0 +1,184 @@
+"""The platform messages of one answer: each written down before it is sent, and edited from then on."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Coroutine
+from dataclasses import replace
+
+import structlog
+
+from adapters.delivery.pacing import Sleep, Slot
+from bot.errors import FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
+from bot.messages import Claim, Destination, MessageRef, Outgoing, SentPart
+from bot.ports import Adapter, Ledger
+
+log = structlog.get_logger(__name__)
+
+TRIES = 5
+"""So often a platform that cannot be reached is called for a message that must come through."""
+FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 2.0, 30.0
+"""Doubled each time: five tries take about half a minute, a minute at most."""
+_GONE = 3
+"""So often a message that is removed by others is sent anew."""
+
+
+def backoff(failures: int) -> float:
+    """Seconds to rest after so many failures in a row, with jitter so that answers do not come back all at once."""
+    longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** (failures - 1))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+
+
+class Posting:
+    """What stands on the platform of one answer, and what the ledger knows of it: by the messages' indices."""
+
+    def __init__(self, claim: Claim, adapter: Adapter, ledger: Ledger, slot: Slot, sleep: Sleep) -> None:
+        event = claim.event
+        self.shown: dict[int, Outgoing] = {}
+        """What each message was last seen to be."""
+        self.slot = slot
+        self._claim = claim
+        self._adapter = adapter
+        self._ledger = ledger
+        self._sleep = sleep
+        self._to = Destination(
+            key=event.key,
+            reply_to=None if event.direct else event.event_id,
+            interaction=event.interaction,
+            asked_at=event.sent_at,
+        )
+        self._parts = {part.index: part for part in claim.parts}
+        self._intended: set[int] = set()
+        self._refused: set[tuple[int, str]] = set()
+
+    def known(self, index: int) -> MessageRef | None:
+        """The message at an index, if the platform has acknowledged it."""
+        part = self._parts.get(index)
+        return part.message if part else None
+
+    def indices(self) -> list[int]:
+        """All that the ledger knows of, the unacknowledged too."""
+        return sorted(self._parts)
+
+    async def attempt(self, index: int, what: Outgoing) -> None:
+        """Send or edit a message, once; the slot is taken. Raises PlatformError, and another call may do better.
+
+        A text that was refused is sent plain the next time; a message that is gone is sent anew.
+        """
+        wanted = what
+        if (index, what.text) in self._refused:
+            what = replace(what, plain=True)
+        try:
+            if message := self.known(index):
+                await self._adapter.edit(message, what)
+            else:
+                await self._send(index, what)
+        except TextRefused:
+            self._refused.add((index, what.text))
+            raise
+        except MessageGone:
+            self._gone(index)
+            raise
+        self.shown[index] = wanted
+
+    async def settle(self, index: int, what: Outgoing) -> None:
+        """Make a message be what it is to be, however long that takes. Raises PlatformError when there is no way."""
+        unreachable = gone = 0
+        while True:
+            await self.slot.take()
+            try:
+                return await self.attempt(index, what)
+            except FloodWait as error:
+                self.slot.block(error.seconds)
+            except TextRefused:
+                if what.plain:
+                    raise
+                what = replace(what, plain=True)
+            except MessageGone:
+                gone += 1
+                if gone >= _GONE:
+                    raise
+            except Unreachable:
+                unreachable += 1
+                if unreachable >= TRIES:
+                    raise
+                await self._sleep(backoff(unreachable))
+
+    async def renew(self, index: int) -> None:
+        """Remove a message that cannot be edited into what comes; the index is to be sent again."""
+        message = self.known(index)
+        if message is None:
+            return
+        await self._delete(message)
+        self._forget(index)
+
+    async def remove(self, index: int) -> None:
+        """Remove a message and what the ledger knows of it. One that cannot be removed stays, in both."""
+        try:
+            if message := self.known(index):
+                await self._delete(message)
+        except PlatformError as error:
+            log.warning("a message too many stays", conversation=str(self._to.key), error=str(error))
+            return
+        await self._ledger.drop_part(self._claim, index)
+        self._parts.pop(index, None)
+        self.shown.pop(index, None)
+
+    async def _send(self, index: int, what: Outgoing) -> None:
+        part = self._parts.get(index) or SentPart(index=index, nonce=_nonce(self._claim, index), message=None)
+        if index not in self._intended:
+            await self._ledger.intend(self._claim, part)
+            self._parts[index] = part
+            self._intended.add(index)
+        to = self._to if index == 0 else replace(self._to, reply_to=None)
+        message = await self._adapter.send(to, replace(what, nonce=part.nonce))
+        self._parts[index] = sent = replace(part, message=message)
+        await _to_the_end(self._ledger.record_sent(self._claim, sent))
+
+    def _gone(self, index: int) -> None:
+        if self.known(index):
+            self._forget(index)
+        else:
+            self._to = replace(self._to, reply_to=None)  # it was the question that is gone
+
+    def _forget(self, index: int) -> None:
+        """Let the index be sent again, with another nonce: by the old one the platform would take it for a repeat."""
+        part = self._parts[index]
+        stem, _, times = part.nonce.partition("+")
+        self._parts[index] = replace(part, nonce=f"{stem}+{int(times or 0) + 1}", message=None)
+        self._intended.discard(index)
+        self.shown.pop(index, None)
+
+    async def _delete(self, message: MessageRef) -> None:
+        failures = 0
+        while True:
+            await self.slot.take()
+            try:
+                return await self._adapter.delete(message)
+            except MessageGone:
+                return None
+            except FloodWait as error:
+                self.slot.block(error.seconds)
+            except Unreachable:
+                failures += 1
+                if failures >= TRIES:
+                    raise
+                await self._sleep(backoff(failures))
+
+
+def _nonce(claim: Claim, index: int) -> str:
+    """Unique and the same at every attempt; at most 25 characters (Discord), and not of another installation."""
+    names = f"{claim.event.key}\n{claim.event.event_id}\n{claim.id}"
+    return f"{hashlib.blake2s(names.encode(), digest_size=8).hexdigest()}-{index}"
+
+
+async def _to_the_end(work: Coroutine[object, object, None]) -> None:
+    """Do it whole although the task is cancelled meanwhile: what was sent must be written down."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
