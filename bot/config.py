@@ -13,7 +13,6 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,20 +31,20 @@ EMBEDDED_CHAT_MODEL = Path(__file__).parent / "assets" / "hearth-demo-chat.gguf"
 MAX_SOCKET_PATH = 100
 """A unix socket's path is at most 108 bytes on Linux and 104 on macOS (sun_path)."""
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)?")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def _seconds(value: object) -> object:
     """`"90s"`, `"5m"`, `"1h"`, `"2d"` or a number of seconds."""
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        return float(match[1]) * _UNITS[match[2]]
-    if isinstance(value, timedelta):
-        return value.total_seconds()
+        return float(match[1]) * _UNITS[match[2] or "s"]
+    if isinstance(value, str | bool):
+        raise ValueError(f'{value!r} is no duration; write seconds, or text like "90s", "5m", "1h", "2d"')  # noqa: TRY004 - pydantic reports a ValueError
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
 """A duration in config.toml: seconds as a number, or text like "90s", "5m", "1h", "2d"."""
 
 
@@ -61,7 +60,7 @@ class ChatConfig(Section):
     answer_within: Seconds = 3600.0
     while_answering: Literal["wait", "interrupt"] = "wait"
     max_tokens: int = Field(default=1024, ge=1)
-    concurrent_conversations: int = Field(default=32, ge=1)
+    concurrent_conversations: int = Field(default=256, ge=1)
     drain: Seconds = 20.0
     remember_group_talk: bool = False
 
@@ -188,15 +187,14 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     Raises ConfigError with the key's path, what is wrong and, for an unknown key, the nearest known one.
     """
     file = path or _find(environ)
-    data = _read_toml(file) if file else {}
+    data: dict[str, Any] = {}
+    if file is not None:
+        data = _read_toml(file)
+        _resolve_paths(data, file.parent)
     _override(data, environ)
     if folder := environ.get("HEARTH_DATA_DIR"):
         data["data_dir"] = folder
-    for value in data.get("models", {}).values():
-        if isinstance(value, dict) and isinstance(value.get("path"), str):
-            value["path"] = _resolve(value["path"], file)
-    if isinstance(data.get("data_dir"), str):
-        data["data_dir"] = _resolve(data["data_dir"], file if "HEARTH_DATA_DIR" not in environ else None)
+    _resolve_paths(data, Path())
     try:
         return Config.model_validate(data)
     except ValidationError as error:
@@ -205,13 +203,13 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
 
 
 def _find(environ: Mapping[str, str]) -> Path | None:
+    if named := environ.get("HEARTH_CONFIG"):
+        if not Path(named).is_file():
+            raise ConfigError(f"{named}: there is no such file (HEARTH_CONFIG names it)")
+        return Path(named)
     folder = Path(environ.get("HEARTH_DATA_DIR") or platformdirs.user_data_dir("hearth"))
-    for candidate in (Path(environ.get("HEARTH_CONFIG") or "config.toml"), folder / "config.toml"):
-        if candidate.is_file():
-            return candidate
-    if environ.get("HEARTH_CONFIG"):
-        raise ConfigError(f"{environ['HEARTH_CONFIG']}: there is no such file (HEARTH_CONFIG names it)")
-    return None
+    candidates = (Path("config.toml"), folder / "config.toml")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -225,33 +223,39 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: {error}") from error
 
 
-def _resolve(value: str, file: Path | None) -> str:
-    """`~` is the home directory; a relative path is relative to the file that names it."""
-    path = Path(value).expanduser()
-    return str(path if path.is_absolute() or file is None else (file.parent / path).absolute())
-
-
-RESERVED = {"HEARTH_DATA_DIR", "HEARTH_CONFIG"}
+def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
+    """Make every path absolute: `~` is the home directory, and what is relative is relative to `folder`."""
+    models = data.get("models")
+    tables = [value for value in models.values() if isinstance(value, dict)] if isinstance(models, dict) else []
+    for table, key in [(data, "data_dir"), *((table, "path") for table in tables)]:
+        if isinstance(value := table.get(key), str):
+            table[key] = str((folder / os.path.expanduser(value)).absolute())  # noqa: PTH111 - Path's raises for ~nobody
 
 
 def _override(data: dict[str, Any], environ: Mapping[str, str]) -> None:
     for name, value in sorted(environ.items()):
-        if not name.startswith("HEARTH_") or name in RESERVED or "__" not in name:
+        if not name.startswith("HEARTH_") or "__" not in name:
             continue
         *path, key = name.removeprefix("HEARTH_").lower().split("__")
         text = value
         if key.endswith("_file"):
             key = key.removesuffix("_file")
-            try:
-                text = Path(value).read_text("utf-8").strip()
-            except OSError as error:
-                raise ConfigError(f"{name}: {value} cannot be read ({error.strerror})") from error
+            text = _secret(name, value)
         table = data
         for part in path:
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
                 raise ConfigError(f"{name}: {part} is a value, not a table")
         table[key] = _list_or_text(text)
+
+
+def _secret(name: str, file: str) -> str:
+    try:
+        return Path(file).read_text("utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"{name}: {file} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name}: {file} is not UTF-8 text") from error
 
 
 def _list_or_text(text: str) -> object:

@@ -1,0 +1,212 @@
+"""What config.toml and the environment come to, and the words for what is wrong in them."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.config import DEFAULT_SYSTEM_PROMPT, EMBEDDED_CHAT_MODEL, Config, load, socket_path
+from bot.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No configuration of this machine's user is found."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "config.toml"
+    file.write_text(text, "utf-8")
+    return file
+
+
+def refusal(file: Path | None, **environ: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(file, environ)
+    return str(caught.value)
+
+
+def test_without_a_file_there_is_a_model_and_a_persona_called_default(tmp_path: Path) -> None:
+    config = load(None, {"HEARTH_DATA_DIR": str(tmp_path)})
+    assert config.models["default"].path == EMBEDDED_CHAT_MODEL
+    assert config.personas["default"].system == DEFAULT_SYSTEM_PROMPT
+    assert config.data_dir == tmp_path
+    assert config.database_url == f"sqlite+aiosqlite:///{tmp_path}/hearth.db"
+
+
+def test_the_example_file_gives_the_defaults() -> None:
+    """Every key that the example shows is known, and its value is the default."""
+    example = load(Path(__file__).parents[2] / "config.example.toml", {})
+    assert example == Config()
+
+
+def test_every_key_has_its_place_in_the_example_file() -> None:
+    example = (Path(__file__).parents[2] / "config.example.toml").read_text("utf-8")
+    for name, section in Config.model_fields.items():
+        inner = section.annotation
+        keys = inner.model_fields if isinstance(inner, type) and hasattr(inner, "model_fields") else {name: None}
+        for key in keys:
+            assert key in example, f"{name}.{key}"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[chat]\nmax_token = 5", "chat.max_token: unknown key; did you mean 'max_tokens'?"),
+        ("[chatt]\nmax_tokens = 5", "chatt: unknown key; did you mean 'chat'?"),
+        ("[models.big]\npath='x.gguf'\nslot=1", "models.big.slot: unknown key; did you mean 'slots'?"),
+        ("[personas.p]\nsistem='x'", "personas.p.sistem: unknown key; did you mean 'system'?"),
+        ("[retention]\nxyzzy = 1", "retention.xyzzy: unknown key; known here: days"),
+        ("[personas.p]\nmodel = 'nope'", "personas.p.model: there is no model 'nope' under [models]"),
+        ("[models.big]\nslots = 2", "models.big.path: Field required"),
+        ("[chat]\nmax_tokens = 0", "chat.max_tokens: Input should be greater than or equal to 1"),
+        ("models = 3", "models: Input should be a valid dictionary"),
+        ("[models]\nbig = 3", "models.big: Input should be a valid dictionary or instance of ModelConfig"),
+        ("data_dir = 3", "data_dir: Input is not a valid path for <class 'pathlib.Path'>"),
+        ("[chat]\nwhile_answering = 'run'", "chat.while_answering: Input should be 'wait' or 'interrupt'"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, words: str) -> None:
+    file = write(tmp_path, text)
+    assert refusal(file) == f"{file}: {words}"
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    file = write(tmp_path, "[chat]\nmax_tokens = 0\n[queue]\nlenght = 1")
+    assert "chat.max_tokens" in refusal(file)
+    assert "queue.lenght: unknown key; did you mean 'length'?" in refusal(file)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("90", 90.0), ("0.5", 0.5), ("'90s'", 90.0), ("'5m'", 300.0), ("'1.5h'", 5400.0), ("' 2 d '", 172800.0)],
+)
+def test_a_duration_is_seconds_or_text_with_a_unit(tmp_path: Path, value: str, seconds: float) -> None:
+    assert load(write(tmp_path, f"[chat]\ndrain = {value}"), {}).chat.drain == seconds
+
+
+@pytest.mark.parametrize("value", ["'1w'", "'soon'", "'-5s'", "true"])
+def test_what_is_no_duration_is_told_how_one_looks(tmp_path: Path, value: str) -> None:
+    assert 'is no duration; write seconds, or text like "90s"' in refusal(write(tmp_path, f"[chat]\ndrain = {value}"))
+
+
+@pytest.mark.parametrize("value", ["0", "'0s'", "-1", "inf", "nan"])
+def test_a_duration_is_a_finite_time_above_nothing(tmp_path: Path, value: str) -> None:
+    assert "chat.drain: Input should be" in refusal(write(tmp_path, f"[chat]\ndrain = {value}"))
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path, "[chat]\nmax_tokens = 5\ndrain = '3s'")
+    config = load(file, {"HEARTH_CHAT__MAX_TOKENS": "7", "HEARTH_PERMISSIONS__ALLOW": '["telegram:1", "discord:*"]'})
+    assert config.chat.max_tokens == 7
+    assert config.chat.drain == 3.0
+    assert config.permissions.allow == ("telegram:1", "discord:*")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("[red] is my colour", "[red] is my colour"), ("{x", "{x"), ("5", "5"), ("true", "true"), ("", "")],
+)
+def test_text_from_the_environment_stays_text(value: str, expected: str) -> None:
+    assert load(None, {"HEARTH_PERSONAS__P__SYSTEM": value}).personas["p"].system == expected
+
+
+def test_a_mistake_in_the_environment_is_told_too() -> None:
+    words = refusal(None, HEARTH_CHAT__MAX_TOKEN="5")
+    assert words == "the environment: chat.max_token: unknown key; did you mean 'max_tokens'?"
+
+
+def test_a_variable_that_goes_into_a_value_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path, "[chat]\nmax_tokens = 5")
+    assert (
+        refusal(file, HEARTH_CHAT__MAX_TOKENS__X="5")
+        == "HEARTH_CHAT__MAX_TOKENS__X: max_tokens is a value, not a table"
+    )
+
+
+def test_other_peoples_variables_are_left_alone() -> None:
+    """Kubernetes gives every pod variables like these for a service called hearth."""
+    assert load(None, {"HEARTH_PORT": "tcp://10.0.0.1:80", "HEARTH_SERVICE_HOST": "10.0.0.1"}) == load(None, {})
+
+
+def test_a_secret_is_read_from_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "url"
+    secret.write_text("postgresql+psycopg://h:s3cret@db/hearth\n")
+    assert (
+        load(None, {"HEARTH_DATABASE__URL_FILE": str(secret)}).database_url == "postgresql+psycopg://h:s3cret@db/hearth"
+    )
+
+
+def test_a_secret_that_cannot_be_read_is_told_by_its_variable(tmp_path: Path) -> None:
+    gone, binary = tmp_path / "gone", tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe")
+    assert refusal(None, HEARTH_DATABASE__URL_FILE=str(gone)) == (
+        f"HEARTH_DATABASE__URL_FILE: {gone} cannot be read (No such file or directory)"
+    )
+    assert refusal(None, HEARTH_DATABASE__URL_FILE=str(binary)) == (
+        f"HEARTH_DATABASE__URL_FILE: {binary} is not UTF-8 text"
+    )
+
+
+def test_a_wrong_secret_is_not_repeated_in_the_words(tmp_path: Path) -> None:
+    file = write(tmp_path, "[database]\nurl = ['s3cret']")
+    assert refusal(file) == f"{file}: database.url: Input should be a valid string"
+
+
+def test_a_relative_path_is_relative_to_the_file_that_names_it(tmp_path: Path) -> None:
+    file = write(tmp_path, "data_dir = 'data'\n[models.big]\npath = 'models/big.gguf'")
+    config = load(file, {})
+    assert config.data_dir == tmp_path / "data"
+    assert config.models["big"].path == tmp_path / "models" / "big.gguf"
+
+
+def test_a_relative_path_from_the_environment_is_relative_to_here(tmp_path: Path) -> None:
+    file = write(tmp_path, "data_dir = 'data'")
+    environ = {"HEARTH_DATA_DIR": "elsewhere", "HEARTH_MODELS__BIG__PATH": "big.gguf"}
+    config = load(file, environ)
+    assert config.data_dir == Path.cwd() / "elsewhere"
+    assert config.models["big"].path == Path.cwd() / "big.gguf"
+
+
+def test_an_empty_variable_for_the_data_directory_is_none(tmp_path: Path) -> None:
+    assert load(write(tmp_path, "data_dir = 'data'"), {"HEARTH_DATA_DIR": ""}).data_dir == tmp_path / "data"
+
+
+def test_a_tilde_is_the_home_directory() -> None:
+    assert load(None, {"HEARTH_DATA_DIR": "~/hearth"}).data_dir == Path.home() / "hearth"
+
+
+def test_the_file_in_the_data_directory_is_found(tmp_path: Path) -> None:
+    write(tmp_path, "[chat]\nmax_tokens = 5")
+    assert load(None, {"HEARTH_DATA_DIR": str(tmp_path)}).chat.max_tokens == 5
+
+
+def test_a_file_that_the_environment_names_must_be_there(tmp_path: Path) -> None:
+    """Another one in its place would be a silent surprise."""
+    write(tmp_path, "[chat]\nmax_tokens = 5")
+    gone = str(tmp_path / "gone.toml")
+    words = refusal(None, HEARTH_CONFIG=gone, HEARTH_DATA_DIR=str(tmp_path))
+    assert words == f"{gone}: there is no such file (HEARTH_CONFIG names it)"
+
+
+def test_a_file_that_is_no_toml_is_told(tmp_path: Path) -> None:
+    file = write(tmp_path, "[chat\n")
+    assert refusal(file).startswith(f"{file}: Expected ']'")
+    file.write_bytes(b"\xff")
+    assert refusal(file) == f"{file}: is not UTF-8 text"
+    assert refusal(tmp_path / "gone.toml").endswith("gone.toml: cannot be read (No such file or directory)")
+
+
+def test_a_configuration_is_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Config().chat.max_tokens = 5  # type: ignore[misc]  # the point of the test
+
+
+def test_a_deep_data_directory_has_its_socket_elsewhere(tmp_path: Path) -> None:
+    """A unix socket's path has 108 bytes; two data directories never share one."""
+    short, deep = Path("/srv/hearth"), tmp_path / ("d" * 120)
+    assert socket_path(short, "hearth.sock") == Path("/srv/hearth/run/hearth.sock")
+    assert len(str(socket_path(deep, "hearth.sock"))) < 100
+    assert socket_path(deep, "hearth.sock") == socket_path(deep, "hearth.sock")
+    assert socket_path(deep, "hearth.sock") != socket_path(deep.with_name("e" * 120), "hearth.sock")
