@@ -13,6 +13,9 @@ from bot.engines import request_body
 from bot.errors import EngineBroken
 from bot.messages import ChatTemplate, Delta, Finish, Generation, Prefill, TokenLogprob, Usage
 from bot.ports import ChatEngine
+from bot.testing_platform import Call, Fault, MemoryAdapter, Posted, VirtualClock
+
+__all__ = ["Call", "Fault", "MemoryAdapter", "Posted", "ScriptedEngine", "ThrottledEngine", "VirtualClock", "echo"]
 
 StreamEvent = Prefill | Delta | Finish
 
