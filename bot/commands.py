@@ -6,20 +6,37 @@ crash does the same thing, not twice the thing.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from bot.config import Config
 from bot.errors import NotAllowed
-from bot.messages import Action, ActionName, Author, Claim, Command, Event, File, Message, Reply, Role, StoredMessage
+from bot.messages import (
+    Action,
+    ActionName,
+    Author,
+    Claim,
+    Command,
+    Event,
+    File,
+    Message,
+    MessageState,
+    Reply,
+    Role,
+    StoredMessage,
+)
 from bot.permissions import is_admin
 from bot.ports import Store
 
-_COMMAND = re.compile(r"/([A-Za-z][A-Za-z0-9_]*)(?:@\w+)?(?:\s+(.*))?", re.DOTALL)
+_COMMAND = re.compile(r"/([A-Za-z][A-Za-z0-9_]{0,31})(?:@\w+)?(?:\s+(.*))?", re.DOTALL)
+"""A name has at most 32 characters on Telegram and on Discord; what is longer is a text."""
 HISTORY_SHOWN = 20
 """Messages that /history shows: about a screen."""
+MAX_DIGITS = 18
+"""Of a message's number: what a 64-bit id can have."""
 EXCERPT = 120
 """Characters of each that /history shows."""
 MAX_SYSTEM_PROMPT = 8000
@@ -120,12 +137,12 @@ async def _new(context: Context, _: str) -> Reply:
 
 
 async def _retry(context: Context, _: str) -> Result:
-    question = _last(await _line(context), Role.USER)
+    question = await _last_question(context)
     return Answer(question) if question else Reply("There is no question yet that I could answer again.")
 
 
 async def _undo(context: Context, _: str) -> Reply:
-    question = _last(await _line(context), Role.USER)
+    question = await _last_question(context)
     if question is None:
         return Reply("There is nothing to take back.")
     await context.store.set_head(context.claim.conversation.id, question.parent)
@@ -139,11 +156,12 @@ async def _stop(_: Context, __: str) -> Reply:
 async def _model(context: Context, argument: str) -> Reply:
     settings = context.claim.conversation.settings
     if not argument:
-        current = settings.model or "default"
+        persona = context.config.personas.get(settings.persona or "default")
+        current = settings.model or (persona and persona.model) or "default"
         rows = [f"{'*' if name == current else '-'} {name}: {what}" for name, what in context.models.items()]
         return Reply("\n".join([*rows, "", "/model NAME changes it."]))
     if argument not in context.models:
-        return Reply(f"There is no model {argument!r}. There are: {', '.join(context.models)}.")
+        return Reply(f"There is no model {_excerpt(argument)!r}. There are: {', '.join(context.models)}.")
     _require(context)
     await context.store.set_settings(context.claim.conversation.id, replace(settings, model=argument))
     return Reply(f"This conversation now uses the model {argument}.")
@@ -158,7 +176,7 @@ async def _persona(context: Context, argument: str) -> Reply:
         ]
         return Reply("\n".join([*rows, "", "/persona NAME changes it."]))
     if argument not in personas:
-        return Reply(f"There is no persona {argument!r}. There are: {', '.join(personas)}.")
+        return Reply(f"There is no persona {_excerpt(argument)!r}. There are: {', '.join(personas)}.")
     _require(context)
     changed = replace(settings, persona=argument, system_prompt=None)
     await context.store.set_settings(context.claim.conversation.id, changed)
@@ -200,14 +218,17 @@ async def _usage(context: Context, _: str) -> Reply:
 async def _export(context: Context, _: str) -> Reply:
     event = context.claim.event
     exported = await context.store.export(event.key.platform, event.author.id)
-    data = json.dumps(exported.data, ensure_ascii=False, indent=2).encode()
-    return Reply("This is everything that I have of you.", (File("hearth-export.json", "application/json", data),))
+    data = await asyncio.to_thread(json.dumps, exported.data, ensure_ascii=False, indent=2)
+    file = File("hearth-export.json", "application/json", data.encode())
+    return Reply("This is everything that I have of you.", (file,))
 
 
 async def _forget(context: Context, argument: str) -> Reply:
     target = await _target(context, argument)
     if target is None:
-        return Reply("Reply to a message with /forget, or write /forget and its number from /history.")
+        return Reply(
+            "I find no such message. Reply to one with /forget, or write /forget and its number from /history."
+        )
     author = target.author or await _asker(context, target)
     if not (context.admin or context.claim.event.direct or (author and author.id == context.claim.event.author.id)):
         raise NotAllowed("You can make me forget your own messages and my answers to them.")
@@ -238,7 +259,7 @@ async def _line(context: Context) -> list[StoredMessage]:
 
 async def _target(context: Context, argument: str) -> StoredMessage | None:
     event = context.claim.event
-    if argument.isdecimal():
+    if argument.isdecimal() and len(argument) <= MAX_DIGITS:
         return next((m for m in await _line(context) if m.id == int(argument)), None)
     if event.reply_to is not None:
         return await context.store.find_sent(event.key, event.reply_to)
@@ -255,8 +276,11 @@ def _require(context: Context) -> None:
         raise NotAllowed("In a group only the bot's owners may change that.")
 
 
-def _last(path: Sequence[StoredMessage], role: Role) -> StoredMessage | None:
-    return next((m for m in reversed(path) if m.role is role), None)
+async def _last_question(context: Context) -> StoredMessage | None:
+    """The line's last question, answered or not. Where group talk is kept only an answered one is surely a question."""
+    talk = context.config.chat.remember_group_talk and not context.claim.event.direct
+    asked = [m for m in await _line(context) if m.role is Role.USER]
+    return next((m for m in reversed(asked) if not talk or m.state is MessageState.ANSWERED), None)
 
 
 def _excerpt(text: str) -> str:

@@ -60,9 +60,11 @@ class RateLimit:
     def __init__(self) -> None:
         self._received: dict[tuple[str, str], deque[datetime]] = {}
         self._told: dict[tuple[str, str], datetime] = {}
+        self._pruned: datetime | None = None
 
     def admit(self, platform: str, author: str, received_at: datetime, per_minute: int) -> None:
         """Count a message. Raises NotAllowed beyond the limit: with words once a minute, else with empty ones."""
+        self._prune(received_at)
         person = (platform, author)
         times = self._received.setdefault(person, deque())
         while times and received_at - times[0] >= MINUTE:
@@ -76,8 +78,11 @@ class RateLimit:
         self._told[person] = received_at
         raise NotAllowed(f"That was more than {per_minute} messages in a minute. Please wait a little and ask again.")
 
-    def prune(self, now: datetime) -> None:
-        """Let go of those who wrote nothing in the last minute."""
+    def _prune(self, now: datetime) -> None:
+        """Let go of those who wrote nothing in the last minute, once a minute."""
+        if self._pruned is not None and now - self._pruned < MINUTE:
+            return
+        self._pruned = now
         for person in [p for p, times in self._received.items() if not times or now - times[-1] >= MINUTE]:
             del self._received[person]
             self._told.pop(person, None)
