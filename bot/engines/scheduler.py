@@ -52,7 +52,7 @@ class Scheduler:
         if self._count(user) >= self.config.per_user:
             raise Busy(f"You have {self._count(user)} questions waiting already. Please wait for their answers.")
         if self.waiting >= self.config.length:
-            raise Busy(f"{self.waiting} questions are waiting before yours. Please ask again in a minute.")
+            raise Busy(f"The queue is full: {self.waiting} waiting. Please ask again in a minute.")
         ticket = QueueTicket(self, user)
         self._waiting.setdefault(user, deque()).append(ticket)
         self._grant()

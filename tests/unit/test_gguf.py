@@ -1,0 +1,162 @@
+"""Model files: what is read from a whole one, and one clear line for every broken one."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gguf as reference
+import numpy as np
+import pytest
+
+from bot.engines import gguf
+from bot.errors import ModelError
+
+CONTROL, USER_DEFINED, NORMAL = (
+    reference.TokenType.CONTROL,
+    reference.TokenType.USER_DEFINED,
+    reference.TokenType.NORMAL,
+)
+TOKENS = ["a", "b", "Ġc", "<|im_start|>", "<|im_end|>", "<tool_call>", "<s>"]
+TYPES = [NORMAL, NORMAL, NORMAL, CONTROL, CONTROL, USER_DEFINED, CONTROL]
+
+
+def write(path: Path, *, template: str | None = "{{ messages }}", add_bos: bool = True) -> Path:
+    """A small whole model file, by the format's own package."""
+    writer = reference.GGUFWriter(path, "llama")
+    writer.add_name("Tiny")
+    writer.add_context_length(4096)
+    writer.add_embedding_length(64)
+    writer.add_block_count(2)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(TOKENS)
+    writer.add_token_types(TYPES)
+    writer.add_token_merges(["a b"])
+    writer.add_token_scores([0.0] * len(TOKENS))
+    writer.add_eos_token_id(4)
+    writer.add_bos_token_id(6)
+    writer.add_add_bos_token(add_bos)
+    if template is not None:
+        writer.add_chat_template(template)
+    for name in ("token_embd.weight", "output.weight"):
+        writer.add_tensor(name, np.ones((7, 64), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+class TestWholeFile:
+    def test_what_is_needed_is_read(self, tmp_path: Path) -> None:
+        file = gguf.read(write(tmp_path / "tiny.gguf"))
+        assert (file.architecture, file.name, file.context_length) == ("llama", "Tiny", 4096)
+        assert file.control_strings == {"<|im_start|>", "<|im_end|>", "<tool_call>", "<s>"}
+        assert file.end_ids == {4}
+        assert file.size == (tmp_path / "tiny.gguf").stat().st_size
+        assert file.kv_bytes_per_token == 2 * 2 * (16 + 16) * 2
+
+    def test_the_template_comes_with_its_strings(self, tmp_path: Path) -> None:
+        template = gguf.read(write(tmp_path / "tiny.gguf")).template
+        assert (template.source, template.bos_token, template.eos_token) == ("{{ messages }}", "<s>", "<|im_end|>")
+        assert template.adds_bos
+
+    @pytest.mark.parametrize("source", ["{{ bos_token }}{{ messages }}", "<s>{{ messages }}"])
+    def test_a_template_that_writes_bos_needs_no_other(self, tmp_path: Path, source: str) -> None:
+        assert not gguf.read(write(tmp_path / "tiny.gguf", template=source)).template.adds_bos
+
+    def test_a_model_that_wants_no_bos_gets_none(self, tmp_path: Path) -> None:
+        assert not gguf.read(write(tmp_path / "tiny.gguf", add_bos=False)).template.adds_bos
+
+    def test_a_model_without_a_template_is_refused_with_advice(self, tmp_path: Path) -> None:
+        file = gguf.read(write(tmp_path / "base.gguf", template=None))
+        with pytest.raises(ModelError, match=r"base\.gguf: has no chat template; use the instruction-tuned version"):
+            _ = file.template
+
+    def test_tokens_spell_what_they_add_to_the_text(self, tmp_path: Path) -> None:
+        file = gguf.read(write(tmp_path / "tiny.gguf"))
+        assert [file.token_bytes(i) for i in range(7)] == [b"a", b"b", b" c", b"", b"", b"<tool_call>", b""]
+        assert file.index == {b"a": 0, b"b": 1, b" c": 2}
+
+    def test_the_digest_tells_files_apart(self, tmp_path: Path) -> None:
+        one, same = write(tmp_path / "one.gguf"), write(tmp_path / "same.gguf")
+        other = write(tmp_path / "other.gguf")
+        changed = bytearray(other.read_bytes())
+        changed[-1] ^= 1
+        other.write_bytes(changed)
+        assert gguf.read(one).digest == gguf.read(same).digest != gguf.read(other).digest
+
+    def test_sizes_of_tensor_types_are_the_format_packages(self) -> None:
+        theirs = {int(kind): size for kind, size in reference.GGML_QUANT_SIZES.items()}
+        assert {kind: size for kind, size in gguf.BLOCKS.items() if theirs[kind] != size} == {}
+
+
+def _cut(data: bytes) -> bytes:
+    return data[: len(data) - 1000]
+
+
+def _insane_values(data: bytes) -> bytes:
+    return data[:16] + struct.pack("<Q", 2**63) + data[24:]
+
+
+def _insane_tensors(data: bytes) -> bytes:
+    return data[:8] + struct.pack("<Q", 2**63) + data[16:]
+
+
+def _insane_text(data: bytes) -> bytes:
+    return data[:24] + struct.pack("<Q", 2**40) + data[32:]
+
+
+def _insane_vocabulary(data: bytes) -> bytes:
+    at = data.index(b"tokenizer.ggml.tokens") + len(b"tokenizer.ggml.tokens") + 8
+    return data[:at] + struct.pack("<Q", 2**40) + data[at + 8 :]
+
+
+class TestBrokenFile:
+    @pytest.mark.parametrize(
+        ("damage", "words"),
+        [
+            (lambda data: b"", "is empty"),
+            (lambda data: b"{}", "is no GGUF model file"),
+            (lambda data: b"GGUF", "is cut off within its metadata; fetch it again"),
+            (lambda data: data[:100], "is cut off within its metadata; fetch it again"),
+            (lambda data: b"GGUF\x01\0\0\0" + data[8:], "has GGUF version 1; 2 and 3 are supported"),
+            (_cut, "is cut off: "),
+            (_insane_values, "is "),
+            (_insane_tensors, "is "),
+            (_insane_text, "is damaged: a text in its metadata is impossibly long"),
+            (_insane_vocabulary, "is damaged: it claims 1099511627776 tokens"),
+        ],
+    )
+    def test_one_line_names_the_file_and_the_fault(
+        self, tmp_path: Path, damage: Callable[[bytes], bytes], words: str
+    ) -> None:
+        path = write(tmp_path / "broken.gguf")
+        path.write_bytes(damage(path.read_bytes()))
+        with pytest.raises(ModelError) as raised:
+            gguf.read(path)
+        assert str(raised.value).startswith(f"{path}: {words}")
+        assert "\n" not in str(raised.value)
+
+    def test_a_missing_file_and_a_folder_are_told(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelError, match=r"none\.gguf: cannot be read \(No such file or directory\)"):
+            gguf.read(tmp_path / "none.gguf")
+        with pytest.raises(ModelError, match=r"cannot be read \(Is a directory\)"):
+            gguf.read(tmp_path)
+
+    def test_no_damaged_byte_of_the_header_does_more_than_that(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "broken.gguf")
+        whole = path.read_bytes()
+        outcomes: dict[str, Any] = {"read": 0, "refused": 0}
+        for at in range(min(1200, len(whole))):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+            try:
+                gguf.read(path)
+                outcomes["read"] += 1
+            except ModelError:
+                outcomes["refused"] += 1
+        assert outcomes["refused"] > 200
