@@ -74,8 +74,7 @@ class Encoder:
                 continue
             if start > begin:
                 result.append(Segment(rendered[begin:start], continues))
-                continues = False
-            begin = start
+            begin, continues = start, False
             if splice:
                 result.append(int(text[1:-1]))
                 begin, continues = start + len(text), True

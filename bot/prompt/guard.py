@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
+from bot.errors import ModelError
 from bot.messages import ChatTemplate
 
 MARK = "\ufdd0"
@@ -22,7 +23,7 @@ _NONCHARACTERS = re.compile("[\ufdd0-\ufdef]")
 # Unicode 16, section 3.9: an ill-formed part is replaced by U+FFFD. NUL ends a string in C libraries; CommonMark 2.3
 # replaces it in the same way.
 _ILL_FORMED = re.compile("[\ud800-\udfff\x00]")
-_SPACE = re.compile(r"\s+")
+_RUN_OF_SPACE = re.compile("[ \t\n\r\v\f\u00a0\u2000-\u200a\u3000\u2581]*")
 _NAME_LENGTH = 64
 # HTML elements that Gemma's vocabulary holds as added tokens. Without <s> and </s>, which many models begin and end
 # a text with.
@@ -39,7 +40,7 @@ def clean(text: str) -> str:
 
 def clean_name(name: str) -> str:
     """A display name on one line, without control and format characters and colons, at most 64 characters long."""
-    spaced = _SPACE.sub(" ", name).replace(":", " ")
+    spaced = " ".join(name.replace(":", " ").split())
     visible = "".join(char for char in spaced if unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co", "Cn"})
     return visible[:_NAME_LENGTH].strip() or "Someone"
 
@@ -50,14 +51,17 @@ def take_apart(text: str) -> str:
 
 
 class Guard:
-    """The control strings of one vocabulary, as they may occur in text."""
+    """The control strings of one vocabulary, as they may occur in text. Raises ModelError if they are hostile."""
 
     def __init__(self, control_strings: Collection[str], template: ChatTemplate) -> None:
         self.strings = frozenset(string for string in control_strings if not _is_harmless(string, template))
-        self._single = re.compile(_any_of(string for string in self.strings if len(string) == 1))
-        self._long = re.compile(_any_of(string for string in self.strings if len(string) > 1))
-        self._all = re.compile(_any_of(self.strings))
-        self._rendered = re.compile(f"{SPLICE_OPEN}[0-9]+{SPLICE_CLOSE}|{_any_of(self.strings)}")
+        single = "".join(string for string in self.strings if len(string) == 1)
+        self._single = str.maketrans(dict.fromkeys(single, "\ufffd"))
+        try:
+            self._long = re.compile(_any_of(string for string in self.strings if len(string) > 1))
+            self._rendered = re.compile(f"{SPLICE_OPEN}[0-9]+{SPLICE_CLOSE}|{_any_of(self.strings)}")
+        except RecursionError as error:
+            raise ModelError("the model's added tokens cannot be told apart: too many begin alike") from error
 
     def protect(self, text: str) -> str:
         """Clean untrusted text and break every control string in it, nested and overlapping ones too.
@@ -65,7 +69,7 @@ class Guard:
         Text without control strings comes back unchanged. A control character that alone is a control string is
         replaced by U+FFFD, as it cannot be broken.
         """
-        text = self._single.sub("\ufffd", clean(text))
+        text = clean(text).translate(self._single) if self._single else clean(text)
         parts, begin = [], 0
         for seam in sorted(set(self._seams(text))):
             parts.append(text[begin:seam])
@@ -74,7 +78,7 @@ class Guard:
 
     def find(self, text: str) -> list[str]:
         """The control strings in text, from left to right, the longest at each place."""
-        return self._all.findall(text)
+        return [match.group() for match in self.landmarks(text) if match.group()[0] != SPLICE_OPEN]
 
     def landmarks(self, rendered: str) -> Iterator[re.Match[str]]:
         """The control strings and the splice marks in a rendered template, from left to right."""
@@ -107,7 +111,7 @@ def _is_harmless(string: str, template: ChatTemplate) -> bool:
     Runs of white space (GPT-NeoX, Gemma), single visible characters (DeepSeek), HTML tags (Gemma) if the template
     does not use them.
     """
-    if not string or string.replace("\u2581", " ").isspace():
+    if _RUN_OF_SPACE.fullmatch(string):
         return True
     if len(string) == 1:
         return unicodedata.category(string) not in {"Cc", "Cf", "Co", "Cn"}
@@ -138,7 +142,9 @@ def _any_of(strings: Iterable[str]) -> str:
 
 
 def _trie_expression(node: dict[str, Any]) -> str:
+    chain = ""
+    while len(node) == 1 and "" not in node:
+        char, node = next(iter(node.items()))
+        chain += re.escape(char)
     branches = [re.escape(char) + _trie_expression(inner) for char, inner in sorted(node.items()) if char]
-    if not branches:
-        return ""
-    return f"(?:{'|'.join(branches)}){'?' if '' in node else ''}"
+    return chain + (f"(?:{'|'.join(branches)}){'?' if '' in node else ''}" if branches else "")
