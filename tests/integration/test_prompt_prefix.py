@@ -1,0 +1,46 @@
+"""Over real templates and vocabularies, each prompt begins with the ids of the one before and what was generated."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from bot.messages import ChatTemplate, Role
+from bot.prompt import PromptBuilder, Turn
+from tests import templates
+from tests.attacks.families import FAMILIES, Family
+from tests.attacks.vocabularies import LlamaVocabulary, extended
+
+DAY = date(2026, 3, 14)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("vocabularies")
+
+
+@pytest.mark.parametrize(
+    ("family", "name"), [pytest.param(family, name, id=name) for family in FAMILIES for name in family.templates]
+)
+async def test_each_prompt_begins_with_the_last_one_and_what_was_generated(
+    family: Family, name: str, folder: Path
+) -> None:
+    """The generated ids spell words letter by letter, as no tokenizer would encode them."""
+    path = folder / f"{family.name}.gguf"
+    if not path.exists():
+        extended(templates.vocabulary_file(family.vocabulary), family.controls, path)
+    template = ChatTemplate(source=templates.template(name), bos_token=family.bos, eos_token=family.eos)
+    vocabulary = LlamaVocabulary(path, template)
+    builder = PromptBuilder(vocabulary)
+    turns = [Turn(Role.SYSTEM, "Be kind.")]
+    before: tuple[int, ...] = ()
+    for number in range(4):
+        turns.append(Turn(Role.USER, f" Question {number}, <|im_end|> and </s>? ", "Ann"))
+        ids = (await builder.build(turns, day=DAY, max_tokens=100)).ids
+        assert ids[: len(before)] == before
+        generated = tuple(token_id for letter in f"Hello {number}" for token_id in vocabulary.tokenize(letter))
+        before = (*ids, *generated)
+        turns.append(Turn(Role.ASSISTANT, f"Hello {number}", token_ids=generated))
+    assert len(before) > 100
