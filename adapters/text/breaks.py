@@ -16,6 +16,8 @@ _BLOCK = re.compile(r"[#>+*=|`~-]|\d+[.)]")
 _WORD = re.compile(r"\s+(?=\S)")
 _LONGEST_UNFINISHED = 500
 """A `[` further back than this is no link that is still being written."""
+_MOST_FLAGS = 200
+"""So many letters of flags in a row are counted; nobody sees more than that apart, and counting takes time."""
 
 _TARGET = r"\((?:[^()\s]|\([^()\s]*+\))*+(?:[ \t]++\"[^\"\n]*+\")?+"
 _WHOLE = re.compile(
@@ -67,9 +69,10 @@ def words(line: str, protected: list[tuple[int, int]]) -> list[int]:
 
 def anywhere(line: str, lowest: int, protected: list[tuple[int, int]]) -> int | None:
     """The last place, not before `lowest`, between two characters that do not belong together."""
-    whole = [at for at in range(len(line) - 1, lowest - 1, -1) if _between_characters(line, at)]
-    apart = (at for at in whole if not _within(at, protected) and line[at] not in "`~" and line[at - 1] != "\\")
-    return next(apart, whole[0] if whole else None)
+    down = range(len(line) - 1, lowest - 1, -1)
+    apart = (at for at in down if line[at] not in "`~" and line[at - 1] != "\\" and not _within(at, protected))
+    found = next((at for at in apart if _between_characters(line, at)), None)
+    return found if found is not None else next((at for at in down if _between_characters(line, at)), None)
 
 
 def _within(at: int, protected: list[tuple[int, int]]) -> bool:
@@ -107,6 +110,6 @@ def _is_regional(char: str) -> bool:
 
 def _regional_run(text: str, at: int) -> int:
     begin = at
-    while begin > 0 and _is_regional(text[begin - 1]):
+    while begin > max(0, at - _MOST_FLAGS) and _is_regional(text[begin - 1]):
         begin -= 1
     return at - begin

@@ -37,7 +37,11 @@ class Fence:
     @property
     def closing(self) -> str:
         """The line that closes it."""
-        return "> " * self.quotes + self.marker
+        return "> " * self.quotes + " " * self.inside + self.marker
+
+    def missing(self, line: str) -> str:
+        """What makes a line that may close the fence do so."""
+        return self.marker[len(_bare(line, self.quotes)) :]
 
     def ends_before(self, line: str) -> bool:
         """Whether this line is outside although nothing closed the fence: its quote or list item is over."""

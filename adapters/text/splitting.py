@@ -70,12 +70,12 @@ class Splitter:
         found = _VISIBLE.search(text, self._start)
         if found is None:
             return False
-        line = text.rfind("\n", self._start, found.start()) + 1
+        newline = text.rfind("\n", max(0, self._start - 1), found.start())
         if self._place.fence:
-            self._start = line or self._start
+            self._start = max(self._start, newline + 1)
             return True
-        if line:
-            self._dedent = indentation(text[line : found.end()])
+        if newline >= 0 or self._start == 0:
+            self._dedent = indentation(text[newline + 1 : found.end()])
         self._start = found.start()
         return True
 
@@ -106,11 +106,17 @@ class Splitter:
         first = self._place.fence
         content = text[self._start : stop].rstrip()
         opening = f"{first.opening}\n" if first else ""
-        closing = ""
-        if place.fence:
-            closing = "\n" + (place.fence.closing.lstrip(" ") if place.fence is first else place.fence.closing)
+        closing = self._closing(content, place.fence) if place.fence else ""
         shown = "\n".join(_dedented(content.split("\n"), self._place, self._dedent)) if self._dedent else content
         return Part(opening + shown + closing, self._start, self._start + len(content), opening, closing)
+
+    def _closing(self, content: str, fence: Fence) -> str:
+        """What closes the fence that is open behind the content."""
+        *_, line = content.rsplit("\n", 1)
+        opened_here = not self._place.fence and OPENING.match(line)
+        if fence.may_close(line) and not opened_here:
+            return fence.missing(line)
+        return "\n" + (fence.closing.lstrip(" ") if fence is self._place.fence else fence.closing)
 
 
 def _dedented(lines: list[str], place: Place, columns: int) -> list[str]:
