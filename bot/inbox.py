@@ -35,10 +35,10 @@ class Inbox:
         config = self._config()
         decision = triage(config.permissions, event, remember_group_talk=config.chat.remember_group_talk)
         if decision is Triage.IGNORED:
-            log.debug("ignored", conversation=str(event.key), event=event.event_id)
+            log.debug("ignored", conversation=str(event.key), event_id=event.event_id)
             return
         received = await self._store.receive(event, decision)
         if received.duplicate and not isinstance(event, Action):
-            log.debug("seen before", conversation=str(event.key), event=event.event_id)
+            log.debug("seen before", conversation=str(event.key), event_id=event.event_id)
             return
         self._committed(event, received)
