@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+import aiosqlite
 from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from bot.errors import DatabaseError
+from storage.one_hop import OneHopConnection
 
 READERS = 4
 """Connections that read a SQLite file at the same time; each is a thread."""
@@ -78,9 +80,11 @@ def _sqlite(url: URL) -> Engines:
     path = Path(url.database)
     lock = _lock(path)
     url = url.set(drivername="sqlite+aiosqlite")
-    # Transactions are begun by `_begin_immediate`, not by the driver, which would begin them too late.
-    options: dict[str, Any] = {"connect_args": {"isolation_level": None}}
-    write = create_async_engine(url, pool_size=1, max_overflow=0, **options)
+
+    async def creator() -> aiosqlite.Connection:
+        return await OneHopConnection(str(path))
+
+    write = create_async_engine(url, pool_size=1, max_overflow=0, async_creator=creator)
     event.listen(write.sync_engine, "connect", _set_pragmas)
     event.listen(write.sync_engine, "begin", _begin_immediate)
     read = create_async_engine(
@@ -90,7 +94,7 @@ def _sqlite(url: URL) -> Engines:
         pool_reset_on_return=None,
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
-        **options,
+        async_creator=creator,
     )
     event.listen(read.sync_engine, "connect", _set_pragmas)
     return Engines(str(path), write, read, path, lock)

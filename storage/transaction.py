@@ -14,6 +14,7 @@ import sqlalchemy
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.errors import DatabaseError
 from storage.engine import READERS, Engines
@@ -78,6 +79,7 @@ class Transactions:
         self._clock = clock or (lambda: datetime.now(UTC))
         self._waiting: deque[_Entry[Any]] = deque()
         self._writer: asyncio.Task[None] | None = None
+        self._connection: AsyncConnection | None = None
         self._reading = asyncio.Semaphore(READERS)
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -101,6 +103,8 @@ class Transactions:
         """Finish what was begun."""
         while self._running or (self._writer is not None and not self._writer.done()):
             await asyncio.wait({*self._running, *([self._writer] if self._writer else [])})
+        if self._connection is not None:
+            await self._connection.close()
 
     async def _shielded(self, work: Coroutine[Any, Any, T]) -> T:
         task = asyncio.create_task(work)
@@ -148,16 +152,19 @@ class Transactions:
         return True
 
     async def _commit(self, group: list[_Entry[Any]]) -> list[tuple[Any, bool]]:
-        def run(connection: Connection) -> list[tuple[Any, bool]]:
-            done = []
+        with translated(self._engines.name):
+            if self._connection is None:
+                self._connection = await self._engines.write.connect()
+            return await self._connection.run_sync(self._run_group, group)
+
+    def _run_group(self, connection: Connection, group: list[_Entry[Any]]) -> list[tuple[Any, bool]]:
+        """The operations of a group in one transaction: their results, and whether there is something to scrub."""
+        done = []
+        with connection.begin():
             for entry in group:
                 transaction = self._transaction(connection)
                 done.append((entry.operation(transaction), transaction.scrub))
-            return done
-
-        with translated(self._engines.name):
-            async with self._engines.write.begin() as connection:
-                return await connection.run_sync(run)
+        return done
 
     async def _empty_log(self) -> None:
         """Copy SQLite's write-ahead log into the file and cut it to nothing. A reader of our own would keep it alive."""
