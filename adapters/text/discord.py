@@ -37,7 +37,8 @@ def discord_length(markdown: str) -> int:
 
 
 def _blocks(markdown: str) -> str:
-    lines = markdown.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    source = md.lines(markdown)
+    lines = list(source)
     tokens = md.parser().parse(markdown)
     for begin in reversed(range(len(tokens))):
         token = tokens[begin]
@@ -45,7 +46,7 @@ def _blocks(markdown: str) -> str:
             continue
         first, last = token.map
         if token.type == "table_open":
-            lines[first:last] = [_TICKS, *_inert(aligned(md.rows(_table(tokens[begin:])))).split("\n"), _TICKS]
+            lines[first:last] = [_TICKS, *_inert(aligned(md.rows(_table(tokens, begin), source))).split("\n"), _TICKS]
         elif token.type == "fence" and token.markup != _TICKS:
             language = _INFO.match(token.info.strip())
             opening = _TICKS + (language.group() if language else "")
@@ -55,8 +56,11 @@ def _blocks(markdown: str) -> str:
     return "\n".join(lines)
 
 
-def _table(tokens: list[Token]) -> list[Token]:
-    return tokens[: next(number for number, token in enumerate(tokens) if token.type == "table_close")]
+def _table(tokens: list[Token], begin: int) -> list[Token]:
+    last = begin
+    while tokens[last].type != "table_close":
+        last += 1
+    return tokens[begin:last]
 
 
 def _inert(code: str) -> str:

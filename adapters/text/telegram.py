@@ -27,7 +27,7 @@ class _Style(NamedTuple):
 
 def telegram_html(markdown: str) -> str:
     """Well-formed HTML with b, i, s, code, pre, a and blockquote alone. Unfinished Markdown is text as it is."""
-    html = _Renderer().render(md.parser().parse(markdown))
+    html = _Renderer(markdown).render(md.parser().parse(markdown))
     return html if visible_text(html).strip() else escape(markdown.strip(), quote=False)
 
 
@@ -49,7 +49,8 @@ class _Renderer:
     empty line where they are so in the source, and numbers of a list stay as written.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, source: str) -> None:
+        self._lines = md.lines(source)
         self._out: list[str] = []
         self._styles: list[_Style] = []
         self._open: list[_Style] = []
@@ -73,7 +74,7 @@ class _Renderer:
             else:
                 self._block(token)
             if token.type == "table_close" and table:
-                self._pre(aligned(md.rows(table)), "", table[0])
+                self._pre(aligned(md.rows(table, self._lines)), "", table[0])
                 table = None
         return "".join(self._out).strip()
 
@@ -144,7 +145,7 @@ class _Renderer:
             elif token.type in ("strong_close", "em_close", "s_close"):
                 self._styles.pop()
             elif token.type == "link_open":
-                self._link(token, md.plain(_until_close(children[number + 1 :])))
+                self._link(token, _label(children, number + 1))
             elif token.type == "link_close":
                 self._styles.pop()
                 self._write(self._suffixes.pop())
@@ -205,7 +206,9 @@ class _Renderer:
         self._open = wanted
 
 
-def _until_close(children: Sequence[Token]) -> Sequence[Token]:
-    """The tokens within a link; links do not nest."""
-    end = next((number for number, token in enumerate(children) if token.type == "link_close"), len(children))
-    return children[:end]
+def _label(children: Sequence[Token], first: int) -> str:
+    """The words of the link that begins here; links do not nest."""
+    last = first
+    while last < len(children) and children[last].type != "link_close":
+        last += 1
+    return md.plain(children[first:last])
