@@ -102,7 +102,8 @@ class PromptBuilder:
         """The ids; texts that give control ids in spite of the guard are taken apart. Raises RoleForgery."""
         rendered = self._layout.render(window)
         if rendered.forged:
-            rendered = self._take_apart_transformed(window)
+            window = self._take_apart_transformed(window)
+            rendered = self._layout.render(window)
         try:
             return await self._encode_rendered(rendered, window)
         except ForgedError:
@@ -123,14 +124,17 @@ class PromptBuilder:
             ids += next(encoded) if isinstance(segment, Segment) else window.turns[segment].token_ids or ()
         return tuple(ids)
 
-    def _take_apart_transformed(self, window: Window) -> Rendered:
-        """Take those turns apart of whose text the template makes control strings: all, if it is none alone."""
+    def _take_apart_transformed(self, window: Window) -> Window:
+        """Set tools apart, then those turns of whose text the template makes control strings: all, if it is none alone."""
         log.warning("control strings came out of the chat template", turns=len(window.turns))
-        turns = window.turns
-        guilty = [turn for i, turn in enumerate(turns) if self._layout.render(window, only=i).forged]
-        for turn in guilty or turns:
+        if window.tools or any(turn.tool_calls for turn in window.turns):
+            window = replace(window, apart=True)
+            if not self._layout.render(window).forged:
+                return window
+        guilty = [turn for i, turn in enumerate(window.turns) if self._layout.render(window, only=i).forged]
+        for turn in guilty or window.turns:
             self._layout.take_apart(turn)
-        return self._layout.render(window)
+        return window
 
     async def _take_apart_normalised(self, window: Window) -> None:
         """Take those turns apart of whose text the tokenizer makes control ids: all, if it is none alone."""

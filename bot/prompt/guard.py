@@ -55,6 +55,7 @@ class Guard:
 
     def __init__(self, control_strings: Collection[str], template: ChatTemplate) -> None:
         self.strings = frozenset(string for string in control_strings if not _is_harmless(string, template))
+        self._joined = "\n".join(self.strings)
         single = "".join(string for string in self.strings if len(string) == 1)
         self._single = str.maketrans(dict.fromkeys(single, "\ufffd"))
         try:
@@ -75,6 +76,10 @@ class Guard:
             parts.append(text[begin:seam])
             begin = seam
         return MARK.join([*parts, text[begin:]])
+
+    def is_within(self, text: str) -> bool:
+        """Whether text is a part of a control string, which the words around it could complete."""
+        return text in self._joined
 
     def find(self, text: str) -> list[str]:
         """The control strings in text, from left to right, the longest at each place."""

@@ -16,13 +16,21 @@ from typing import Any
 
 from bot.errors import BadRequest, ModelError
 from bot.messages import ChatTemplate, Role
-from bot.prompt.guard import SPLICE_CLOSE, SPLICE_OPEN, Guard, clean, clean_name, map_strings, take_apart
+from bot.prompt.guard import MARK, SPLICE_CLOSE, SPLICE_OPEN, Guard, clean, clean_name, map_strings, take_apart
 from bot.prompt.memo import Memo
 from bot.prompt.shape import SHAPES, ChatMessage, fold_system, fold_tools
 from bot.prompt.template import TemplateRefused, TemplateRenderer
 from bot.prompt.values import Turn
 
 _MEMO_CHARS = 16_000_000
+_STRUCTURE = frozenset(
+    {
+        *("type", "function", "name", "description", "parameters", "properties", "required", "items", "enum"),
+        *("arguments", "strict", "additionalProperties"),
+        *("object", "string", "integer", "number", "boolean", "array", "null"),
+    }
+)
+"""The words of the OpenAI API's tool definitions, which templates look for."""
 _DAY = date(2000, 1, 1)
 """Any day: for what is found out about a template once."""
 
@@ -36,6 +44,8 @@ class Window:
     """The indices of the turns whose generated ids are used."""
     tools: Sequence[Any] | None
     day: date
+    apart: bool = False
+    """The strings in tool definitions and calls are set apart from the template's words around them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +82,8 @@ class Layout:
         indices = range(len(window.turns))
         inert = self._base([self._message(window, i, real=False) for i in indices])
         real = self._base([self._message(window, i, real=only is None or only == i) for i in indices])
-        inert_tools = map_strings(window.tools, self._inert)
-        real_tools = map_strings(window.tools, self._guard.protect)
+        inert_tools = map_strings(window.tools, self._change(window, real=False))
+        real_tools = map_strings(window.tools, self._change(window, real=True))
         refusal = "it leaves a message out"
         for shape in SHAPES:
             try:
@@ -105,7 +115,7 @@ class Layout:
 
     def _message(self, window: Window, index: int, *, real: bool) -> ChatMessage:
         turn = window.turns[index]
-        change = self._guard.protect if real else self._inert
+        change = self._change(window, real=real)
         if index in window.spliced:
             content = _splice(index)
         elif real or not _told(turn).strip():
@@ -127,12 +137,29 @@ class Layout:
         known = turn.role is not Role.DEVELOPER or self._knows_developer
         return turn.role.value if known else Role.SYSTEM.value
 
+    def _change(self, window: Window, *, real: bool) -> Callable[[str], str]:
+        """What to do with the strings of tool definitions and calls."""
+        if real:
+            return self._set_apart if window.apart else self._guard.protect
+        return self._inert_apart if window.apart else self._inert
+
     def _inert(self, text: str) -> str:
-        """A word without any meaning that is as long: for all but the template's own words."""
+        """A word without any meaning that is as long: for all but the words that the template may look for."""
         protected = self._guard.protect(text)
-        if not protected.strip() or protected in self._renderer.words:
-            return protected
-        return f"w{zlib.crc32(protected.encode()):08x}".ljust(len(protected), "w")
+        looked_for = protected in self._renderer.words and not self._guard.is_within(protected)
+        return protected if looked_for or not protected.strip() else self._inert_apart(text)
+
+    def _inert_apart(self, text: str) -> str:
+        protected = self._guard.protect(text)
+        return (
+            protected
+            if protected in _STRUCTURE
+            else f"w{zlib.crc32(protected.encode()):08x}".ljust(len(protected), "w")
+        )
+
+    def _set_apart(self, text: str) -> str:
+        protected = self._guard.protect(text)
+        return protected if protected in _STRUCTURE else MARK + protected + MARK
 
     def _base(self, messages: list[ChatMessage]) -> list[ChatMessage]:
         messages = messages if self._knows_tools else fold_tools(messages)

@@ -35,14 +35,18 @@ def merge_from_user(messages: list[ChatMessage]) -> list[ChatMessage]:
     return merged
 
 
-def fold_system(messages: list[ChatMessage]) -> list[ChatMessage]:
-    """Put the leading system messages before the first user's text, for templates without a system role.
+def fold_late_system(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """Let a user say what a system message further on says, for templates that want one at the beginning only."""
+    head = _system_end(messages)
+    late = [{**message, "role": "user"} if message["role"] == "system" else message for message in messages[head:]]
+    return [*messages[:head], *late]
 
-    A system message further on becomes a user's.
-    """
-    head = next((i for i, message in enumerate(messages) if message["role"] != "system"), len(messages))
+
+def fold_system(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """Put the leading system messages before the first user's text, for templates without a system role."""
+    head = _system_end(messages)
     text = _GAP.join(message["content"] for message in messages[:head] if message["content"])
-    rest = [{**message, "role": "user"} if message["role"] == "system" else message for message in messages[head:]]
+    rest = fold_late_system(messages)[head:]
     if not text:
         return rest
     if rest and rest[0]["role"] == "user":
@@ -70,10 +74,15 @@ SHAPES: Sequence[Shape] = (
     merge,
     merge_from_user,
     lambda messages: merge_from_user(fold_tools(messages)),
+    lambda messages: merge_from_user(fold_late_system(messages)),
     lambda messages: merge_from_user(fold_system(messages)),
     plain,
 )
 """From the faithful one to the plain one: the first that a template takes whole is used."""
+
+
+def _system_end(messages: list[ChatMessage]) -> int:
+    return next((i for i, message in enumerate(messages) if message["role"] != "system"), len(messages))
 
 
 def _join(first: str, second: str) -> str:

@@ -25,6 +25,7 @@ TOOL_TEMPLATES = (
     "meta-llama-Llama-3.3-70B-Instruct",
     "Qwen-Qwen2.5-7B-Instruct",
     "Qwen-Qwen3-0.6B",
+    "Qwen3-Coder",
     "Qwen3.5-4B",
     "google-gemma-4-31B-it",
     "openai-gpt-oss-120b",
@@ -203,4 +204,5 @@ async def test_no_tool_text_forges_a_control_token(name: str, folder: Path) -> N
 
 
 def _field(text: str) -> dict[str, str]:
-    return {"type": "string", "description": text}
+    """A parameter's schema, with one field more whose name is the text, without its brackets if it is a tag."""
+    return {"type": "string", "description": text, text.strip("<>/|") or "x": text}
