@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from bot.config import Config, PersonaConfig
 from bot.engines.registry import Loaded, Registry
-from bot.errors import EngineBroken, ModelError
+from bot.errors import EngineBroken, ModelError, Told
 from bot.messages import (
     AnswerState,
     Claim,
@@ -52,9 +52,12 @@ class Answering:
     reasoned: bool = False
     cut_short: bool = False
     """The model did not come to its end: the limit of tokens was reached."""
+    ended: bool = False
+    """The engine has finished: a stop comes too late."""
 
     def finished(self, *, stopped: bool) -> Finished:
         """What it came to."""
+        stopped = stopped and not self.ended
         if not self.text.strip():
             return Finished(
                 outcome=AnswerState.STOPPED if stopped else AnswerState.FAILED,
@@ -83,6 +86,8 @@ class Answering:
 
 async def generate(answering: Answering, store: Store, models: Registry, config: Config) -> AsyncGenerator[Piece, None]:
     """Yield the model's words as they come. Raises Told."""
+    if not answering.question.text.strip():
+        raise Told("There is no text in this message, and text is all that I understand so far.")
     settings = answering.claim.conversation.settings
     persona = config.personas.get(settings.persona or "default", config.personas["default"])
     loaded = await _load(models, _model(config, settings.model or persona.model))
@@ -107,26 +112,31 @@ async def until(stop: asyncio.Event, pieces: AsyncGenerator[Piece, None]) -> Asy
     queue: asyncio.Queue[Piece | None] = asyncio.Queue()
 
     async def pump() -> None:
-        try:
+        async with aclosing(pieces):
             async for piece in pieces:
                 queue.put_nowait(piece)
-        finally:
-            queue.put_nowait(None)
 
     source = asyncio.create_task(pump())
+    source.add_done_callback(lambda _: queue.put_nowait(None))
     watch = asyncio.create_task(stop.wait())
-    watch.add_done_callback(lambda _: source.cancel())
+    watch.add_done_callback(lambda _: _cancel_once(source))
     try:
         while (piece := await queue.get()) is not None:
             yield piece
-        await asyncio.wait((source,))
-        if not source.cancelled():
+        if not (source.cancelled() and stop.is_set()):
             source.result()
     finally:
         watch.cancel()
-        source.cancel()
+        _cancel_once(source)
         await asyncio.wait((source, watch))
-        await pieces.aclose()
+        if not source.cancelled():
+            source.exception()  # retrieved: who leaves early does not ask for it
+
+
+def _cancel_once(task: asyncio.Task[None]) -> None:
+    """A second time would interrupt what the first one cleans up."""
+    if not task.cancelling():
+        task.cancel()
 
 
 def _take(answering: Answering, item: Prefill | Delta | Finish, visible: Visible) -> str:
@@ -138,6 +148,7 @@ def _take(answering: Answering, item: Prefill | Delta | Finish, visible: Visible
         case Finish():
             answering.usage = item.usage
             answering.cut_short = item.reason == "length"
+            answering.ended = True
             return ""
         case Delta():
             answering.token_ids.extend(item.token_ids)

@@ -6,15 +6,16 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from bot import commands
 from bot.config import Config
-from bot.errors import DatabaseError, LeaseLost, PlatformError
+from bot.errors import DatabaseError, LeaseLost, PlatformError, Unreachable
 from bot.manager import Manager
 from bot.messages import (
     Action,
@@ -25,6 +26,7 @@ from bot.messages import (
     Event,
     Finished,
     Message,
+    Outcome,
     Outgoing,
     Piece,
 )
@@ -40,7 +42,9 @@ LEASE_SECONDS = 60.0
 RENEWALS = 3
 """A lease is renewed so often before it would end."""
 RETRY_SECONDS = 2.0
-"""How soon an answer that failed in passing is tried again."""
+"""How soon an answer that failed in passing is tried again; twice and three times that after its next failures."""
+REST_SECONDS = 30.0
+"""How long an answer rests whose platform is away. That is no failed attempt, and goes on while the answer is wanted."""
 POLL_SECONDS = 5.0
 """How often the store is asked although nobody called: for leases that ran out and retries that are due."""
 GIVEN_UP = "I tried to answer this three times and failed each time. The reason is in my owner's log."
@@ -70,6 +74,8 @@ class Dispatcher:
         config: Callable[[], Config],
         *,
         lease: float = LEASE_SECONDS,
+        retry: float = RETRY_SECONDS,
+        rest: float = REST_SECONDS,
     ) -> None:
         self._store = store
         self._manager = manager
@@ -77,25 +83,28 @@ class Dispatcher:
         self._adapters = adapters
         self._config = config
         self._lease = lease
+        self._retry = retry
+        self._rest = rest
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._running: dict[int, Running] = {}
         self._wake = asyncio.Event()
-        self._draining = False
+        self._draining = asyncio.Event()
+        self._claiming = asyncio.Lock()
+        """Held by `run`."""
+        self._passed_over: set[int] = set()
+        """Conversations of accounts that are not connected."""
         self._side: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Answer until cancelled or drained."""
-        while not self._draining:
-            self._wake.clear()
-            try:
-                while self._has_room() and (claim := await self._claim()):
-                    self._start(claim)
-            except DatabaseError as error:
-                log.error("the database refuses; trying again", error=str(error))
-            try:
-                await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
-            except TimeoutError:
-                continue
+        async with self._claiming:
+            while not self._draining.is_set():
+                self._wake.clear()
+                try:
+                    await self._claim_all()
+                except DatabaseError as error:
+                    log.error("the database refuses; trying again", error=str(error))
+                await _set_within(self._wake, POLL_SECONDS)
 
     def committed(self, event: Event, received: Received) -> None:
         """An event was committed: begin what is new, stop what is superseded, and obey actions at once."""
@@ -105,34 +114,42 @@ class Dispatcher:
         if isinstance(event, Action) and event.name is ActionName.STOP:
             self._keep(self._stop(event))
         elif isinstance(event, Message) and received.work and self._config().chat.while_answering == "interrupt":
-            for running in self._in(event):
-                running.stop.set()
+            self._interrupt(event)
         self._wake.set()
 
     async def drain(self, seconds: float) -> None:
         """Take no new answers, give those in progress so long, and leave the rest pending for the next start."""
-        self._draining = True
+        self._draining.set()
         self._wake.set()
-        tasks = [r.task for r in self._running.values() if r.task]
+        async with self._claiming:  # a claim on its way is given back
+            tasks = [r.task for r in self._running.values() if r.task]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=seconds)
             for task in late:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
-        for task in list(self._side):
-            task.cancel()
+        for side in self._side:
+            side.cancel()
+        await asyncio.gather(*self._side, return_exceptions=True)
 
     @property
     def in_progress(self) -> int:
         """How many answers are being made."""
         return len(self._running)
 
+    async def _claim_all(self) -> None:
+        while self._has_room() and (claim := await self._claim()):
+            if self._draining.is_set():
+                await self._give_back(claim)
+            else:
+                self._start(claim)
+
     def _has_room(self) -> bool:
-        return not self._draining and len(self._running) < self._config().chat.concurrent_conversations
+        return not self._draining.is_set() and len(self._running) < self._config().chat.concurrent_conversations
 
     async def _claim(self) -> Claim | None:
-        busy = {running.claim.conversation.id for running in self._running.values()}
+        busy = {running.claim.conversation.id for running in self._running.values()} | self._passed_over
         platforms = {platform for platform, _ in self._adapters}
         return await self._store.claim(self._owner, lease=self._lease, platforms=platforms, busy=busy)
 
@@ -149,15 +166,10 @@ class Dispatcher:
         """One answer, to its end or to a state in which the next attempt finds everything."""
         claim = running.claim
         bound = log.bind(conversation=str(claim.event.key), answer=claim.id, attempt=claim.attempt)
-        renew = asyncio.create_task(self._renew(claim))
         try:
-            if self._expired(claim):
-                await self._store.close(claim, AnswerState.EXPIRED, None)
-                bound.info("expired")
-                return
-            finished = await self._deliver_all(running)
-            await self._store.close(claim, finished.outcome, finished)
-            bound.info("closed", outcome=str(finished.outcome))
+            async with self._renewed(claim):
+                outcome = await self._see_through(running)
+            bound.info("closed" if outcome else "left for later", outcome=outcome and str(outcome))
         except LeaseLost:
             bound.info("superseded, or taken over by another worker")
         except asyncio.CancelledError:
@@ -166,22 +178,44 @@ class Dispatcher:
         except Exception:  # noqa: BLE001 - whatever one answer meets, the others go on; the attempts are counted in the store
             bound.exception("attempt failed")
             await self._try_again(claim)
-        finally:
-            renew.cancel()
 
-    async def _deliver_all(self, running: Running) -> Finished:
+    async def _see_through(self, running: Running) -> Outcome | None:
+        """Answer, deliver and close; None if it must wait for better times and was given back."""
         claim = running.claim
-        adapter = self._adapters[claim.event.key.platform, claim.event.key.account]
-        pieces = self._given_up(claim) if claim.attempt > ATTEMPTS else self._pieces(running)
+        adapter = self._adapters.get((claim.event.key.platform, claim.event.key.account))
+        if self._is_old(claim) and not claim.parts and claim.kept is None:  # a half-sent answer is completed
+            await self._store.close(claim, AnswerState.EXPIRED, None)
+            return AnswerState.EXPIRED
+        if adapter is None:
+            log.warning("this account is not connected; its questions wait", account=claim.event.key.account)
+            self._passed_over.add(claim.conversation.id)
+            await self._store.release(claim)
+            return None
         try:
-            return await self._deliver.deliver(claim, adapter, pieces)
+            finished = await self._deliver_all(running, adapter)
+        except Unreachable as error:
+            if self._is_old(claim):
+                raise
+            log.warning("the platform is away; the answer waits", platform=adapter.name, error=str(error))
+            await _set_within(self._draining, self._rest)
+            await self._store.release(claim)
+            return None
+        await self._store.close(claim, finished.outcome, finished)
+        return finished.outcome
+
+    async def _deliver_all(self, running: Running, adapter: Adapter) -> Finished:
+        claim = running.claim
+        given_up = claim.attempt > ATTEMPTS
+        try:
+            async with aclosing(self._given_up(claim) if given_up else self._pieces(running)) as pieces:
+                return await self._deliver.deliver(claim, adapter, pieces)
         except PlatformError as error:
-            if claim.attempt <= ATTEMPTS:
+            if not given_up:
                 raise
             log.error("could not be told that it failed", conversation=str(claim.event.key), error=str(error))
-            return Finished(outcome=AnswerState.FAILED, text="")
+            return claim.kept or Finished(outcome=AnswerState.FAILED, text="")
 
-    async def _pieces(self, running: Running) -> AsyncIterator[Piece]:
+    async def _pieces(self, running: Running) -> AsyncGenerator[Piece, None]:
         """The manager's pieces; the last one is committed before it is delivered."""
         async with aclosing(self._manager.answer(running.claim, running.stop)) as pieces:
             async for piece in pieces:
@@ -189,14 +223,21 @@ class Dispatcher:
                     await self._store.keep(running.claim, piece)
                 yield piece
 
-    async def _given_up(self, claim: Claim) -> AsyncIterator[Piece]:
+    async def _given_up(self, claim: Claim) -> AsyncGenerator[Piece, None]:
         log.error("given up after three attempts", conversation=str(claim.event.key), answer=claim.id)
         yield Finished(outcome=AnswerState.FAILED, text=GIVEN_UP)
 
-    def _expired(self, claim: Claim) -> bool:
-        """Only what nobody has begun to answer expires; a half-sent answer is completed."""
-        age = datetime.now(UTC) - claim.received_at
-        return not claim.parts and claim.kept is None and age > timedelta(seconds=self._config().chat.answer_within)
+    def _is_old(self, claim: Claim) -> bool:
+        return datetime.now(UTC) - claim.received_at > timedelta(seconds=self._config().chat.answer_within)
+
+    @asynccontextmanager
+    async def _renewed(self, claim: Claim) -> AsyncIterator[None]:
+        """Within the block the lease does not end."""
+        task = asyncio.create_task(self._renew(claim))
+        try:
+            yield
+        finally:
+            task.cancel()
 
     async def _renew(self, claim: Claim) -> None:
         while True:
@@ -220,27 +261,39 @@ class Dispatcher:
     async def _try_again(self, claim: Claim) -> None:
         """Let the lease run out soon: the next claim takes the answer up with one attempt more."""
         try:
-            await self._store.extend(claim, lease=RETRY_SECONDS * claim.attempt)
+            await self._store.extend(claim, lease=self._retry * claim.attempt)
         except (LeaseLost, DatabaseError) as error:
             log.warning("left to its lease", answer=claim.id, error=str(error))
-        self._keep(self._wake_after(RETRY_SECONDS * claim.attempt))
+        self._keep(self._wake_after(self._retry * claim.attempt))
 
     async def _wake_after(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
         self._wake.set()
 
+    def _interrupt(self, event: Message) -> None:
+        """Who goes on talking stops the own answer, not another's; a command only waits for its turn."""
+        for running in self._in(event):
+            if running.claim.event.author.id == event.author.id and commands.parse(event.text) is None:
+                running.stop.set()
+
     async def _stop(self, action: Action) -> None:
-        found = self._in(action)
+        found = [running for running in self._in(action) if await self._is_meant(action, running.claim)]
         allowed = [r for r in found if self._may_stop(action, r.claim)]
         for running in allowed:
             running.stop.set()
-        if not allowed:
-            words = (
-                "Only who asked, or an owner of this bot, can stop that answer."
-                if found
-                else "There is nothing to stop."
-            )
-            await self._say(action, words)
+        if found and not allowed:
+            await self._say(action, "Only who asked, or an owner of this bot, can stop that answer.")
+        elif not found:
+            await self._say(action, "There is nothing to stop.")
+        elif action.target is None:
+            await self._say(action, "Stopping.")  # a button needs no word
+
+    async def _is_meant(self, action: Action, claim: Claim) -> bool:
+        """Whether a stop is about this answer: a button may be under one that ended long ago."""
+        parts = {part.message.message_id for part in claim.parts if part.message}
+        if action.target is None or action.target in parts:
+            return True
+        return await self._store.find_sent(action.key, action.target) is None
 
     def _may_stop(self, action: Action, claim: Claim) -> bool:
         asker = claim.event.author.id == action.author.id
@@ -261,10 +314,18 @@ class Dispatcher:
             log.warning("not said", conversation=str(action.key), error=str(error))
 
     def _cancel(self, running: Running) -> None:
-        if running.task is not None:
+        if running.task is not None and not running.task.cancelling():
             running.task.cancel()
 
     def _keep(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
         self._side.add(task)
         task.add_done_callback(self._side.discard)
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> None:
+    """Wait until the event is set, or for so long."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return

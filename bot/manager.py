@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 import structlog
 
@@ -39,32 +40,35 @@ class Manager:
             return
         answering = Answering(claim, claim.question)
         try:
-            await self._check_limits(claim)
+            self._check_rate(claim)
             if call := commands.parse(claim.event.text):
                 result = await commands.run(self._context(claim), call)
                 if isinstance(result, Reply):
                     yield _as_finished(result, erase=call.name == "forgetme")
                     return
                 answering.question = result.question
-            if not answering.question.text.strip():
-                raise Told("There is no text in this message, and text is all that I understand so far.")
-            async for piece in until(stop, generate(answering, self._store, self._models, self._config())):
-                yield piece
+            await self._check_tokens(claim)
+            async with aclosing(until(stop, generate(answering, self._store, self._models, self._config()))) as pieces:
+                async for piece in pieces:
+                    yield piece
             yield answering.finished(stopped=stop.is_set())
         except Told as error:
-            if self._may_pass(error) and claim.attempt < self._attempts:
+            if _may_pass(error) and claim.attempt < self._attempts:
                 raise
             log.warning("told an error", conversation=str(claim.event.key), error=repr(error), exc_info=error.__cause__)
             text = "\n\n".join(part for part in (answering.text, error.words) if part)
             yield Finished(outcome=AnswerState.FAILED, text=text)
 
-    async def _check_limits(self, claim: Claim) -> None:
+    def _check_rate(self, claim: Claim) -> None:
         """Raises NotAllowed. Owners have no limits; a second attempt was counted at the first."""
         limits, event = self._config().permissions, claim.event
-        if claim.attempt > 1 or is_admin(limits, event.author, event.key):
-            return
-        self._rate.admit(event.key.platform, event.author.id, claim.received_at, limits.messages_per_minute)
-        if limits.tokens_per_day:
+        if claim.attempt == 1 and not is_admin(limits, event.author, event.key):
+            self._rate.admit(event.key.platform, event.author.id, claim.received_at, limits.messages_per_minute)
+
+    async def _check_tokens(self, claim: Claim) -> None:
+        """Raises NotAllowed. Commands are free: whoever has no tokens left may still have the data removed."""
+        limits, event = self._config().permissions, claim.event
+        if limits.tokens_per_day and not is_admin(limits, event.author, event.key):
             used = await self._store.count_today(event.key.platform, event.author.id)
             if used.prompt_tokens - used.cached_tokens + used.completion_tokens >= limits.tokens_per_day:
                 raise NotAllowed("You have used today's tokens. There are new ones after midnight (UTC).")
@@ -73,18 +77,13 @@ class Manager:
         models = {m.alias: m.description or m.name or "not loaded yet" for m in self._models.describe()}
         return commands.Context(claim, self._store, self._config(), models)
 
-    @staticmethod
-    def _may_pass(error: Told) -> bool:
-        """A failure of the engine that may be over at the next attempt; a time-out has kept the person long enough."""
-        return isinstance(error, EngineError) and not isinstance(error, EngineBroken | EngineTimeout)
+
+def _may_pass(error: Told) -> bool:
+    """A failure of the engine that may be over at the next attempt; a time-out has kept the person long enough."""
+    return isinstance(error, EngineError) and not isinstance(error, EngineBroken | EngineTimeout)
 
 
-def _as_finished(reply: Reply, *, erase: bool) -> Finished:
+def _as_finished(word: Reply, *, erase: bool) -> Finished:
     return Finished(
-        outcome=AnswerState.DONE,
-        text=reply.text,
-        private=reply.private,
-        files=reply.files,
-        erase=erase,
-        moves_head=False,
+        outcome=AnswerState.DONE, text=word.text, private=word.private, files=word.files, erase=erase, moves_head=False
     )
