@@ -87,6 +87,9 @@ class App:
             try:
                 await adapter.publish(commands.menu())
                 await adapter.listen(self.inbox.receive)
+            except DatabaseError as error:
+                # A full disk may have room again; the platform has had no acknowledgement and repeats the event.
+                log.error("heard, but not received", adapter=adapter.name, reason=str(error), seconds=rest)
             except StartError:
                 raise
             except Exception:

@@ -225,7 +225,8 @@ class Dispatcher:
 
     async def _given_up(self, claim: Claim) -> AsyncGenerator[Piece, None]:
         log.error("given up after three attempts", conversation=str(claim.event.key), answer=claim.id)
-        yield Finished(outcome=AnswerState.FAILED, text=GIVEN_UP)
+        # What ended the process three times is not put into the next question's prompt.
+        yield Finished(outcome=AnswerState.FAILED, text=GIVEN_UP, moves_head=False)
 
     def _is_old(self, claim: Claim) -> bool:
         return datetime.now(UTC) - claim.received_at > timedelta(seconds=self._config().chat.answer_within)
