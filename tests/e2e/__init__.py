@@ -1,0 +1,1 @@
+"""Whole processes: killed, starved, flooded, and used from the command line."""

@@ -1,0 +1,186 @@
+"""Kills of a running server, aimed at the phases of an answer."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.e2e.hearth import Hearth, wait
+
+WINDOWS = {
+    "committed": 0.014,
+    "prefill": 0.038,
+    "streaming": 0.2,
+    "sent": 0.014,
+    "kept": 0.03,
+    "closed": 0.004,
+}
+"""Phase -> seconds after its mark within which it is likely to last."""
+PHASES = ("starting", *WINDOWS)
+CLOSED_SECONDS = 0.02
+"""A kill so soon after an answer was closed counts as one in that phase."""
+BACKLOG = 8
+"""So many questions wait or are being answered while kills are aimed."""
+ATTEMPTS = 3
+"""`bot.dispatcher` gives an answer up after so many: a question at its last one is spared."""
+CHATS = 5
+"""Conversations at once."""
+
+
+@dataclass
+class Watch:
+    """Follows the trace: where every question is."""
+
+    hearth: Hearth
+    stage: dict[str, str] = field(default_factory=dict)
+    unacknowledged: set[str] = field(default_factory=set)
+    unrecorded: set[str] = field(default_factory=set)
+    attempt: dict[str, int] = field(default_factory=dict)
+    """Of the answers that this process claimed and has not closed."""
+    closed_at: float = 0.0
+    given_up: set[str] = field(default_factory=set)
+
+    def read(self) -> list[dict[str, Any]]:
+        """The new marks."""
+        marks = list(self.hearth.trace.read())
+        for mark in marks:
+            self._take(mark)
+        return marks
+
+    def _take(self, mark: dict[str, Any]) -> None:
+        question = mark["question"]
+        match mark["phase"]:
+            case "committed":
+                self.unacknowledged.add(question)
+            case "acknowledged":
+                self.unacknowledged.discard(question)
+            case "sent":
+                self.unrecorded.add(question)
+            case "recorded":
+                self.unrecorded.discard(question)
+            case "claimed":
+                self.stage[question] = "claimed"
+                self.attempt[question] = mark["attempt"]
+                if mark["attempt"] > ATTEMPTS:
+                    self.given_up.add(question)
+            case "closed":
+                self.stage[question] = "closed"
+                self.attempt.pop(question, None)
+                self.closed_at = mark["time"]
+            case "prefill" | "streaming" | "kept" as phase:
+                self.stage[question] = phase
+
+    def spares(self) -> bool:
+        """Whether a kill now leaves every question an attempt."""
+        return all(attempt < ATTEMPTS for attempt in self.attempt.values())
+
+    def hit(self, at: float) -> set[str]:
+        """The phases that the kill at this time has hit; what the process had in hand is forgotten."""
+        phases = {self.stage[question] for question in self.attempt} & set(WINDOWS)
+        if self.unacknowledged:
+            phases.add("committed")
+        if self.unrecorded:
+            phases.add("sent")
+        if 0 <= at - self.closed_at < CLOSED_SECONDS:
+            phases.add("closed")
+        self.attempt.clear()
+        self.unrecorded.clear()
+        self.unacknowledged.clear()
+        return phases
+
+
+@dataclass
+class People:
+    """Who asks: several conversations at once, each of a few questions whose answers are known."""
+
+    hearth: Hearth
+    rng: random.Random
+    questions: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """Chat -> event id and text of its questions, in order."""
+    _open: dict[str, list[str]] = field(default_factory=dict)
+    """Chat -> the questions it has yet to ask."""
+    redelivered: int = 0
+
+    def keep_busy(self) -> None:
+        """Ask until enough is waiting; now and then the platform delivers an old question again."""
+        for _ in range(BACKLOG - self.hearth.waiting()):
+            self._ask()
+        asked = [(chat, *said) for chat, every in self.questions.items() for said in every]
+        if self.rng.random() < 0.2:
+            chat, event, text = self.rng.choice(asked)
+            self.hearth.ask_again(int(event), chat, text)
+            self.redelivered += 1
+
+    def _ask(self) -> None:
+        while len(self._open) < CHATS:
+            self._open[f"chat{len(self.questions)}"] = self._topics()
+            self.questions[f"chat{len(self.questions)}"] = []
+        chat = self.rng.choice(list(self._open))
+        text = self._open[chat].pop(0)
+        if not self._open[chat]:
+            del self._open[chat]
+        question = self.hearth.ask(chat, text)
+        self.questions[chat].append((question.partition("/")[2], text))
+
+    def _topics(self) -> list[str]:
+        if self.rng.random() < 0.3:
+            return [f"My name is {self.rng.choice(('Anna', 'Peter', 'Maria', 'Tom'))}.", "What is my name?"]
+        return [f"Count to {self.rng.randint(5, 20)}." for _ in range(3)]
+
+
+def hunt(hearth: Hearth, people: People, goal: int) -> tuple[Counter[str], Watch]:
+    """Kill until each phase was hit `goal` times. Returns the hits by phase; `kills` counts the kills."""
+    watch, rng, hits = Watch(hearth), people.rng, Counter[str]()
+    began = time.monotonic()
+    hearth.start()
+    start_seconds = time.monotonic() - began
+    while missing := [phase for phase in PHASES if hits[phase] < goal]:
+        aim = min(missing, key=lambda phase: (hits[phase], rng.random()))
+        if aim == "starting":
+            hearth.stop() if hearth.running else None
+            watch.read()
+            watch.hit(0.0)
+            hearth.spawn()
+            time.sleep(rng.uniform(0, start_seconds))
+        else:
+            if not hearth.running:
+                hearth.start()
+            _wait_for(aim, hearth, watch, people)
+        hits.update(_kill(hearth, watch))
+        hits["kills"] += 1
+    return hits, watch
+
+
+def _wait_for(aim: str, hearth: Hearth, watch: Watch, people: People) -> None:
+    """Return at some instant within a phase of this kind."""
+    watch.read()
+    busy_at = 0.0
+
+    def comes() -> bool:
+        nonlocal busy_at
+        assert hearth.running, hearth.log[-3000:]
+        marks = watch.read()
+        if any(mark["phase"] == aim for mark in marks) and watch.spares():
+            time.sleep(people.rng.uniform(0, WINDOWS[aim]))
+            watch.read()
+            return watch.spares()
+        if time.monotonic() > busy_at:
+            people.keep_busy()
+            busy_at = time.monotonic() + 0.2
+        return False
+
+    wait(comes, f"the phase {aim}")
+
+
+def _kill(hearth: Hearth, watch: Watch) -> set[str]:
+    assert hearth.running, hearth.log[-3000:]
+    pid = hearth.pid
+    at = time.monotonic()
+    hearth.kill()
+    marks = watch.read()
+    phases = watch.hit(at)
+    served = any(mark["pid"] == pid for mark in marks) or phases
+    return phases if served else {"starting"}

@@ -1,0 +1,128 @@
+"""A whole Hearth on the platform of files: `python -m tests.e2e.server FOLDER [OPTIONS]`.
+
+It is `bot.app.running` as the command line uses it, with the embedded model slowed down so that a kill can hit every
+phase, and with wrappers that write each phase to FOLDER/trace.jsonl. FOLDER/config.toml configures it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.app import configure_logging, running
+from bot.config import ModelConfig, load
+from bot.engines.llamacpp import LlamaCppEngine
+from bot.messages import Claim, Delta, Finish, Finished, Generation, Outcome, Prefill, SentPart
+from bot.ports import ChatEngine
+from bot.testing import ThrottledEngine
+from storage.store import SqlStore
+from tests.e2e.file_adapter import ACCOUNT, FileAdapter
+from tests.e2e.trace import QUESTION, Trace
+
+
+@dataclass(frozen=True)
+class Options:
+    """How slow the server is, in seconds, and what it cannot stand."""
+
+    per_token: float = 0.01
+    prefill: float = 0.04
+    pause: float = 0.015
+    lease: float = 60.0
+    deadly: str = ""
+    """A text in a question at which the process ends at once, as a fault in native code would end it."""
+
+
+class TracedEngine:
+    """Another engine, with its phases marked, a longer prefill, and a text that it dies of."""
+
+    def __init__(self, engine: ChatEngine, trace: Trace, options: Options) -> None:
+        self._engine = engine
+        self._trace = trace
+        self._options = options
+        self.name = engine.name
+        self.control_strings = engine.control_strings
+        self.context_length = engine.context_length
+        self.template = engine.template
+
+    async def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """As the other engine, or the end of the process."""
+        if self._options.deadly and any(self._options.deadly in text for text in texts):
+            os._exit(139)
+        return await self._engine.encode(texts)
+
+    async def stream(self, request: Generation) -> AsyncGenerator[Prefill | Delta | Finish, None]:
+        """As the other engine."""
+        self._trace.mark("prefill")
+        await asyncio.sleep(self._options.prefill)
+        started = False
+        async with aclosing(self._engine.stream(request)) as events:
+            async for event in events:
+                if isinstance(event, Delta) and not started:
+                    started = True
+                    self._trace.mark("streaming")
+                yield event
+
+    async def aclose(self) -> None:
+        """Free the other engine."""
+        await self._engine.aclose()
+
+
+def traced(trace: Trace) -> type[SqlStore]:
+    """The store, with its commits marked."""
+
+    class TracedStore(SqlStore):
+        async def claim(
+            self, owner: str, *, lease: float, platforms: Collection[str] | None = None, busy: Collection[int] = ()
+        ) -> Claim | None:
+            claim = await super().claim(owner, lease=lease, platforms=platforms, busy=busy)
+            if claim is not None:
+                # The dispatcher makes the answer's task next: the task and all its own begin with a copy of this.
+                QUESTION.set(f"{claim.event.key.chat}/{claim.event.event_id}")
+                trace.mark("claimed", attempt=claim.attempt)
+            return claim
+
+        async def record_sent(self, claim: Claim, part: SentPart) -> None:
+            await super().record_sent(claim, part)
+            trace.mark("recorded")
+
+        async def keep(self, claim: Claim, finished: Finished) -> None:
+            await super().keep(claim, finished)
+            trace.mark("kept")
+
+        async def close(self, claim: Claim, outcome: Outcome, finished: Finished | None) -> tuple[int, ...]:
+            new = await super().close(claim, outcome, finished)
+            trace.mark("closed", outcome=str(outcome))
+            return new
+
+    return TracedStore
+
+
+async def serve(folder: Path, options: Options) -> None:
+    """Serve until SIGTERM."""
+    trace = Trace(folder / "trace.jsonl")
+    config = load(folder / "config.toml", os.environ)
+    configure_logging(config.log)
+
+    async def slow(alias: str, model: ModelConfig, data_dir: Path) -> ChatEngine:
+        engine = await LlamaCppEngine.load(alias, model, data_dir)
+        return TracedEngine(ThrottledEngine(engine, options.per_token), trace, options)
+
+    adapter = FileAdapter(folder, trace, options.pause)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with running(
+        config, adapters=[(ACCOUNT, adapter)], loaders={".gguf": slow}, store=traced(trace), lease=options.lease
+    ):
+        trace.mark("ready")
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(Path(sys.argv[1]), Options(**json.loads(sys.argv[2] if len(sys.argv) > 2 else "{}"))))

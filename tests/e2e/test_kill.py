@@ -1,0 +1,184 @@
+"""SIGKILL at any instant, then a start: nothing is lost, nothing is answered twice, and the order holds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.messages import Role
+from storage.store import SqlStore
+from tests.e2e.file_adapter import PLATFORM, key
+from tests.e2e.hearth import Hearth, serving
+from tests.e2e.hunting import PHASES, People, Watch, hunt
+from tests.e2e.server import Options
+
+CI_GOAL, SOAK_GOAL = 2, 20
+"""Kills that hit each phase."""
+LEASE_SECONDS = 1.5
+"""On PostgreSQL another process could be alive, so that what a dead one had begun is taken up only after its lease."""
+UNDISTURBED = Options(per_token=0.0, prefill=0.0, pause=0.0)
+
+
+def test_kills_on_sqlite(tmp_path: Path) -> None:
+    """Two kills or more in each phase: every question is answered once, whole, in order."""
+    kill_and_check(tmp_path, f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", CI_GOAL)
+
+
+def test_kills_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    """The same on PostgreSQL, where the next process must wait for the dead one's leases."""
+    kill_and_check(tmp_path, postgres_url, CI_GOAL)
+
+
+@pytest.mark.soak
+def test_many_kills_on_sqlite(tmp_path: Path) -> None:
+    """Twenty kills or more in each phase."""
+    kill_and_check(tmp_path, f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", SOAK_GOAL)
+
+
+@pytest.mark.soak
+def test_many_kills_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    """Twenty kills or more in each phase."""
+    kill_and_check(tmp_path, postgres_url, SOAK_GOAL)
+
+
+def kill_and_check(folder: Path, url: str, goal: int) -> None:
+    """Kill, start a last time, and compare what is on the platform and in the database with an undisturbed run."""
+    seed = int(os.environ.get("HEARTH_TEST_SEED", random.randrange(2**32)))
+    print(f"\nseed {seed}: HEARTH_TEST_SEED={seed} repeats the order of the questions and of the kills")
+    options = Options() if url.startswith("sqlite") else Options(lease=LEASE_SECONDS)
+    with serving(Hearth(folder / "killed", options, url)) as hearth:
+        people = People(hearth, random.Random(seed))
+        hits, watch = hunt(hearth, people, goal)
+        hearth.start()
+        hearth.finish()
+        watch.read()
+        assert hearth.stop() == 0
+    expected = undisturbed(folder / "control", people)
+    doubles = check(hearth, url, people, expected, watch)
+    told = sum(map(len, people.questions.values()))
+    print(f"{hits['kills']} kills, which hit: " + ", ".join(f"{phase} {hits[phase]}" for phase in PHASES))
+    print(f"{told} questions, {people.redelivered} redelivered; doubled platform messages: {doubles}", end="; ")
+    print(f"given up after three killed attempts: {len(watch.given_up)}")
+    assert min(hits[phase] for phase in PHASES) >= goal
+
+
+def undisturbed(folder: Path, people: People) -> dict[str, str]:
+    """The answers to the same questions in the same conversations without a kill, by question."""
+    with serving(Hearth(folder, UNDISTURBED, f"sqlite+aiosqlite:///{folder / 'hearth.db'}")) as hearth:
+        hearth.start()
+        every = [(int(event), chat, text) for chat, asked in people.questions.items() for event, text in asked]
+        for event, chat, text in sorted(every):
+            hearth.ask_again(event, chat, text)
+        hearth.finish()
+        assert hearth.stop() == 0
+    answers = dict[str, str]()
+    for chat, told in stored(hearth, hearth.url, people).items():
+        for (event, text), answer in zip(people.questions[chat], told[1::2], strict=True):
+            answers[f"{chat}/{event}"] = answer
+            if text.startswith("Count to ") and event == people.questions[chat][0][0]:
+                last = int(text.removeprefix("Count to ").rstrip("."))
+                assert answer == " ".join(map(str, range(1, last + 1)))
+    return answers
+
+
+def stored(hearth: Hearth, url: str, people: People) -> dict[str, list[str]]:
+    """Chat -> the texts from the root of the conversation to its head, which are questions and answers in turn."""
+    texts = dict[str, list[str]]()
+
+    async def read() -> None:
+        store = await SqlStore.open(url, default_retention_days=30)
+        for chat in people.questions:
+            conversation = await store.conversation(key(chat))
+            path = await store.history(conversation.head)
+            assert [m.role for m in path] == [Role.USER, Role.ASSISTANT] * (len(path) // 2), chat
+            texts[chat] = [m.text for m in path]
+        assert await store.pending() == 0
+        await store.aclose()
+
+    asyncio.run(read())
+    return texts
+
+
+def check(hearth: Hearth, url: str, people: People, expected: dict[str, str], watch: Watch) -> int:
+    """Every promise about the killed run. Returns how many platform messages are doubled."""
+    platform = hearth.platform()
+    assert [line for line in platform if line["call"] == "refused"] == []
+    messages, recorded = asyncio.run(known(url, people, shown(platform)))
+    spared = {q for chat in people.questions for q in names(people, chat) if q not in watch.given_up}
+    for chat, told in stored(hearth, url, people).items():
+        asked = [(q, t) for q, t in zip(names(people, chat), texts(people, chat), strict=True) if q in spared]
+        assert told[0::2] == [text for _, text in asked]
+        if len(asked) == len(people.questions[chat]):
+            assert told[1::2] == [expected[question] for question, _ in asked]
+        assert messages[chat] == len(asked), f"answers in {chat}"
+        for (question, _), answer in zip(asked, told[1::2], strict=True):
+            parts = [m for m in recorded.values() if m["question"] == question]
+            assert "".join("".join(m["text"] for m in parts).split()) == "".join(answer.split()), question
+            assert all(m["final"] for m in parts), question
+    check_order(platform, people)
+    return check_doubles(platform, recorded)
+
+
+def names(people: People, chat: str) -> list[str]:
+    """The questions of a chat as the platform names them."""
+    return [f"{chat}/{event}" for event, _ in people.questions[chat]]
+
+
+def texts(people: People, chat: str) -> list[str]:
+    """The questions of a chat."""
+    return [text for _, text in people.questions[chat]]
+
+
+def shown(platform: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Message id -> its last state, of every message that is to be seen on the platform."""
+    visible = dict[str, dict[str, Any]]()
+    for line in platform:
+        match line["call"]:
+            case "send":
+                visible[line["message"]] = dict(line)
+            case "edit":
+                visible[line["message"]].update(text=line["text"], final=line["final"])
+            case "delete":
+                del visible[line["message"]]
+    return visible
+
+
+async def known(
+    url: str, people: People, visible: dict[str, dict[str, Any]]
+) -> tuple[dict[str, int], dict[str, dict[str, Any]]]:
+    """Chat -> how many answers the database holds, on whatever branch; and the visible messages that it knows."""
+    store = await SqlStore.open(url, default_retention_days=30)
+    answers = dict[str, int]()
+    for chat in people.questions:
+        exported = await store.export(PLATFORM, f"person of {chat}")
+        conversations: Any = exported.data["conversations"]
+        roles = Counter(message["role"] for conversation in conversations for message in conversation["messages"])
+        answers[chat] = roles["assistant"]
+    recorded = {message: line for message, line in visible.items() if await store.find_sent(key(line["chat"]), message)}
+    await store.aclose()
+    return answers, recorded
+
+
+def check_order(platform: list[dict[str, Any]], people: People) -> None:
+    """On the platform nothing of an answer comes after something of the next one."""
+    place = {name: n for chat in people.questions for n, name in enumerate(names(people, chat))}
+    question = {line["message"]: line["question"] for line in platform if line["call"] == "send"}
+    for chat in people.questions:
+        said = [place[question[line["message"]]] for line in platform if line.get("chat") == chat]
+        assert said == sorted(said), chat
+
+
+def check_doubles(platform: list[dict[str, Any]], recorded: dict[str, dict[str, Any]]) -> int:
+    """A message that the bot does not know was in flight when it was killed, and was the only one of its chat."""
+    doubles = [m for m in shown(platform) if m not in recorded]
+    for message in doubles:
+        at = next(n for n, line in enumerate(platform) if line.get("message") == message)
+        later = (line for line in platform[at + 1 :] if line["call"] == "kill" or line["chat"] == platform[at]["chat"])
+        assert next(later)["call"] == "kill", f"{platform[at]} was doubled without a kill"
+    return len(doubles)

@@ -1,0 +1,197 @@
+"""What else can happen to a process: a question that kills it, a stop, a second process, a full disk, a broken file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from storage.store import SqlStore
+from tests.e2e.file_adapter import key
+from tests.e2e.hearth import Hearth, serving, wait
+from tests.e2e.server import Options
+
+GIVEN_UP = "I tried to answer this three times and failed each time. The reason is in my owner's log."
+
+
+@pytest.fixture
+def hearth(tmp_path: Path) -> Iterator[Hearth]:
+    """A server that is not started yet."""
+    with serving(Hearth(tmp_path / "hearth")) as server:
+        yield server
+
+
+def answers(hearth: Hearth, question: str) -> list[str]:
+    """What the platform shows as answer to a question, each message's last text."""
+    shown = dict[str, str]()
+    for line in hearth.platform():
+        if line["call"] == "send" and line["question"] == question:
+            shown[line["message"]] = line["text"]
+        elif line["call"] == "edit" and line["message"] in shown:
+            shown[line["message"]] = line["text"]
+        elif line["call"] == "delete":
+            shown.pop(line["message"], None)
+    return list(shown.values())
+
+
+def words(hearth: Hearth, question: str) -> str:
+    """The same as one text."""
+    return " ".join(answers(hearth, question))
+
+
+async def line(hearth: Hearth, chat: str) -> list[str]:
+    """The conversation as the database has it."""
+    store = await SqlStore.open(f"sqlite+aiosqlite:///{hearth.data_dir / 'hearth.db'}", default_retention_days=30)
+    conversation = await store.conversation(key(chat))
+    texts = [message.text for message in await store.history(conversation.head)]
+    await store.aclose()
+    return texts
+
+
+def test_a_question_that_ends_the_process_is_given_up_after_three_attempts(tmp_path: Path) -> None:
+    """It is told so; the others are answered, in the same conversation too, and the deadly words are not read again."""
+    options = Options(per_token=0.001, prefill=0.0, pause=0.001, deadly="BOOM")
+    with serving(Hearth(tmp_path / "hearth", options)) as hearth:
+        before = hearth.ask("one", "Count to 3.")
+        deadly = hearth.ask("one", "BOOM")
+        after = hearth.ask("one", "Count to 3.")
+        elsewhere = hearth.ask("two", "Count to 5.")
+        for _ in range(3):
+            hearth.spawn()
+            assert hearth.end() == 139
+        hearth.start()
+        hearth.finish()
+        assert hearth.stop() == 0
+        assert words(hearth, deadly) == GIVEN_UP
+        assert words(hearth, before) == "1 2 3"
+        assert words(hearth, after) == "1 2 3"
+        assert words(hearth, elsewhere) == "1 2 3 4 5"
+        assert asyncio.run(line(hearth, "one")) == ["Count to 3.", "1 2 3", "Count to 3.", "1 2 3"]
+
+
+def test_sigterm_lets_answers_in_progress_finish(hearth: Hearth) -> None:
+    """The exit code is 0, and what stands on the platform is whole and final."""
+    hearth.start()
+    question = hearth.ask("one", "Count to 20.")
+    wait(lambda: bool(answers(hearth, question)), "the first words")
+    assert hearth.stop() == 0
+    assert words(hearth, question) == " ".join(map(str, range(1, 21)))
+    assert [mark["outcome"] for mark in hearth.marks() if mark["phase"] == "closed"] == ["done"]
+
+
+def test_an_answer_that_the_drain_cuts_off_is_completed_at_the_next_start(tmp_path: Path) -> None:
+    """Its platform messages are edited to completion; the interrupted attempt is not held against it."""
+    options = Options(per_token=0.1)
+    with serving(Hearth(tmp_path / "hearth", options, drain="0.1s")) as hearth:
+        hearth.start()
+        question = hearth.ask("one", "Count to 20.")
+        wait(lambda: bool(answers(hearth, question)), "the first words")
+        assert hearth.stop() == 0
+        assert words(hearth, question) != " ".join(map(str, range(1, 21)))
+        hearth.options = Options()
+        hearth.start()
+        hearth.finish()
+        assert hearth.stop() == 0
+        assert words(hearth, question) == " ".join(map(str, range(1, 21)))
+        assert [mark["attempt"] for mark in hearth.marks() if mark["phase"] == "claimed"] == [1, 1]
+
+
+def test_the_socket_of_a_killed_process_is_no_obstacle(hearth: Hearth) -> None:
+    """The next start replaces it."""
+    hearth.start()
+    hearth.kill()
+    assert list((hearth.data_dir / "run").iterdir())
+    hearth.start()
+    assert hearth.waiting() == 0
+
+
+def test_a_second_process_on_the_same_data_says_so_and_leaves(hearth: Hearth, hearth_command: list[str]) -> None:
+    """One clear line, exit code 1, and the first goes on."""
+    hearth.start()
+    second = subprocess.run(
+        [*hearth_command, "run"], env=environ(hearth), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert second.returncode == 1
+    assert second.stderr.count("\n") == 1
+    assert f"(pid {hearth.pid})" in second.stderr
+    assert hearth.waiting() == 0
+
+
+@pytest.mark.parametrize("content", [b"This is no database." * 500, b"SQLite format 3\x00" + b"\xff" * 8192])
+def test_a_damaged_database_is_one_clear_line(tmp_path: Path, content: bytes, hearth_command: list[str]) -> None:
+    """It says which file, and that a backup is the way out."""
+    (tmp_path / "hearth.db").write_bytes(content)
+    run = subprocess.run(
+        [*hearth_command, "run"],
+        env={**os.environ, "HEARTH_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert run.stderr.count("\n") == 1
+    assert str(tmp_path / "hearth.db") in run.stderr
+    assert "restore a backup" in run.stderr
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A file system of 4 MB of its own."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a small file system")
+def test_on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost(tmp_path: Path) -> None:
+    """The log says that the disk is full; when there is room again the platform's repetition is answered."""
+    with small_disk(tmp_path / "disk") as disk, serving(Hearth(tmp_path / "hearth")) as hearth:
+        hearth.data_dir.symlink_to(disk, target_is_directory=True)
+        hearth.start()
+        first = hearth.ask("one", "Count to 3.")
+        hearth.finish()
+        with (disk / "ballast").open("wb", buffering=0) as ballast, pytest.raises(OSError, match="No space"):
+            while True:
+                ballast.write(b"\0" * 4096)
+        questions = [hearth.ask(f"chat{n}", "Count to 5.") for n in range(5)]
+        wait(lambda: "the disk is full" in hearth.log, "the word about the disk")
+        assert len(list((hearth.folder / "in").iterdir())) >= 1
+        assert hearth.running
+        (disk / "ballast").unlink()
+        hearth.finish()
+        assert hearth.stop() == 0
+        assert words(hearth, first) == "1 2 3"
+        assert [words(hearth, question) for question in questions] == ["1 2 3 4 5"] * 5
+
+
+def test_when_files_cannot_grow_nothing_is_acknowledged_and_nothing_is_lost(hearth: Hearth) -> None:
+    """The same without root: a limit on the size of files, set and lifted from outside."""
+    hearth.start()
+    first = hearth.ask("one", "Count to 3.")
+    hearth.finish()
+    _, hard = resource.prlimit(hearth.pid, resource.RLIMIT_FSIZE)
+    log_size = (hearth.data_dir / "hearth.db-wal").stat().st_size
+    resource.prlimit(hearth.pid, resource.RLIMIT_FSIZE, (log_size, hard))
+    question = hearth.ask("two", "Count to 5.")
+    wait(lambda: "nothing of this was written" in hearth.log, "the word about the disk")
+    assert hearth.running
+    resource.prlimit(hearth.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    hearth.finish()
+    assert hearth.stop() == 0
+    assert words(hearth, first) == "1 2 3"
+    assert words(hearth, question) == "1 2 3 4 5"
+
+
+def environ(hearth: Hearth) -> dict[str, str]:
+    """The environment of a command about this server's data."""
+    return {**os.environ, "HEARTH_DATA_DIR": str(hearth.data_dir)}
