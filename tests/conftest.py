@@ -1,7 +1,16 @@
-"""What every test gets."""
+"""What every test gets, and a PostgreSQL server for those that ask."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
 
 import pytest
 import structlog
+
+from storage.store import SqlStore
+from tests.postgres import Postgres, running
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -9,3 +18,31 @@ def _plain_logs() -> None:
     """Short traces: structlog's own choice prints every local variable, which takes longer than most tests."""
     render = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[structlog.processors.add_log_level, render])
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _clean_environ() -> None:
+    """No setting of this machine reaches a test. HEARTH_TEST_ variables are the tests' own."""
+    for name in list(os.environ):
+        if name.startswith("HEARTH_") and not name.startswith("HEARTH_TEST_"):
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A server with a migrated template."""
+
+    async def migrated(url: str) -> None:
+        await (await SqlStore.open(url, default_retention_days=30)).aclose()
+
+    with running() as server:
+        asyncio.run(migrated(server.create_template()))
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """An empty database of the test's own."""
+    url = postgres.create()
+    yield url
+    postgres.drop(url)

@@ -79,9 +79,9 @@ def undisturbed(folder: Path, people: People) -> dict[str, str]:
         assert hearth.stop() == 0
     answers = dict[str, str]()
     for chat, told in stored(hearth, hearth.url, people).items():
-        for (event, text), answer in zip(people.questions[chat], told[1::2], strict=True):
-            answers[f"{chat}/{event}"] = answer
-            if text.startswith("Count to ") and event == people.questions[chat][0][0]:
+        for (number, text), answer in zip(people.questions[chat], told[1::2], strict=True):
+            answers[f"{chat}/{number}"] = answer
+            if text.startswith("Count to ") and number == people.questions[chat][0][0]:
                 last = int(text.removeprefix("Count to ").rstrip("."))
                 assert answer == " ".join(map(str, range(1, last + 1)))
     return answers

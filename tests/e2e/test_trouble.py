@@ -31,9 +31,9 @@ def answers(hearth: Hearth, question: str) -> list[str]:
     """What the platform shows as answer to a question, each message's last text."""
     shown = dict[str, str]()
     for line in hearth.platform():
-        if line["call"] == "send" and line["question"] == question:
-            shown[line["message"]] = line["text"]
-        elif line["call"] == "edit" and line["message"] in shown:
+        if (line["call"] == "send" and line["question"] == question) or (
+            line["call"] == "edit" and line["message"] in shown
+        ):
             shown[line["message"]] = line["text"]
         elif line["call"] == "delete":
             shown.pop(line["message"], None)
