@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
-from storage.store import SqlStore
 from tests.postgres import Postgres, running
 
 
@@ -30,19 +28,12 @@ def _clean_environ() -> None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A server with a migrated template."""
-
-    async def migrated(url: str) -> None:
-        await (await SqlStore.open(url, default_retention_days=30)).aclose()
-
+    """A server for as long as the tests run."""
     with running() as server:
-        asyncio.run(migrated(server.create_template()))
         yield server
 
 
 @pytest.fixture
-def postgres_url(postgres: Postgres) -> Iterator[str]:
-    """An empty database of the test's own."""
-    url = postgres.create()
-    yield url
-    postgres.drop(url)
+def postgres_url(postgres: Postgres) -> str:
+    """An empty database, without tables."""
+    return postgres.create()
