@@ -1,0 +1,69 @@
+"""The implementations on which the promises of each port are held."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from storage.store import SqlStore
+from tests.postgres import Postgres, running
+
+OpenStore = Callable[..., Awaitable[SqlStore]]
+"""Opens one more store on the same database; closed at the end."""
+
+
+class Clock:
+    """The time, as the test says."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_(self, **time: float) -> None:
+        self.now += timedelta(**time)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of the test's own; its stores are closed before it is given back."""
+    if request.param == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    with server.lent() as url:
+        yield url
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def open_store(database_url: str, clock: Clock) -> AsyncIterator[OpenStore]:
+    opened: list[SqlStore] = []
+
+    async def open_(*, default_retention_days: int = 30) -> SqlStore:
+        store = await SqlStore.open(database_url, default_retention_days=default_retention_days, clock=clock)
+        opened.append(store)
+        return store
+
+    yield open_
+    for store in opened:
+        await store.aclose()
+
+
+@pytest.fixture
+async def store(open_store: OpenStore) -> SqlStore:
+    return await open_store()
