@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -29,6 +29,8 @@ BEA = Author("2", "Bea")
 DEADLINE = 10.0
 """Seconds after which a wait fails; what is waited for takes milliseconds."""
 RETRY_SECONDS = 0.02
+_NUMBERS = count(1)
+"""Of events: a house that is opened again has seen the earlier ones."""
 
 
 def configuration(**sections: Any) -> Config:
@@ -63,7 +65,6 @@ class House:
     platform: MemoryAdapter
     dispatcher: Dispatcher
     inbox: Inbox
-    numbers: Any = field(default_factory=lambda: count(1))
     running: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -82,7 +83,7 @@ class House:
         account: str = "bot",
     ) -> str:
         """Write to the bot; returns the platform's id of the message when it is committed."""
-        event = f"e{next(self.numbers)}"
+        event = f"e{next(_NUMBERS)}"
         await self.inbox.receive(
             Message(
                 key=place(chat, account),
@@ -99,7 +100,7 @@ class House:
 
     async def edit(self, event: str, text: str, *, chat: str = "chat", author: Author = ADA) -> None:
         """Change a message."""
-        revision = next(self.numbers)
+        revision = next(_NUMBERS)
         edited = Edited(
             key=place(chat), event_id=event, revision=revision, author=author, text=text, sent_at=datetime.now(UTC)
         )
@@ -115,7 +116,7 @@ class House:
         """Press a button."""
         action = Action(
             key=place(chat),
-            event_id=f"p{next(self.numbers)}",
+            event_id=f"p{next(_NUMBERS)}",
             author=author,
             name=name,
             sent_at=datetime.now(UTC),

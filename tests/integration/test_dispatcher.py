@@ -480,7 +480,7 @@ async def test_after_a_drain_nothing_of_the_dispatcher_is_left(tmp_path: Path) -
 
 async def test_a_claim_on_its_way_when_the_drain_begins_is_given_back(tmp_path: Path) -> None:
     """Whatever the moment of the drain, the question is pending with no attempt counted, or answered."""
-    for turns in range(25):
+    for turns in range(0, 24, 2):
         folder = tmp_path / str(turns)
         folder.mkdir()
         async with house(folder) as h:
