@@ -95,11 +95,8 @@ def benches(family: Family, kind: str, folder: Path) -> Iterator[Bench]:
         yield Bench(name, family, vocabulary, frozenset(found[0] for found in ids if len(found) == 1))
 
 
-VOCABULARIES = [
-    pytest.param(family, kind, id=f"{family.name}-{kind}")
-    for family in FAMILIES
-    for kind in ("own", "the project's", EVERY_FAMILY)
-]
+def over(*kinds: str) -> list[Any]:
+    return [pytest.param(family, kind, id=f"{family.name}-{kind}") for family in FAMILIES for kind in kinds]
 
 
 def chat(system: str, user: str, assistant: str, last: str) -> list[dict[str, Any]]:
@@ -129,7 +126,7 @@ def test_the_bank_is_large_enough() -> None:
     assert not [text for text in benign for string in bank.control_strings() if string in text]
 
 
-@pytest.mark.parametrize(("family", "kind"), VOCABULARIES)
+@pytest.mark.parametrize(("family", "kind"), over("own", "the project's", EVERY_FAMILY))
 async def test_no_text_forges_a_control_token(
     family: Family, kind: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,7 +154,7 @@ async def test_no_text_forges_a_control_token(
     assert (count.forged, count.refused) == (0, 0), count.examples
 
 
-@pytest.mark.parametrize(("family", "kind"), VOCABULARIES)
+@pytest.mark.parametrize(("family", "kind"), over("own", "the project's"))
 async def test_benign_text_encodes_exactly_as_upstream_would(
     family: Family, kind: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
