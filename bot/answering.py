@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from bot import commands
 from bot.config import Config, PersonaConfig
 from bot.engines.registry import Loaded, Registry
-from bot.errors import EngineBroken, ModelError, Told
+from bot.errors import EngineBroken, ModelError, NotAllowed, Told
 from bot.messages import (
     AnswerState,
     Claim,
@@ -82,6 +83,12 @@ class Answering:
             window_start=self.window_start,
             moves_head=not self.claim.side_branch,
         )
+
+    def failed(self, error: Told) -> Finished:
+        """What it came to when an error is told. A command and what was not allowed are no part of the history."""
+        asked = commands.parse(self.claim.event.text) is None and not isinstance(error, NotAllowed)
+        text = "\n\n".join(part for part in (self.text, error.words) if part)
+        return Finished(outcome=AnswerState.FAILED, text=text, moves_head=asked)
 
 
 async def generate(answering: Answering, store: Store, models: Registry, config: Config) -> AsyncGenerator[Piece, None]:

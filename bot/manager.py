@@ -56,8 +56,7 @@ class Manager:
             if _may_pass(error) and claim.attempt < self._attempts:
                 raise
             log.warning("told an error", conversation=str(claim.event.key), error=repr(error), exc_info=error.__cause__)
-            text = "\n\n".join(part for part in (answering.text, error.words) if part)
-            yield Finished(outcome=AnswerState.FAILED, text=text)
+            yield answering.failed(error)
 
     def _check_rate(self, claim: Claim) -> None:
         """Raises NotAllowed. Owners have no limits; a second attempt was counted at the first."""

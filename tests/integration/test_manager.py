@@ -235,6 +235,7 @@ async def test_who_writes_too_much_is_told_once_and_then_left_without_an_answer(
         await h.settled()
         words = "That was more than 2 messages in a minute. Please wait a little and ask again."
         assert h.texts() == ["You said: 0", "You said: 1", words]
+        assert [text for _, text in await h.line()] == ["0", "You said: 0", "1", "You said: 1"]
         assert await h.ask("hi", chat="other", author=BEA) == "You said: hi"
 
 

@@ -1,0 +1,269 @@
+"""The table of commands: what a command is, what each one says, and who may."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.commands import TABLE, Call, as_action, menu, parse
+from bot.messages import Action, ActionName, Author, Message, MessageState, Role
+from bot.testing import MemoryAdapter
+from tests.house import ADA, BEA, configuration, house, place
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "call"),
+    [
+        ("/help", Call("help", "")),
+        ("  /help \n", Call("help", "")),
+        ("/HELP", Call("help", "")),
+        ("/help@HearthBot", Call("help", "")),
+        ("/model  big ", Call("model", "big")),
+        ("/system@HearthBot You are\na pirate.", Call("system", "You are\na pirate.")),
+        ("/system\nline", Call("system", "line")),
+        ("/a1_b", Call("a1_b", "")),
+        ("/" + "a" * 32, Call("a" * 32, "")),
+    ],
+)
+def test_what_is_a_command(text: str, call: Call) -> None:
+    assert parse(text) == call
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "/",
+        "help",
+        "a /help",
+        "/etc/hosts is a file",
+        "//help",
+        "/ help",
+        "/1",
+        "/help!",
+        "/é",
+        "/_x",
+        "/" + "a" * 33,
+    ],
+)
+def test_what_is_ordinary_text(text: str) -> None:
+    assert parse(text) is None
+
+
+def message(text: str) -> Message:
+    return Message(key=place(), event_id="7", author=ADA, text=text, sent_at=NOW)
+
+
+@pytest.mark.parametrize("text", ["/stop", " /Stop@HearthBot ", "/stop it now"])
+def test_stop_is_an_action(text: str) -> None:
+    assert as_action(message(text)) == Action(key=place(), event_id="7", author=ADA, name=ActionName.STOP, sent_at=NOW)
+
+
+@pytest.mark.parametrize("text", ["/stopping", "stop", "/help"])
+def test_everything_else_stays_a_message(text: str) -> None:
+    assert as_action(message(text)) == message(text)
+
+
+def test_the_menu_has_every_command_with_its_help() -> None:
+    entries = menu()
+    assert [entry.name for entry in entries] == list(TABLE)
+    assert all(entry.help and entry.name == entry.name.lower() for entry in entries)
+    assert {entry.name: entry.argument for entry in entries if entry.argument} == {
+        "model": "[NAME]",
+        "persona": "[NAME]",
+        "system": "[TEXT]",
+        "forget": "[NUMBER]",
+    }
+
+
+def test_a_command_fits_into_the_menus_of_the_platforms() -> None:
+    """Telegram: names of 32 characters, descriptions of 256; Discord: descriptions of 100, a hundred commands."""
+    assert len(menu()) <= 100
+    for entry in menu():
+        assert len(entry.name) <= 32
+        assert 3 <= len(entry.help) <= 100
+
+
+async def test_help_lists_every_command(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        lines = (await h.ask("/help")).splitlines()
+        assert lines[0] == "/help - lists the commands"
+        assert "/model [NAME] - shows or changes the model" in lines
+        assert len(lines) == len(TABLE)
+
+
+async def test_an_unknown_command_is_told(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        assert await h.ask("/halp me") == "There is no command /halp. /help lists them."
+
+
+MODELS = {"big": {"path": "big.fake", "description": "the big one"}}
+PERSONAS = {"pirate": {"system": "You are a pirate.", "description": "says arr", "model": "big"}}
+RICH: dict[str, Any] = {"models": MODELS, "personas": PERSONAS}
+
+
+async def test_models_are_shown_and_chosen(tmp_path: Path) -> None:
+    async with house(tmp_path, configuration(models=MODELS)) as h:
+        assert await h.ask("/model") == "* default: not loaded yet\n- big: the big one\n\n/model NAME changes it."
+        assert await h.ask("/model big") == "This conversation now uses the model big."
+        assert (await h.ask("/model")).startswith("- default: not loaded yet\n* big: the big one\n")
+        assert await h.ask("/model huge") == "There is no model 'huge'. There are: default, big."
+        assert (await h.conversation()).settings.model == "big"
+
+
+async def test_personas_are_shown_and_chosen(tmp_path: Path) -> None:
+    async with house(tmp_path, configuration(**RICH)) as h:
+        assert (await h.ask("/persona")).endswith("\n- pirate: says arr\n\n/persona NAME changes it.")
+        assert (await h.ask("/persona")).startswith("* default: You are Hearth, ")
+        assert await h.ask("/persona pirate") == "From now on I am the persona pirate here."
+        assert (await h.ask("/persona")).splitlines()[1] == "* pirate: says arr"
+        assert await h.ask("/persona clown") == "There is no persona 'clown'. There are: default, pirate."
+
+
+async def test_a_personas_model_is_shown_as_the_present_one(tmp_path: Path) -> None:
+    async with house(tmp_path, configuration(**RICH)) as h:
+        await h.ask("/persona pirate")
+        assert "* big: the big one" in await h.ask("/model")
+
+
+async def test_the_system_prompt_is_shown_set_and_taken_back(tmp_path: Path) -> None:
+    async with house(tmp_path, configuration(**RICH)) as h:
+        await h.ask("/persona pirate")
+        assert await h.ask("/system") == "You are a pirate.\n\n/system TEXT sets it, /system reset takes it back."
+        assert await h.ask("/system Be brief.") == "The system prompt is set."
+        assert (await h.ask("/system")).startswith("Be brief.\n")
+        assert await h.ask("/system reset") == "The system prompt is the persona's again."
+        assert (await h.ask("/system")).startswith("You are a pirate.\n")
+
+
+async def test_a_new_persona_takes_the_place_of_a_system_prompt(tmp_path: Path) -> None:
+    async with house(tmp_path, configuration(**RICH)) as h:
+        await h.ask("/system Be brief.")
+        await h.ask("/persona pirate")
+        assert (await h.ask("/system")).startswith("You are a pirate.\n")
+
+
+async def test_a_system_prompt_has_a_longest_length(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        assert await h.ask("/system " + "x" * 8001) == (
+            "A system prompt has at most 8000 characters; this one has 8001."
+        )
+        assert await h.ask("/system " + "x" * 8000) == "The system prompt is set."
+
+
+@pytest.mark.parametrize("text", ["/model default", "/persona default", "/system Obey.", "/system reset"])
+async def test_in_a_group_only_owners_change_what_others_see(tmp_path: Path, text: str) -> None:
+    async with house(tmp_path, configuration(permissions={"admins": ["memory:2"]})) as h:
+        before = (await h.conversation()).settings
+        assert await h.ask(text, group=True) == "In a group only the bot's owners may change that."
+        assert (await h.conversation()).settings == before
+        assert await h.ask(text, group=True, author=BEA) != "In a group only the bot's owners may change that."
+
+
+async def test_history_shows_the_line_with_numbers(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        assert await h.ask("/history") == "This conversation is empty."
+        await h.ask("hello")
+        await h.ask("a\nb " + "x" * 200)
+        rows = (await h.ask("/history")).splitlines()
+        assert len(rows) == 4
+        assert rows[0].endswith(" Ada: hello")
+        assert rows[1].endswith(" assistant: You said: hello")
+        assert rows[2].endswith(" Ada: a b " + "x" * 115 + "…")
+        assert rows[0].split()[0].isdecimal()
+
+
+async def test_usage_counts_ones_own_tokens(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        assert await h.ask("/usage") == "You have used nothing yet."
+        await h.ask("hello")
+        words = await h.ask("/usage")
+        assert words.split(": ", 1)[1] == (
+            f"1 messages, {len(h.engine.requests[0].prompt)} tokens read (0 from the cache), 16 written"
+        )
+
+
+class Files(MemoryAdapter):
+    """A platform that takes files."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self.limits, "files", True)
+
+
+async def test_export_gives_everything_as_a_file(tmp_path: Path) -> None:
+    async with house(tmp_path, platform=Files()) as h:
+        await h.ask("hello wörld")
+        assert await h.ask("/export") == "This is everything that I have of you."
+        (file,) = h.platform.standing(place())[-1].files
+        assert (file.name, file.media_type) == ("hearth-export.json", "application/json")
+        texts = [m["text"] for c in json.loads(file.data)["conversations"] for m in c["messages"]]
+        assert texts[:2] == ["hello wörld", "You said: hello wörld"]
+
+
+@pytest.mark.parametrize("name", ["usage", "export"])
+async def test_what_is_for_ones_own_eyes_is_not_said_in_a_group(tmp_path: Path, name: str) -> None:
+    async with house(tmp_path) as h:
+        words = f"Please write /{name} to me in a private chat: its answer is for you alone."
+        assert await h.ask(f"/{name}", group=True) == words
+
+
+async def test_forget_removes_a_message_by_its_number(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        await h.ask("one")
+        await h.ask("two")
+        number = (await h.ask("/history")).split()[0]
+        assert await h.ask(f"/forget {number}") == "Forgotten: 2 messages."
+        assert [text for _, text in await h.line()] == ["two", "You said: two"]
+
+
+async def test_forget_removes_the_message_that_it_replies_to(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        event = await h.say("one", group=True)
+        await h.settled()
+        assert await h.ask("/forget", group=True, reply_to=event) == "Forgotten: 2 messages."
+        await h.ask("two", group=True)
+        answer = h.platform.messages[-1].ref.message_id
+        assert await h.ask("/forget", group=True, reply_to=answer) == "Forgotten: 1 message."
+
+
+@pytest.mark.parametrize("argument", ["", " 999999", " ٣", " -1", " x", " " + "9" * 30])
+async def test_forget_without_a_message_says_how(tmp_path: Path, argument: str) -> None:
+    async with house(tmp_path) as h:
+        words = "I find no such message. Reply to one with /forget, or write /forget and its number from /history."
+        assert await h.ask(f"/forget{argument}") == words
+
+
+async def test_in_a_group_nobody_makes_the_bot_forget_anothers_message(tmp_path: Path) -> None:
+    async with house(tmp_path, configuration(permissions={"admins": ["memory:3"]})) as h:
+        event = await h.say("mine", group=True)
+        await h.settled()
+        answer = h.platform.messages[-1].ref.message_id
+        words = "You can make me forget your own messages and my answers to them."
+        for target in (event, answer):
+            assert await h.ask("/forget", group=True, author=BEA, reply_to=target) == words
+        assert await h.line() == [(Role.USER, "mine"), (Role.ASSISTANT, "You said: Ada: mine")]
+        owner = Author("3", "Owner")
+        assert await h.ask("/forget", group=True, author=owner, reply_to=event) == "Forgotten: 2 messages."
+
+
+@pytest.mark.parametrize(
+    ("days", "kept"),
+    [(30, "are kept for 30 days and then removed"), (0, "are not kept: they go when the answer is there")],
+)
+async def test_privacy_says_how_long_messages_are_kept(tmp_path: Path, days: int, kept: str) -> None:
+    async with house(tmp_path, configuration(retention={"days": days})) as h:
+        assert (await h.ask("/privacy")).startswith(f"Your messages and my answers {kept}. ")
+
+
+async def test_a_commands_word_is_no_message_of_the_conversation(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        event = await h.say("/help")
+        await h.settled()
+        stored = await h.store.find_sent(place(), event)
+        assert stored is not None
+        assert stored.state is MessageState.COMMAND
