@@ -50,21 +50,25 @@ def find_by_id(transaction: Transaction, conversation: int) -> Row[Any] | None:
     return transaction.execute(statement, {"k_id": conversation}).first()
 
 
-def obtain(transaction: Transaction, key: ConversationKey, *, direct: bool, person: str | None = None) -> Row[Any]:
-    """The conversation at a place; made if there is none. `person`: to whom a direct conversation belongs."""
+def obtain(transaction: Transaction, key: ConversationKey, *, direct: bool) -> Row[Any]:
+    """The conversation at a place; made if there is none."""
     row = find(transaction, key)
     if row is None:
         values = {name: getattr(key, name) for name in KEY}
         transaction.execute(
             insert(transaction, conversations)
-            .values(**values, direct=direct, person=person if direct else None, first_day=today(transaction))
+            .values(**values, direct=direct, first_day=today(transaction))
             .on_conflict_do_nothing()
         )
         row = find(transaction, key)
         assert row is not None, "a conversation that was just made is there"
-    elif row.direct and row.person is None and person is not None:
-        transaction.execute(update(conversations).where(conversations.c.id == row.id).values(person=person))
     return row
+
+
+def adopt(transaction: Transaction, place: Any, person: str) -> None:
+    """Note to whom a direct conversation belongs, if that is not known (any more)."""
+    if place.direct and place.person is None:
+        transaction.execute(update(conversations).where(conversations.c.id == place.id).values(person=person))
 
 
 def answer_at(transaction: Transaction, key: ConversationKey, message_id: str) -> int | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, delete, exists, func, literal, select, update
+from sqlalchemy import BigInteger, and_, bindparam, cast, delete, exists, func, literal, select, update
 
 from bot.ports import Forgotten
 from storage.models import answers, conversations, events, messages, usage
@@ -65,7 +65,7 @@ def forget_person(transaction: Transaction, platform: str, author: str, but: int
 def expired(transaction: Transaction, now: datetime, default_days: int) -> list[int]:
     """Messages older than their conversation's retention, but for questions that wait for their answer."""
     moment = micros(now)
-    days = func.coalesce(conversations.c.retention_days, default_days)
+    days = cast(func.coalesce(conversations.c.retention_days, default_days), BigInteger)
     waits = exists(select(literal(1)).where(answers.c.question == messages.c.id, answers.c.closed_at.is_(None)))
     old = (
         select(messages.c.id)

@@ -22,7 +22,7 @@ from bot.ports import Received
 from storage import editing
 from storage.migrating import migrate_chat
 from storage.models import answers, events, messages
-from storage.places import answer_at, find, obtain, question_of
+from storage.places import adopt, answer_at, find, obtain, question_of
 from storage.removal import remove
 from storage.transaction import Transaction
 from storage.values import pack_event
@@ -62,14 +62,15 @@ def receive(transaction: Transaction, event: Event, triage: Triage) -> Received:
 
 
 def _message(transaction: Transaction, event: Message, triage: Triage) -> Received:
-    person = event.author.id if event.direct else None
-    conversation = obtain(transaction, event.key, direct=event.direct, person=person)
+    conversation = obtain(transaction, event.key, direct=event.direct)
     if known := _known(transaction, event):
         return _again(transaction, event, known, conversation)
     days = transaction.default_days if conversation.retention_days is None else conversation.retention_days
     if triage is Triage.CONTEXT and days == 0:
         _remember(transaction, event, None)
         return Received()
+    if event.direct:
+        adopt(transaction, conversation, event.author.id)
     pending = triage is Triage.PENDING
     message: int = transaction.execute(
         _ADD_MESSAGE,

@@ -43,9 +43,8 @@ class Postgres:
         url = self._resting.pop() if self._resting else self.create()
         yield url
         name = url.rpartition("/")[2]
-        tables = ", ".join(table.name for table in metadata.sorted_tables)
-        # Far quicker than a new database for each test: no thousand files to copy and sync.
-        self._execute(name, f"TRUNCATE {tables} RESTART IDENTITY")
+        # Far quicker than a new database, or TRUNCATE, for each test: no files to make and sync.
+        self._execute(name, "; ".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)))
         self._resting.append(url)
 
     def _execute(self, database: str, statement: str) -> None:
