@@ -74,7 +74,7 @@ class MemoryAdapter:
     enforce_nonce: bool = False
     """A second send with the same nonce gives the first one's message, as on Discord."""
     seconds_per_call: float = 0.0
-    """How long the platform takes for a call."""
+    """How long the platform takes for a call: it has its effect after half of that."""
     unparsable: Callable[[str], bool] = lambda _: False
     """Which Markdown it refuses, unless it is sent plain."""
 
@@ -117,7 +117,7 @@ class MemoryAdapter:
         if posted is None:
             posted = Posted(MessageRef(to.key, str(len(self.messages) + 1)), to.reply_to, [what])
             self.messages.append(posted)
-        _raise(fault)
+        await self._answer(fault)
         return posted.ref
 
     async def edit(self, message: MessageRef, what: Outgoing) -> None:
@@ -130,14 +130,14 @@ class MemoryAdapter:
         if what.files or what.private != posted.now.private:
             raise PlatformError("an edit brings no files, and makes nothing private or public")
         posted.states.append(what)
-        _raise(fault)
+        await self._answer(fault)
 
     async def delete(self, message: MessageRef) -> None:
         """Remove a message."""
         fault = await self._call("delete", message.key, None)
         if posted := self._find(message):
             posted.deleted = True
-        _raise(fault)
+        await self._answer(fault)
 
     async def show(self, to: Destination, sign: Typing | Preview) -> None:
         """Note it."""
@@ -163,10 +163,16 @@ class MemoryAdapter:
         if fault in self.faults:
             self.faults.remove(fault)
         if self.seconds_per_call:
-            await self.sleep(self.seconds_per_call)
-        if not fault.after:
-            _raise(fault)
+            await self.sleep(self.seconds_per_call / 2)
+        if fault.error is not None and not fault.after:
+            raise fault.error
         return fault
+
+    async def _answer(self, fault: Fault) -> None:
+        if self.seconds_per_call:
+            await self.sleep(self.seconds_per_call / 2)
+        if fault.error is not None:
+            raise fault.error
 
     def _check(self, what: Outgoing) -> None:
         if not what.text.strip() and not what.files:
@@ -236,8 +242,3 @@ class VirtualClock:
                 wake.set_result(None)
                 return
         raise RuntimeError("everybody waits and nobody sleeps")
-
-
-def _raise(fault: Fault) -> None:
-    if fault.error is not None:
-        raise fault.error

@@ -199,7 +199,7 @@ class Answering:
     def _failed(self, error: PlatformError) -> None:
         self._failures += 1
         self._mute = self._failures >= MOST_FAILURES
-        log.info("an interim call failed", conversation=str(self._claim.event.key), error=repr(error))
+        log.debug("an interim call failed", conversation=str(self._claim.event.key), error=repr(error))
 
     async def _whole(self, reply: Reply) -> None:
         """Post a word of Hearth's own, in the place of a notice if one is there."""

@@ -1,0 +1,200 @@
+"""The promises of the Adapter port, held on every implementation.
+
+A platform joins by adding a `Bench` factory to `BENCHES`: an adapter that is connected to its platform (or to a
+stand-in of it), a place to write to, and two looks at the platform from outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import pytest
+
+from bot.errors import MessageGone, PlatformError
+from bot.messages import (
+    Attachment,
+    Author,
+    Command,
+    ConversationKey,
+    Destination,
+    Event,
+    Limits,
+    Message,
+    MessageRef,
+    Outgoing,
+    Preview,
+    Typing,
+)
+from bot.ports import Adapter, Receive
+from bot.testing import MemoryAdapter
+
+
+@dataclass
+class Bench:
+    """An adapter with its platform. The chat is one that the bot can write to; nothing was written there yet."""
+
+    adapter: Adapter
+    to: Destination
+    standing: Callable[[], Awaitable[list[str]]]
+    """The bot's messages as a person sees them in the chat now, oldest first."""
+    hear: Callable[[str], Awaitable[None]]
+    """A person writes this text in the chat; returns when the platform has had its acknowledgement."""
+
+
+@asynccontextmanager
+async def memory() -> AsyncIterator[Bench]:
+    key = ConversationKey("memory", "bot", "1")
+    adapter = MemoryAdapter(
+        limits=Limits(text=100, seconds_per_call=0.0, buttons=True, files=True, private_answers=True, file_bytes=10)
+    )
+    said = iter(range(1, 100))
+
+    async def standing() -> list[str]:
+        return [what.text for what in adapter.standing(key)]
+
+    async def hear(text: str) -> None:
+        now = datetime.now(UTC)
+        await adapter.say(
+            Message(key=key, event_id=f"m{next(said)}", author=Author("7", "Ann"), text=text, sent_at=now)
+        )
+
+    yield Bench(adapter, Destination(key=key), standing, hear)
+
+
+BENCHES: dict[str, Callable[[], AbstractAsyncContextManager[Bench]]] = {"memory": memory}
+
+
+@pytest.fixture(params=sorted(BENCHES))
+async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    async with BENCHES[request.param]() as made:
+        yield made
+
+
+async def test_what_is_sent_stands_and_has_its_own_reference(bench: Bench) -> None:
+    first = await bench.adapter.send(bench.to, Outgoing(text="one", nonce="n-1"))
+    second = await bench.adapter.send(bench.to, Outgoing(text="two", nonce="n-2"))
+    assert await bench.standing() == ["one", "two"]
+    assert first != second
+    assert first.key == bench.to.key
+
+
+async def test_an_edit_changes_a_message_in_its_place(bench: Bench) -> None:
+    first = await bench.adapter.send(bench.to, Outgoing(text="one", final=False, nonce="n-1"))
+    await bench.adapter.send(bench.to, Outgoing(text="two", nonce="n-2"))
+    await bench.adapter.edit(first, Outgoing(text="one and a half"))
+    assert await bench.standing() == ["one and a half", "two"]
+
+
+async def test_a_reference_is_all_that_an_edit_needs(bench: Bench) -> None:
+    sent = await bench.adapter.send(bench.to, Outgoing(text="one", nonce="n-1"))
+    stored = MessageRef(replace(sent.key), str(sent.message_id))
+    await bench.adapter.edit(stored, Outgoing(text="two"))
+    assert await bench.standing() == ["two"]
+
+
+async def test_an_edit_that_changes_nothing_is_no_error(bench: Bench) -> None:
+    sent = await bench.adapter.send(bench.to, Outgoing(text="same", nonce="n-1"))
+    await bench.adapter.edit(sent, Outgoing(text="same"))
+    await bench.adapter.edit(sent, Outgoing(text="same"))
+    assert await bench.standing() == ["same"]
+
+
+async def test_to_edit_what_is_not_there_says_message_gone(bench: Bench) -> None:
+    sent = await bench.adapter.send(bench.to, Outgoing(text="one", nonce="n-1"))
+    await bench.adapter.delete(sent)
+    with pytest.raises(MessageGone):
+        await bench.adapter.edit(sent, Outgoing(text="two"))
+
+
+async def test_a_message_can_be_deleted_and_then_it_is_no_error(bench: Bench) -> None:
+    sent = await bench.adapter.send(bench.to, Outgoing(text="one", nonce="n-1"))
+    await bench.adapter.delete(sent)
+    await bench.adapter.delete(sent)
+    assert await bench.standing() == []
+
+
+async def test_the_longest_text_is_taken(bench: Bench) -> None:
+    longest = "x" * bench.adapter.limits.text
+    assert bench.adapter.limits.measure(longest) == len(longest)
+    await bench.adapter.send(bench.to, Outgoing(text=longest, nonce="n-1"))
+    assert await bench.standing() == [longest]
+
+
+async def test_plain_text_is_shown_letter_by_letter(bench: Bench) -> None:
+    await bench.adapter.send(bench.to, Outgoing(text="**a** <b> `c", plain=True, nonce="n-1"))
+    assert await bench.standing() == ["**a** <b> `c"]
+
+
+async def test_a_sign_of_life_never_fails(bench: Bench) -> None:
+    await bench.adapter.show(bench.to, Typing())
+    await bench.adapter.show(bench.to, Preview("half a sen"))
+    await bench.adapter.show(Destination(key=replace(bench.to.key, chat="999999")), Typing())
+
+
+async def test_what_people_say_is_received_in_order_and_acknowledged_after_it_is_committed(bench: Bench) -> None:
+    committed: list[str] = []
+
+    async def receive(event: Event) -> None:
+        await asyncio.sleep(0)
+        if isinstance(event, Message):
+            committed.append(event.text)
+
+    async with listening(bench.adapter, receive):
+        await bench.hear("one")
+        assert committed == ["one"]
+        await bench.hear("two")
+        assert committed == ["one", "two"]
+
+
+async def test_what_people_say_has_all_that_an_event_needs(bench: Bench) -> None:
+    events: list[Event] = []
+
+    async def receive(event: Event) -> None:
+        events.append(event)
+
+    async with listening(bench.adapter, receive):
+        await bench.hear("one")
+        await bench.hear("two")
+    one, two = events
+    assert isinstance(one, Message)
+    assert isinstance(two, Message)
+    assert one.key == bench.to.key
+    assert one.key.platform == bench.adapter.name
+    assert one.event_id != two.event_id
+    assert one.author.id
+    assert one.sent_at.utcoffset() is not None
+
+
+async def test_a_file_that_is_not_there_is_a_platform_error(bench: Bench) -> None:
+    missing = Attachment(kind="file", name="a.txt", media_type="text/plain", size=1, reference="0-no-such-file")
+    with pytest.raises(PlatformError):
+        await bench.adapter.fetch(missing)
+
+
+async def test_commands_can_be_published_again_and_again(bench: Bench) -> None:
+    commands = [Command(name="new", help="Begin anew"), Command(name="model", help="Choose", argument="name")]
+    await bench.adapter.publish(commands)
+    await bench.adapter.publish(commands)
+
+
+async def test_the_limits_make_sense(bench: Bench) -> None:
+    limits = bench.adapter.limits
+    assert limits.text >= 50
+    assert limits.burst >= 1
+    assert limits.seconds_per_call >= 0
+
+
+@asynccontextmanager
+async def listening(adapter: Adapter, receive: Receive) -> AsyncIterator[None]:
+    """Listen meanwhile; cancelled, it must end."""
+    task = asyncio.create_task(adapter.listen(receive))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
