@@ -136,7 +136,7 @@ class ModelFile:
     @cached_property
     def control_strings(self) -> frozenset[str]:
         """Every token that the tokenizer finds in text as a whole."""
-        special = (TokenType.CONTROL, TokenType.USER_DEFINED)
+        special = (TokenType.CONTROL, TokenType.USER_DEFINED, TokenType.UNKNOWN)
         pairs = zip(self.tokens, self.token_types, strict=True)
         return frozenset(text.decode("utf-8", "replace") for text, kind in pairs if kind in special and text)
 
