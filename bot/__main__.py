@@ -77,10 +77,10 @@ def say(
         if as_json:
             print(json.dumps({"conversation": conversation, "text": answer, "files": files}, ensure_ascii=False))
             return
-        print(answer)
-        for file in files:
-            from adapters.console.terminal import save
+        from adapters.console.terminal import printable, save
 
+        print(printable(answer) if sys.stdout.isatty() else answer)
+        for file in files:
             print(f"[{save(file, Path.cwd())}]")
 
     _run(_connected(_read(context), ask, preload=not words.lstrip().startswith("/")))
@@ -144,13 +144,14 @@ def forget(context: typer.Context, person: Person) -> None:
 def models_list(context: typer.Context) -> None:
     """List the configured models and what they are."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from bot.check import model_rows
 
     table = Table("name", "what it is", "file", "context", "state")
     for row in model_rows(_read(context)):
-        table.add_row(*row)
+        table.add_row(*(escape(value) for value in row))
     Console().print(table)
 
 

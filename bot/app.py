@@ -14,11 +14,10 @@ from importlib.metadata import version
 from typing import Any
 
 import structlog
-from adapters.delivery import Delivery
-from storage.store import SqlStore
 
 from adapters.console.adapter import ACCOUNT, Console
 from adapters.console.operator import Operator
+from adapters.delivery import Delivery
 from bot import commands
 from bot.config import Config, LogConfig
 from bot.dispatcher import ATTEMPTS, LEASE_SECONDS, Dispatcher
@@ -27,6 +26,7 @@ from bot.errors import ConfigError, DatabaseError, StartError
 from bot.inbox import Inbox
 from bot.manager import Manager
 from bot.ports import Adapter
+from storage.store import SqlStore
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +49,8 @@ class App:
         self.registry = registry
         self._reload = reload
         self._started = time.monotonic()
+        self._resting: set[str] = set()
+        """Adapters that died and are not started again yet."""
         self.console = Console(config.socket, Operator(store, self.health))
         self.adapters: dict[tuple[str, str], Adapter] = {(self.console.name, ACCOUNT): self.console}
         manager = Manager(store, registry, lambda: self.config, attempts=ATTEMPTS)
@@ -59,7 +61,7 @@ class App:
         """What /healthz says: numbers and names, nobody's words."""
         models = self.registry.describe()
         return {
-            "status": "ok",
+            "status": f"resting: {', '.join(sorted(self._resting))}" if self._resting else "ok",
             "version": version("hearth"),
             "pid": os.getpid(),
             "seconds": round(time.monotonic() - self._started, 1),
@@ -81,7 +83,7 @@ class App:
 
     async def listen(self, adapter: Adapter) -> None:
         """Keep an adapter alive: whatever kills it, it is started again, and the others go on."""
-        rest = RESTART_SECONDS
+        rest = 0.0
         while True:
             began = time.monotonic()
             try:
@@ -89,13 +91,17 @@ class App:
                 await adapter.listen(self.inbox.receive)
             except DatabaseError as error:
                 # A full disk may have room again; the platform has had no acknowledgement and repeats the event.
-                log.error("heard, but not received", adapter=adapter.name, reason=str(error), seconds=rest)
+                log.error("heard, but not received", adapter=adapter.name, reason=str(error))
             except StartError:
                 raise
             except Exception:
-                log.exception("adapter died; starting it again", adapter=adapter.name, seconds=rest)
-            rest = RESTART_SECONDS if time.monotonic() - began > HEALTHY_SECONDS else min(rest * 2, RESTART_MOST)
+                log.exception("adapter died", adapter=adapter.name)
+            healthy = time.monotonic() - began > HEALTHY_SECONDS
+            rest = RESTART_SECONDS if healthy or not rest else min(rest * 2, RESTART_MOST)
+            log.warning("an adapter rests before its next start", adapter=adapter.name, seconds=rest)
+            self._resting.add(adapter.name)
             await asyncio.sleep(rest)
+            self._resting.discard(adapter.name)
 
     async def keep_retention(self) -> None:
         """Remove what is past its time, now and every hour."""
@@ -153,8 +159,10 @@ async def running(
 async def _ready(app: App, tasks: Sequence[asyncio.Task[None]]) -> None:
     """Wait until the local socket answers, or a listener says why it cannot."""
     ready = asyncio.create_task(app.console.listening.wait())
-    await asyncio.wait([ready, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    ready.cancel()
+    try:
+        await asyncio.wait([ready, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ready.cancel()
 
 
 def _make_private(config: Config) -> None:
@@ -172,18 +180,20 @@ def configure_logging(config: LogConfig, *, quiet: bool = False) -> None:
     level = (
         logging.WARNING if quiet and config.level == "info" else logging.getLevelNamesMapping()[config.level.upper()]
     )
-    render: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
+    # The traces are plain: the pretty ones print local variables, and with them what people wrote.
+    render: list[structlog.typing.Processor] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if config.format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            render,
+            *render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),

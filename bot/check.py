@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from sqlalchemy.engine import make_url
 
@@ -48,7 +49,8 @@ def table(findings: list[Finding]) -> None:
     """Print the findings."""
     rows = Table("what", "", "")
     for finding in findings:
-        rows.add_row(finding.what, "[green]works[/]" if finding.good else "[red]does not work[/]", finding.words)
+        works = "[green]works[/]" if finding.good else "[red]does not work[/]"
+        rows.add_row(escape(finding.what), works, escape(finding.words))
     Console().print(rows)
 
 
@@ -74,7 +76,10 @@ def _try(what: str, look: Callable[[], str]) -> Finding:
 
 
 def _data_dir(folder: Path) -> str:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StartError(f"{folder} cannot be made ({error.strerror}). HEARTH_DATA_DIR chooses another.") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StartError(f"{folder} cannot be written to")
     free = shutil.disk_usage(folder).free
@@ -95,7 +100,9 @@ async def _process(config: Config) -> Finding:
             health = await client.health()
         except StartError as error:
             return Finding("process", False, str(error))
-    return Finding("process", True, f"process {health['pid']} is running, {health['waiting']} questions wait")
+    words = f"process {health['pid']} is running, {health.get('waiting', 'unknown')} questions wait"
+    good = health["status"] == "ok"
+    return Finding("process", good, words if good else f"{words}; {health['status']}")
 
 
 async def _database(config: Config, *, running: bool) -> Finding:

@@ -7,9 +7,10 @@ answer as it grows; a client that goes away loses its screen and not its answer.
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -17,8 +18,9 @@ from typing import Any
 
 from aiohttp import web
 
+from adapters.console import wire
 from adapters.console.socket import listening
-from bot.errors import DatabaseError
+from bot.errors import MessageGone, PlatformError
 from bot.messages import (
     Action,
     ActionName,
@@ -42,10 +44,11 @@ MAX_BODY = 4 * 2**20
 """Bytes of a request: far above what any model's window holds."""
 EDIT_SECONDS = 0.03
 """A terminal follows 30 changes a second."""
-LONGEST = 2**31
-"""A terminal has no longest message."""
+LONGEST = 2**20
+"""Characters: a terminal has no longest message, and this is more than a model writes."""
 
 Routes = Callable[[web.Application], None]
+States = asyncio.Queue[dict[str, Any]]
 
 
 class Console:
@@ -57,16 +60,20 @@ class Console:
     def __init__(self, socket: Path, *routes: Routes) -> None:
         self._socket = socket
         self._routes = routes
-        self._screens: dict[str, asyncio.Queue[dict[str, Any]]] = {}
-        self._numbers = count(1)
+        self._screens: dict[tuple[str, str], States] = {}
+        self._deleted: set[MessageRef] = set()
+        """Of the screens that are open."""
+        self._numbers = count(time.time_ns() // 1_000_000)
+        """Of messages. Later processes count from higher on: no number is used twice."""
         self._receive: Receive | None = None
         self._commands: list[Command] = []
         self.listening = asyncio.Event()
+        """Set while the socket answers."""
 
     async def listen(self, receive: Receive) -> None:
         """Serve the socket until cancelled. Raises StartError if another process does."""
         self._receive = receive
-        app = web.Application(client_max_size=MAX_BODY)
+        app = web.Application(client_max_size=MAX_BODY, middlewares=[wire.told])
         app.router.add_post("/messages", self._message)
         app.router.add_post("/actions", self._action)
         app.router.add_get("/commands", self._menu)
@@ -74,85 +81,84 @@ class Console:
             add(app)
         async with listening(app, self._socket):
             self.listening.set()
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.listening.clear()
+
+    @contextmanager
+    def screen(self, conversation: str, event: str) -> Iterator[States]:
+        """Within the block, the states of the messages that answer an event."""
+        key = (conversation, event)
+        states = self._screens[key] = asyncio.Queue()
+        try:
+            yield states
+        finally:
+            del self._screens[key]
+            self._deleted = {ref for ref in self._deleted if _screen_of(ref) != key}
 
     async def send(self, to: Destination, what: Outgoing) -> MessageRef:
         """Show a message to who asked, if that screen is still there."""
-        event = to.interaction or ""
-        number = next(self._numbers)
-        self._show(event, number, what)
-        return MessageRef(to.key, f"{event}:{number}")
+        message = MessageRef(to.key, f"{to.interaction or ''}:{next(self._numbers)}")
+        self._show(message, what)
+        return message
 
     async def edit(self, message: MessageRef, what: Outgoing) -> None:
         """Show a message's new state."""
-        event, _, number = message.message_id.rpartition(":")
-        self._show(event, int(number), what)
+        if message in self._deleted:
+            raise MessageGone("the message was taken off the screen")
+        self._show(message, what)
 
     async def delete(self, message: MessageRef) -> None:
         """Take a message off the screen."""
-        event, _, number = message.message_id.rpartition(":")
-        self._show(event, int(number), Outgoing(text="", final=False))
+        if _screen_of(message) in self._screens:
+            self._deleted.add(message)
+            self._show(message, Outgoing(text="", final=False))
 
     async def show(self, to: Destination, sign: Typing | Preview) -> None:
         """A terminal shows its own sign of waiting."""
 
     async def fetch(self, attachment: Attachment) -> bytes:
-        """Read a file that the client named; it is the same machine and the same owner."""
-        return await asyncio.to_thread(Path(attachment.reference).read_bytes)
+        """Nothing comes with what is typed. Raises PlatformError."""
+        raise PlatformError("messages from the terminal have no attachments")
 
     async def publish(self, commands: Sequence[Command]) -> None:
         """Keep the menu for the terminal's completion."""
         self._commands = list(commands)
 
-    def _show(self, event: str, number: int, what: Outgoing) -> None:
-        if screen := self._screens.get(event):
-            files = [
-                {"name": f.name, "media_type": f.media_type, "data": base64.b64encode(f.data).decode()}
-                for f in what.files
-            ]
-            screen.put_nowait({"message": number, "text": what.text, "final": what.final, "files": files})
+    def _show(self, message: MessageRef, what: Outgoing) -> None:
+        if states := self._screens.get(_screen_of(message)):
+            number = int(message.message_id.rpartition(":")[2])
+            states.put_nowait(wire.state(number, what))
 
     async def _message(self, request: web.Request) -> web.StreamResponse:
-        body = await _json(request)
-        event = _text(body, "id")
+        body = await wire.body(request)
+        event, key = wire.text(body, "id"), _key(body)
         message = Message(
-            key=_key(body),
+            key=key,
             event_id=event,
             author=_author(body),
-            text=_text(body, "text"),
+            text=wire.text(body, "text"),
             sent_at=datetime.now(UTC),
             direct=True,
             interaction=event,
             can_reply_privately=True,
         )
-        screen = self._screens[event] = asyncio.Queue()
-        try:
+        if (key.chat, event) in self._screens:
+            raise web.HTTPConflict(text=f"id: {event!r} is being answered already")
+        with self.screen(key.chat, event) as states:
             await self._commit(message)
-            return await self._stream(request, screen)
-        finally:
-            self._screens.pop(event, None)
-
-    async def _stream(self, request: web.Request, screen: asyncio.Queue[dict[str, Any]]) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        await response.prepare(request)
-        await response.write(b'{"received": true}\n')
-        final = False
-        while not final:
-            shown = await screen.get()
-            final = shown["final"]
-            await response.write(json.dumps(shown).encode() + b"\n")
-        await response.write_eof()
-        return response
+            return await _stream(request, states)
 
     async def _action(self, request: web.Request) -> web.Response:
-        body = await _json(request)
-        if _text(body, "name") not in list(ActionName):
+        body = await wire.body(request)
+        if wire.text(body, "name") not in list(ActionName):
             raise web.HTTPBadRequest(text=f"name: one of {', '.join(ActionName)}")
         action = Action(
             key=_key(body),
-            event_id=_text(body, "id"),
+            event_id=wire.text(body, "id"),
             author=_author(body),
-            name=ActionName(_text(body, "name")),
+            name=ActionName(wire.text(body, "name")),
             sent_at=datetime.now(UTC),
         )
         await self._commit(action)
@@ -164,32 +170,30 @@ class Console:
 
     async def _commit(self, event: Message | Action) -> None:
         assert self._receive is not None
-        try:
-            await self._receive(event)
-        except DatabaseError as error:
-            raise web.HTTPServiceUnavailable(text=f"Not received: {error}") from error
+        await self._receive(event)
 
 
-async def _json(request: web.Request) -> dict[str, Any]:
-    try:
-        body = await request.json()
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise web.HTTPBadRequest(text="the body is not JSON") from error
-    if not isinstance(body, dict):
-        raise web.HTTPBadRequest(text="the body is not a JSON object")
-    return body
+async def _stream(request: web.Request, states: States) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(request)
+    await response.write(b'{"received": true}\n')
+    final = False
+    while not final:
+        shown = await states.get()
+        final = shown["final"]
+        await response.write(json.dumps(shown).encode() + b"\n")
+    await response.write_eof()
+    return response
 
 
-def _text(body: dict[str, Any], field: str) -> str:
-    value = body.get(field)
-    if not isinstance(value, str):
-        raise web.HTTPBadRequest(text=f"{field}: must be text")
-    return value
+def _screen_of(message: MessageRef) -> tuple[str, str]:
+    """By conversation and event, as both are in the message's id."""
+    return message.key.chat, message.message_id.rpartition(":")[0]
 
 
 def _key(body: dict[str, Any]) -> ConversationKey:
-    return ConversationKey(PLATFORM, ACCOUNT, _text(body, "conversation"))
+    return ConversationKey(PLATFORM, ACCOUNT, wire.text(body, "conversation"))
 
 
 def _author(body: dict[str, Any]) -> Author:
-    return Author(id=_text(body, "author"), name=_text(body, "author"))
+    return Author(id=wire.text(body, "author"), name=wire.text(body, "author"))

@@ -6,7 +6,7 @@ import asyncio
 import getpass
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +18,6 @@ from bot.messages import ActionName
 
 MAX_LINE = 64 * 2**20
 """Bytes of one line of an answer: the longest text, with its files."""
-START_SECONDS = 10.0
 
 
 class Client:
@@ -76,8 +75,8 @@ class Client:
         return list(await self._json("GET", "/commands"))
 
     async def health(self) -> dict[str, Any]:
-        """What /healthz says."""
-        return dict(await self._json("GET", "/healthz"))
+        """What /healthz says, good or bad."""
+        return dict(await self._json("GET", "/healthz", good={200, 503}))
 
     async def usage(self) -> list[dict[str, Any]]:
         """Messages and tokens of everybody."""
@@ -100,10 +99,11 @@ class Client:
         assert self._http is not None, "use it as a context manager"
         return self._http
 
-    async def _json(self, method: str, path: str, body: object = None) -> Any:
+    async def _json(self, method: str, path: str, body: object = None, *, good: Collection[int] = (200,)) -> Any:
         try:
             async with self._session.request(method, path, json=body) as response:
-                await _check(response)
+                if response.status not in good:
+                    await _check(response)
                 return await response.json()
         except (aiohttp.ClientError, asyncio.IncompleteReadError) as error:
             raise StartError("The running Hearth process does not answer any more.") from error

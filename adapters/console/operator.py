@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from adapters.console import wire
 from bot.errors import DatabaseError
 from bot.ports import Store
 
@@ -30,7 +31,11 @@ class Operator:
         app.router.add_post("/backup", self._backup)
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        health = self._health() | {"waiting": await self._store.pending()}
+        health = self._health()
+        try:
+            health["waiting"] = await self._store.pending()
+        except DatabaseError as error:
+            health |= {"status": "the database fails", "database": str(error)}
         return web.json_response(health, status=200 if health["status"] == "ok" else 503)
 
     async def _usage(self, _: web.Request) -> web.Response:
@@ -45,9 +50,6 @@ class Operator:
         return web.json_response({"messages": gone.messages, "answers": gone.answers})
 
     async def _backup(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        try:
-            await self._store.backup(Path(body["target"]))
-        except DatabaseError as error:
-            raise web.HTTPServiceUnavailable(text=str(error)) from error
-        return web.json_response({"written": body["target"]})
+        target = wire.text(await wire.body(request), "target")
+        await self._store.backup(Path(target))
+        return web.json_response({"written": target})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,18 +21,28 @@ SHUTDOWN_SECONDS = 1.0
 @asynccontextmanager
 async def listening(app: web.Application, path: Path) -> AsyncIterator[None]:
     """Serve `app` on the socket at `path`. Raises StartError if another process answers there."""
-    await asyncio.to_thread(_prepare, path)
+    try:
+        await asyncio.to_thread(_prepare, path)
+    except OSError as error:
+        raise StartError(f"{path.parent} cannot be made or used ({error.strerror}).") from error
     if await answers(path):
         raise StartError(f"Another Hearth process answers on {path}. Stop it first, or choose another data directory.")
-    path.unlink(missing_ok=True)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:
-        await web.UnixSite(runner, str(path)).start()
+        await _bind(runner, path)
         yield
     finally:
         await runner.cleanup()
         path.unlink(missing_ok=True)
+
+
+async def _bind(runner: web.AppRunner, path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+        await web.UnixSite(runner, str(path)).start()
+    except OSError as error:
+        raise StartError(f"{path} cannot be opened ({error.strerror or error}).") from error
 
 
 async def answers(path: Path) -> bool:
@@ -46,6 +57,8 @@ async def answers(path: Path) -> bool:
 
 def _prepare(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
-    if path.parent.stat().st_uid != os.getuid():
-        raise StartError(f"{path.parent} belongs to somebody else: remove it, or choose another data directory.")
+    # Not followed: in a folder that all may write to, a link of somebody else's could lead into one of ours.
+    found = path.parent.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise StartError(f"{path.parent} is not a directory of yours: remove it, or choose another data directory.")
     path.parent.chmod(DIRECTORY_MODE)

@@ -19,6 +19,8 @@ from prompt_toolkit.history import InMemoryHistory
 
 from adapters.console.client import Client
 
+_CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"} | {0x0D: ""}
+"""C0, DEL and C1 (ECMA-48): escape sequences begin with one of them."""
 LEAVE = {"/quit", "/exit"}
 WELCOME = """\
 <b>Hearth</b>  conversation <b>{}</b>
@@ -36,11 +38,11 @@ class Screen:
 
     def show(self, state: dict[str, Any]) -> None:
         """Show the new state of a message."""
-        number, text = state["message"], state["text"]
+        number, text = state["message"], printable(state["text"])
         before = self._shown.get(number, "")
         if text.startswith(before):
             self._write(text[len(before) :])
-        elif text:
+        else:
             self._write(("\n" if before else "") + text)
         self._shown[number] = text
         for file in state["files"]:
@@ -51,6 +53,11 @@ class Screen:
     def _write(self, text: str) -> None:
         self._out.write(text)
         self._out.flush()
+
+
+def printable(text: str) -> str:
+    """The text without what would command a terminal: control characters but for tab and line end become U+FFFD."""
+    return text.translate(_CONTROLS)
 
 
 def save(file: dict[str, str], folder: Path) -> Path:
@@ -126,10 +133,15 @@ def _on_interrupt(client: Client, conversation: str) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     stops: set[asyncio.Task[None]] = set()
 
+    def ended(task: asyncio.Task[None]) -> None:
+        stops.discard(task)
+        if not task.cancelled():
+            task.exception()  # retrieved: where the process is gone, the answer's own error says so
+
     def stop() -> None:
         task = loop.create_task(client.stop(conversation))
         stops.add(task)
-        task.add_done_callback(stops.discard)
+        task.add_done_callback(ended)
 
     loop.add_signal_handler(signal.SIGINT, stop)
     try:

@@ -1,0 +1,51 @@
+"""The wire of the local socket: JSON bodies that are what they must be, and errors in words."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from bot.errors import DatabaseError
+from bot.messages import Outgoing
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def body(request: web.Request) -> dict[str, Any]:
+    """The request's JSON object. Raises HTTPBadRequest."""
+    try:
+        data = await request.json()
+    except (ValueError, RecursionError) as error:
+        raise web.HTTPBadRequest(text="the body is not JSON") from error
+    if not isinstance(data, dict):
+        raise web.HTTPBadRequest(text="the body is not a JSON object")
+    return data
+
+
+def text(data: dict[str, Any], field: str) -> str:
+    """A field that must be text. Raises HTTPBadRequest."""
+    value = data.get(field)
+    if not isinstance(value, str):
+        raise web.HTTPBadRequest(text=f"{field}: must be text")
+    return value
+
+
+def state(number: int, what: Outgoing) -> dict[str, Any]:
+    """A message as a client is told of it."""
+    files = [
+        {"name": file.name, "media_type": file.media_type, "data": base64.b64encode(file.data).decode()}
+        for file in what.files
+    ]
+    return {"message": number, "text": what.text, "final": what.final, "files": files}
+
+
+@web.middleware
+async def told(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """An error of the database becomes an answer in its own words: 503, for it may be over in a moment."""
+    try:
+        return await handler(request)
+    except DatabaseError as error:
+        raise web.HTTPServiceUnavailable(text=str(error)) from error
