@@ -11,9 +11,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import aiohttp
 import pytest
 
+from adapters.console.adapter import Console
 from bot.errors import MessageGone, PlatformError
 from bot.messages import (
     Attachment,
@@ -65,7 +69,37 @@ async def memory() -> AsyncIterator[Bench]:
     yield Bench(adapter, Destination(key=key), standing, hear)
 
 
-BENCHES: dict[str, Callable[[], AbstractAsyncContextManager[Bench]]] = {"memory": memory}
+@asynccontextmanager
+async def console() -> AsyncIterator[Bench]:
+    """The local socket; the screen of one event is open."""
+    said = iter(range(1, 100))
+    shown: dict[int, str] = {}
+    with TemporaryDirectory() as folder:
+        adapter = Console(Path(folder) / "run" / "hearth.sock")
+
+        async def hear(text: str) -> None:
+            await adapter.listening.wait()
+            connector = aiohttp.UnixConnector(f"{folder}/run/hearth.sock")
+            body = {"id": f"m{next(said)}", "conversation": "1", "author": "7", "text": text}
+            async with (
+                aiohttp.ClientSession("http://hearth", connector=connector) as http,
+                http.post("/messages", json=body) as response,
+            ):
+                assert await response.content.readline() == b'{"received": true}\n'
+
+        with adapter.screen("1", "m0") as states:
+
+            async def standing() -> list[str]:
+                while not states.empty():
+                    state = states.get_nowait()
+                    shown[state["message"]] = state["text"]
+                return [text for text in shown.values() if text]
+
+            key = ConversationKey("console", "local", "1")
+            yield Bench(adapter, Destination(key=key, interaction="m0"), standing, hear)
+
+
+BENCHES: dict[str, Callable[[], AbstractAsyncContextManager[Bench]]] = {"memory": memory, "console": console}
 
 
 @pytest.fixture(params=sorted(BENCHES))
