@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
+import secrets
 from collections.abc import Coroutine
 from dataclasses import replace
 
@@ -51,6 +51,8 @@ class Posting:
         )
         self._parts = {part.index: part for part in claim.parts}
         self._intended: set[int] = set()
+        self._tried: dict[int, Outgoing | None] = {part.index: None for part in claim.parts if not part.message}
+        """What may have been sent already with the present nonce; None if an earlier attempt knew."""
         self._refused: set[tuple[int, str]] = set()
 
     def known(self, index: int) -> MessageRef | None:
@@ -67,21 +69,19 @@ class Posting:
 
         A text that was refused is sent plain the next time; a message that is gone is sent anew.
         """
-        wanted = what
-        if (index, what.text) in self._refused:
-            what = replace(what, plain=True)
+        sending = replace(what, plain=True) if (index, what.text) in self._refused else what
         try:
             if message := self.known(index):
-                await self._adapter.edit(message, what)
-            else:
-                await self._send(index, what)
+                await self._adapter.edit(message, sending)
+                self.shown[index] = what
+            elif await self._send(index, sending):
+                self.shown[index] = what
         except TextRefused:
             self._refused.add((index, what.text))
             raise
         except MessageGone:
             self._gone(index)
             raise
-        self.shown[index] = wanted
 
     async def settle(self, index: int, what: Outgoing) -> None:
         """Make a message be what it is to be, however long that takes. Raises PlatformError when there is no way."""
@@ -89,7 +89,9 @@ class Posting:
         while True:
             await self.slot.take()
             try:
-                return await self.attempt(index, what)
+                await self.attempt(index, what)
+                if self.shown.get(index) == what:
+                    return
             except FloodWait as error:
                 self.slot.block(error.seconds)
             except TextRefused:
@@ -108,11 +110,10 @@ class Posting:
 
     async def renew(self, index: int) -> None:
         """Remove a message that cannot be edited into what comes; the index is to be sent again."""
-        message = self.known(index)
-        if message is None:
-            return
-        await self._delete(message)
-        self._forget(index)
+        if message := self.known(index):
+            await self._delete(message)
+        if index in self._parts:
+            self._forget(index)
 
     async def remove(self, index: int) -> None:
         """Remove a message and what the ledger knows of it. One that cannot be removed stays, in both."""
@@ -126,16 +127,19 @@ class Posting:
         self._parts.pop(index, None)
         self.shown.pop(index, None)
 
-    async def _send(self, index: int, what: Outgoing) -> None:
-        part = self._parts.get(index) or SentPart(index=index, nonce=_nonce(self._claim, index), message=None)
+    async def _send(self, index: int, what: Outgoing) -> bool:
+        """Whether the message is this one: a platform that knows the nonce gives back what an earlier send made."""
+        part = self._parts.get(index) or SentPart(index=index, nonce=_nonce(), message=None)
         if index not in self._intended:
             await self._ledger.intend(self._claim, part)
             self._parts[index] = part
             self._intended.add(index)
         to = self._to if index == 0 else replace(self._to, reply_to=None)
+        sure = self._tried.setdefault(index, what) == what
         message = await self._adapter.send(to, replace(what, nonce=part.nonce))
         self._parts[index] = sent = replace(part, message=message)
         await _to_the_end(self._ledger.record_sent(self._claim, sent))
+        return sure
 
     def _gone(self, index: int) -> None:
         if self.known(index):
@@ -145,10 +149,9 @@ class Posting:
 
     def _forget(self, index: int) -> None:
         """Let the index be sent again, with another nonce: by the old one the platform would take it for a repeat."""
-        part = self._parts[index]
-        stem, _, times = part.nonce.partition("+")
-        self._parts[index] = replace(part, nonce=f"{stem}+{int(times or 0) + 1}", message=None)
+        self._parts[index] = SentPart(index=index, nonce=_nonce(), message=None)
         self._intended.discard(index)
+        self._tried.pop(index, None)
         self.shown.pop(index, None)
 
     async def _delete(self, message: MessageRef) -> None:
@@ -168,10 +171,9 @@ class Posting:
                 await self._sleep(backoff(failures))
 
 
-def _nonce(claim: Claim, index: int) -> str:
-    """Unique and the same at every attempt; at most 25 characters (Discord), and not of another installation."""
-    names = f"{claim.event.key}\n{claim.event.event_id}\n{claim.id}"
-    return f"{hashlib.blake2s(names.encode(), digest_size=8).hexdigest()}-{index}"
+def _nonce() -> str:
+    """Unique, and 24 characters: Discord takes 25. The ledger keeps it for the next attempt."""
+    return secrets.token_hex(12)
 
 
 async def _to_the_end(work: Coroutine[object, object, None]) -> None:

@@ -211,9 +211,10 @@ class _Scan:
         if fence:
             closing = self._closing(fence)
             return max(bare, self._weight + closing) if fence.may_close(line) else bare + closing
+        row = self._weight + self._row(line, self._place)
         if found := OPENING.match(line):
-            return bare + min(len(found["prefix"]) + len(found["marker"]) + 1, self.room // 2)
-        return self._weight + self._row(line, self._place)
+            return max(row, bare + min(len(found["prefix"]) + len(found["marker"]) + 1, self.room // 2))
+        return row
 
     def _row(self, line: str, place: Place) -> int:
         """A line's weight, as a table's if it may be one."""
