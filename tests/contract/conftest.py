@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from storage.store import SqlStore
-from tests.postgres import Postgres, running
+from tests.postgres import Postgres
 
 OpenStore = Callable[..., Awaitable[SqlStore]]
 """Opens one more store on the same database; closed at the end."""
@@ -26,12 +26,6 @@ class Clock:
 
     def pass_(self, **time: float) -> None:
         self.now += timedelta(**time)
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    with running() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
