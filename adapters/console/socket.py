@@ -31,10 +31,12 @@ async def listening(app: web.Application, path: Path) -> AsyncIterator[None]:
     await runner.setup()
     try:
         await _bind(runner, path)
-        yield
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
     finally:
         await runner.cleanup()
-        path.unlink(missing_ok=True)
 
 
 async def _bind(runner: web.AppRunner, path: Path) -> None:

@@ -1,0 +1,95 @@
+"""`hearth check`: every room is looked at, and what is wrong is told in words that help."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.console.socket import answers
+from bot.app import running
+from bot.check import Finding, inspect, model_rows, table
+from bot.config import EMBEDDED_CHAT_MODEL, Config
+from bot.ports import ChatEngine
+from bot.testing import ScriptedEngine
+from tests.house import configuration
+
+
+def config(folder: Path, **sections: object) -> Config:
+    return Config.model_validate({"data_dir": folder / "data", **sections})
+
+
+async def findings(settings: Config) -> dict[str, Finding]:
+    return {finding.what: finding for finding in await inspect(settings)}
+
+
+async def test_a_fresh_machine_has_all_it_needs(tmp_path: Path) -> None:
+    found = await findings(config(tmp_path))
+    assert [finding.what for finding in found.values() if not finding.good] == []
+    assert list(found) == ["data directory", "process", "database", "model default", "who may talk"]
+    assert found["process"].words == "none is running"
+    assert found["database"].words == f"sqlite+aiosqlite:///{tmp_path}/data/hearth.db, 0 questions wait"
+    assert found["model default"].words.startswith("hearth-demo-chat.gguf: ")
+    assert found["who may talk"].words == "the terminal's user alone"
+
+
+async def test_who_may_talk_is_listed(tmp_path: Path) -> None:
+    found = await findings(config(tmp_path, permissions={"allow": ["telegram:1"], "admins": ["discord:2"]}))
+    assert found["who may talk"].words == "the terminal's user, and telegram:1, discord:2"
+
+
+async def test_a_model_that_is_missing_is_told_by_its_alias(tmp_path: Path) -> None:
+    found = await findings(config(tmp_path, models={"big": {"path": str(tmp_path / "gone.gguf")}}))
+    assert not found["model big"].good
+    assert "gone.gguf" in found["model big"].words
+    assert found["model default"].good
+
+
+async def test_a_data_directory_that_cannot_be_made_is_told_and_the_rest_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    found = await findings(config(tmp_path))
+    assert found["data directory"].words == (
+        f"{tmp_path}/data cannot be made (File exists). HEARTH_DATA_DIR chooses another."
+    )
+    assert not found["database"].good
+    assert found["model default"].good
+
+
+async def test_a_password_is_not_shown(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://hearth:s3cret@127.0.0.1:1/hearth"
+    found = await findings(config(tmp_path, database={"url": url}))
+    assert not found["database"].good
+    assert "s3cret" not in found["database"].words
+
+
+async def test_a_running_process_is_asked_and_not_disturbed(tmp_path: Path) -> None:
+    settings = configuration(data_dir=tmp_path / "data")
+
+    async def load(alias: str, model: object, data_dir: Path) -> ChatEngine:
+        return ScriptedEngine()
+
+    async with running(settings, loaders={".fake": load}):
+        found = await findings(settings)
+        assert found["process"].good
+        assert found["process"].words.endswith("is running, 0 questions wait")
+        assert found["database"].words.endswith("in use by the running process")
+        assert await answers(settings.socket)
+
+
+def test_the_table_shows_what_is_in_brackets_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    table([Finding("model [red]x", False, "/srv/[bold]models is missing"), Finding("y", True, "fine")])
+    shown = capsys.readouterr().out
+    assert "model [red]x" in shown
+    assert "/srv/[bold]models is missing" in shown
+    assert "does not work" in shown
+    assert "works" in shown
+
+
+def test_models_are_listed_with_their_state(tmp_path: Path) -> None:
+    gone = tmp_path / "gone.gguf"
+    settings = config(tmp_path, models={"big": {"path": str(gone), "description": "the big one"}})
+    default, big = model_rows(settings)
+    assert default[0] == "default"
+    assert default[2] == EMBEDDED_CHAT_MODEL.name
+    assert default[3].isdecimal()
+    assert default[4] == "can be read"
+    assert big[:4] == ("big", "the big one", str(gone), "")
+    assert "gone.gguf" in big[4]
