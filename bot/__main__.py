@@ -182,7 +182,7 @@ def restore(
     async def replace() -> None:
         if await answers(config.socket):
             raise ConfigError("Hearth is running on this data directory. Stop it first.")
-        await asyncio.to_thread(put_back, source, config.database_url, replace=yes)
+        await put_back(source, config.database_url, replace=yes)
         print(f"Restored from {source}.")
 
     _run(replace())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from functools import partial
@@ -12,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import text
 
 from bot.errors import DatabaseError
-from storage.engine import Engines
+from storage.engine import Engines, connect
 from storage.failures import translated
 from storage.migrate import check_known
 from storage.transaction import Transaction, Transactions
@@ -48,6 +49,34 @@ def _finish(part: Path, target: Path) -> None:
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(target)
+
+
+async def restore(source: Path, url: str, *, replace: bool) -> None:
+    """Put a backup in the place of the database that `url` names; `replace`: although there is one already.
+
+    Raises DatabaseError if the backup cannot be used, or if a process uses the database.
+    """
+    await asyncio.to_thread(check_backup, source)
+    engines = connect(url)
+    try:
+        if engines.path is None:
+            raise DatabaseError(f"{engines.name}: PostgreSQL is restored with its own pg_restore")
+        if engines.path.stat().st_size and not replace:
+            raise DatabaseError(f"{engines.path}: there is a database already; --yes replaces it")
+        await asyncio.to_thread(_put_back, source, engines.path)
+    finally:
+        await engines.dispose()
+
+
+def _put_back(source: Path, path: Path) -> None:
+    part = path.with_name(path.name + ".part")
+    _make_empty(part)
+    with translated(str(path)):
+        shutil.copyfile(source, part)
+        # The old file's log must not be played into the new one.
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        _finish(part, path)
 
 
 def check_backup(path: Path) -> str:
