@@ -144,7 +144,7 @@ messages = Table(
         "ix_messages_waiting",
         "conversation",
         "id",
-        sqlite_where=text("NOT placed"),
+        sqlite_where=text("placed = 0"),  # SQLite takes a partial index only for the very words of its condition
         postgresql_where=text("NOT placed"),
     ),
     Index(
@@ -188,7 +188,7 @@ answers = Table(
         sqlite_where=text("closed_at IS NULL"),
         postgresql_where=text("closed_at IS NULL"),
     ),
-    Index("ix_answers_ready", "position", "platform", sqlite_where=text("ready"), postgresql_where=text("ready")),
+    Index("ix_answers_ready", "position", "platform", sqlite_where=text("ready = 1"), postgresql_where=text("ready")),
     Index(
         "ix_answers_in_progress",
         "conversation",

@@ -91,7 +91,9 @@ def upgrade() -> None:
     op.create_index("ix_messages_author", "messages", ["author_id"], **_where(sa.text("author_id IS NOT NULL")))
     op.create_index("ix_messages_conversation", "messages", ["conversation", "created_at"])
     op.create_index("ix_messages_parent", "messages", ["parent"])
-    op.create_index("ix_messages_waiting", "messages", ["conversation", "id"], **_where(sa.text("NOT placed")))
+    op.create_index(
+        "ix_messages_waiting", "messages", ["conversation", "id"], **_where(sa.text("NOT placed"), sqlite="placed = 0")
+    )
     op.create_table(
         "answers",
         sa.Column("id", ID, nullable=False),
@@ -118,7 +120,9 @@ def upgrade() -> None:
     op.create_index("ix_answers_lease", "answers", ["lease_until"], **_where(sa.text("lease_until IS NOT NULL")))
     op.create_index("ix_answers_open", "answers", ["conversation", "position"], **_where(sa.text("closed_at IS NULL")))
     op.create_index("ix_answers_question", "answers", ["question"])
-    op.create_index("ix_answers_ready", "answers", ["position", "platform"], **_where(sa.text("ready")))
+    op.create_index(
+        "ix_answers_ready", "answers", ["position", "platform"], **_where(sa.text("ready"), sqlite="ready = 1")
+    )
     op.create_table(
         "sent_parts",
         sa.Column("answer", ID, autoincrement=False, nullable=False),
@@ -138,5 +142,6 @@ def upgrade() -> None:
     )
 
 
-def _where(condition: sa.TextClause) -> dict[str, Any]:
-    return {"sqlite_where": condition, "postgresql_where": condition}
+def _where(condition: sa.TextClause, *, sqlite: str | None = None) -> dict[str, Any]:
+    """A partial index's condition; SQLite uses the index only for statements that have it in these very words."""
+    return {"sqlite_where": sa.text(sqlite) if sqlite else condition, "postgresql_where": condition}
