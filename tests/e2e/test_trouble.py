@@ -21,16 +21,16 @@ GIVEN_UP = "I tried to answer this three times and failed each time. The reason 
 
 
 @pytest.fixture
-def hearth(tmp_path: Path) -> Iterator[Hearth]:
+def server(tmp_path: Path) -> Iterator[Hearth]:
     """A server that is not started yet."""
     with serving(Hearth(tmp_path / "hearth")) as server:
         yield server
 
 
-def answers(hearth: Hearth, question: str) -> list[str]:
+def answers(server: Hearth, question: str) -> list[str]:
     """What the platform shows as answer to a question, each message's last text."""
     shown = dict[str, str]()
-    for line in hearth.platform():
+    for line in server.platform():
         if (line["call"] == "send" and line["question"] == question) or (
             line["call"] == "edit" and line["message"] in shown
         ):
@@ -40,14 +40,14 @@ def answers(hearth: Hearth, question: str) -> list[str]:
     return list(shown.values())
 
 
-def words(hearth: Hearth, question: str) -> str:
+def words(server: Hearth, question: str) -> str:
     """The same as one text."""
-    return " ".join(answers(hearth, question))
+    return " ".join(answers(server, question))
 
 
-async def line(hearth: Hearth, chat: str) -> list[str]:
+async def line(server: Hearth, chat: str) -> list[str]:
     """The conversation as the database has it."""
-    store = await SqlStore.open(f"sqlite+aiosqlite:///{hearth.data_dir / 'hearth.db'}", default_retention_days=30)
+    store = await SqlStore.open(f"sqlite+aiosqlite:///{server.data_dir / 'server.db'}", default_retention_days=30)
     conversation = await store.conversation(key(chat))
     texts = [message.text for message in await store.history(conversation.head)]
     await store.aclose()
@@ -75,14 +75,14 @@ def test_a_question_that_ends_the_process_is_given_up_after_three_attempts(tmp_p
         assert asyncio.run(line(hearth, "one")) == ["Count to 3.", "1 2 3", "Count to 3.", "1 2 3"]
 
 
-def test_sigterm_lets_answers_in_progress_finish(hearth: Hearth) -> None:
+def test_sigterm_lets_answers_in_progress_finish(server: Hearth) -> None:
     """The exit code is 0, and what stands on the platform is whole and final."""
-    hearth.start()
-    question = hearth.ask("one", "Count to 20.")
-    wait(lambda: bool(answers(hearth, question)), "the first words")
-    assert hearth.stop() == 0
-    assert words(hearth, question) == " ".join(map(str, range(1, 21)))
-    assert [mark["outcome"] for mark in hearth.marks() if mark["phase"] == "closed"] == ["done"]
+    server.start()
+    question = server.ask("one", "Count to 20.")
+    wait(lambda: bool(answers(server, question)), "the first words")
+    assert server.stop() == 0
+    assert words(server, question) == " ".join(map(str, range(1, 21)))
+    assert [mark["outcome"] for mark in server.marks() if mark["phase"] == "closed"] == ["done"]
 
 
 def test_an_answer_that_the_drain_cuts_off_is_completed_at_the_next_start(tmp_path: Path) -> None:
@@ -102,25 +102,25 @@ def test_an_answer_that_the_drain_cuts_off_is_completed_at_the_next_start(tmp_pa
         assert [mark["attempt"] for mark in hearth.marks() if mark["phase"] == "claimed"] == [1, 1]
 
 
-def test_the_socket_of_a_killed_process_is_no_obstacle(hearth: Hearth) -> None:
+def test_the_socket_of_a_killed_process_is_no_obstacle(server: Hearth) -> None:
     """The next start replaces it."""
-    hearth.start()
-    hearth.kill()
-    assert list((hearth.data_dir / "run").iterdir())
-    hearth.start()
-    assert hearth.waiting() == 0
+    server.start()
+    server.kill()
+    assert list((server.data_dir / "run").iterdir())
+    server.start()
+    assert server.waiting() == 0
 
 
-def test_a_second_process_on_the_same_data_says_so_and_leaves(hearth: Hearth, hearth_command: list[str]) -> None:
+def test_a_second_process_on_the_same_data_says_so_and_leaves(server: Hearth, hearth_command: list[str]) -> None:
     """One clear line, exit code 1, and the first goes on."""
-    hearth.start()
+    server.start()
     second = subprocess.run(
-        [*hearth_command, "run"], env=environ(hearth), capture_output=True, text=True, timeout=60, check=False
+        [*hearth_command, "run"], env=environ(server), capture_output=True, text=True, timeout=60, check=False
     )
     assert second.returncode == 1
     assert second.stderr.count("\n") == 1
-    assert f"(pid {hearth.pid})" in second.stderr
-    assert hearth.waiting() == 0
+    assert f"(pid {server.pid})" in second.stderr
+    assert server.waiting() == 0
 
 
 @pytest.mark.parametrize("content", [b"This is no database." * 500, b"SQLite format 3\x00" + b"\xff" * 8192])
@@ -174,24 +174,24 @@ def test_on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost(tmp_path: Pa
         assert [words(hearth, question) for question in questions] == ["1 2 3 4 5"] * 5
 
 
-def test_when_files_cannot_grow_nothing_is_acknowledged_and_nothing_is_lost(hearth: Hearth) -> None:
+def test_when_files_cannot_grow_nothing_is_acknowledged_and_nothing_is_lost(server: Hearth) -> None:
     """The same without root: a limit on the size of files, set and lifted from outside."""
-    hearth.start()
-    first = hearth.ask("one", "Count to 3.")
-    hearth.finish()
-    _, hard = resource.prlimit(hearth.pid, resource.RLIMIT_FSIZE)
-    log_size = (hearth.data_dir / "hearth.db-wal").stat().st_size
-    resource.prlimit(hearth.pid, resource.RLIMIT_FSIZE, (log_size, hard))
-    question = hearth.ask("two", "Count to 5.")
-    wait(lambda: "nothing of this was written" in hearth.log, "the word about the disk")
-    assert hearth.running
-    resource.prlimit(hearth.pid, resource.RLIMIT_FSIZE, (hard, hard))
-    hearth.finish()
-    assert hearth.stop() == 0
-    assert words(hearth, first) == "1 2 3"
-    assert words(hearth, question) == "1 2 3 4 5"
+    server.start()
+    first = server.ask("one", "Count to 3.")
+    server.finish()
+    _, hard = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+    log_size = (server.data_dir / "server.db-wal").stat().st_size
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (log_size, hard))
+    question = server.ask("two", "Count to 5.")
+    wait(lambda: "nothing of this was written" in server.log, "the word about the disk")
+    assert server.running
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    server.finish()
+    assert server.stop() == 0
+    assert words(server, first) == "1 2 3"
+    assert words(server, question) == "1 2 3 4 5"
 
 
-def environ(hearth: Hearth) -> dict[str, str]:
+def environ(server: Hearth) -> dict[str, str]:
     """The environment of a command about this server's data."""
-    return {**os.environ, "HEARTH_DATA_DIR": str(hearth.data_dir)}
+    return {**os.environ, "HEARTH_DATA_DIR": str(server.data_dir)}
