@@ -121,7 +121,7 @@ class Dispatcher:
         """Take no new answers, give those in progress so long, and leave the rest pending for the next start."""
         self._draining.set()
         self._wake.set()
-        async with self._claiming:  # a claim on its way is given back
+        async with self._claiming:  # so that a claim on its way is among them
             tasks = [r.task for r in self._running.values() if r.task]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=seconds)
@@ -140,10 +140,7 @@ class Dispatcher:
 
     async def _claim_all(self) -> None:
         while self._has_room() and (claim := await self._claim()):
-            if self._draining.is_set():
-                await self._give_back(claim)
-            else:
-                self._start(claim)
+            self._start(claim)
 
     def _has_room(self) -> bool:
         return not self._draining.is_set() and len(self._running) < self._config().chat.concurrent_conversations

@@ -1,6 +1,7 @@
 """An answer's source is closed exactly once, whatever ends it, and leaves no task behind."""
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -107,6 +108,8 @@ async def test_who_leaves_early_need_not_look_at_an_error() -> None:
     async with aclosing(until(asyncio.Event(), source.pieces())) as pieces:
         assert await anext(pieces) == Text("a")
         await asyncio.sleep(0)
+    del pieces
+    gc.collect()
     assert source.ends == ["EngineError"]
     assert complaints == []
 
