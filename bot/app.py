@@ -15,8 +15,9 @@ from typing import Any
 
 import structlog
 
-from adapters.console.adapter import ACCOUNT, Console
+from adapters.console.adapter import Console
 from adapters.console.operator import Operator
+from adapters.console.wire import ACCOUNT
 from adapters.delivery import Delivery
 from bot import commands
 from bot.config import Config, LogConfig

@@ -20,6 +20,7 @@ from aiohttp import web
 
 from adapters.console import wire
 from adapters.console.socket import listening
+from adapters.console.wire import ACCOUNT, PLATFORM
 from bot.errors import MessageGone, PlatformError
 from bot.messages import (
     Action,
@@ -38,8 +39,6 @@ from bot.messages import (
 )
 from bot.ports import Receive
 
-PLATFORM = "console"
-ACCOUNT = "local"
 MAX_BODY = 4 * 2**20
 """Bytes of a request: far above what any model's window holds."""
 EDIT_SECONDS = 0.03

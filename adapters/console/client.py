@@ -74,6 +74,10 @@ class Client:
         """The table of commands."""
         return list(await self._json("GET", "/commands"))
 
+    async def line(self, conversation: str) -> list[dict[str, str]]:
+        """The last messages of a conversation's current line: role and text, oldest first."""
+        return list(await self._json("GET", f"/conversations/{quote(conversation, safe='')}"))
+
     async def health(self) -> dict[str, Any]:
         """What /healthz says, good or bad."""
         return dict(await self._json("GET", "/healthz", good={200, 503}))

@@ -1,4 +1,4 @@
-"""The owner's requests on the local socket: health, usage, export, forget, backup."""
+"""The owner's requests on the local socket: health, the line of a conversation, usage, export, forget, backup."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from typing import Any
 from aiohttp import web
 
 from adapters.console import wire
+from adapters.console.wire import ACCOUNT, PLATFORM
 from bot.errors import DatabaseError
+from bot.messages import ConversationKey
 from bot.ports import Store
+
+LINE_SHOWN = 50
+"""Messages of a line that a client gets: what a person would still scroll back to."""
 
 Health = Callable[[], dict[str, Any]]
 
@@ -25,6 +30,7 @@ class Operator:
     def __call__(self, app: web.Application) -> None:
         """Add the routes."""
         app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/conversations/{name}", self._line)
         app.router.add_get("/usage", self._usage)
         app.router.add_get("/people/{platform}/{author}", self._export)
         app.router.add_delete("/people/{platform}/{author}", self._forget)
@@ -37,6 +43,12 @@ class Operator:
         except DatabaseError as error:
             health |= {"status": "the database fails", "database": str(error)}
         return web.json_response(health, status=200 if health["status"] == "ok" else 503)
+
+    async def _line(self, request: web.Request) -> web.Response:
+        key = ConversationKey(PLATFORM, ACCOUNT, request.match_info["name"])
+        place = await self._store.conversation(key)
+        line = await self._store.history(place.head)
+        return web.json_response([{"role": m.role, "text": m.text} for m in line[-LINE_SHOWN:]])
 
     async def _usage(self, _: web.Request) -> web.Response:
         return web.json_response(await self._store.usage())

@@ -22,6 +22,8 @@ from adapters.console.client import Client
 _CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"} | {0x0D: ""}
 """C0, DEL and C1 (ECMA-48): escape sequences begin with one of them."""
 LEAVE = {"/quit", "/exit"}
+YOU = "<ansigreen><b>you </b></ansigreen>"
+HEARTH = "<ansiblue><b>hearth </b></ansiblue>"
 WELCOME = """\
 <b>Hearth</b>  conversation <b>{}</b>
 /help lists the commands. Ctrl-C stops an answer, Ctrl-D leaves.
@@ -103,11 +105,14 @@ async def answer(client: Client, conversation: str, text: str, screen: Screen) -
 
 async def _on_screen(client: Client, conversation: str) -> None:
     completer = CommandCompleter(await client.commands())
-    prompt: PromptSession[str] = PromptSession(history=InMemoryHistory(), completer=completer)
+    line = await client.line(conversation)
+    asked = InMemoryHistory([message["text"] for message in line if message["role"] == "user"])
+    prompt: PromptSession[str] = PromptSession(history=asked, completer=completer)
     print_html(WELCOME, conversation)
+    _show_last(line)
     while True:
         try:
-            text = await prompt.prompt_async(HTML("<ansigreen><b>you </b></ansigreen>"))
+            text = await prompt.prompt_async(HTML(YOU))
         except KeyboardInterrupt:
             continue
         except EOFError:
@@ -115,8 +120,16 @@ async def _on_screen(client: Client, conversation: str) -> None:
         if text.strip() in LEAVE:
             return
         if text.strip():
-            print_html("<ansiblue><b>hearth </b></ansiblue>", end="")
+            print_html(HEARTH, end="")
             await answer(client, conversation, text, Screen(sys.stdout, Path.cwd()))
+
+
+def _show_last(line: list[dict[str, str]]) -> None:
+    """The end of the conversation, with the answer that was made while nobody looked."""
+    for message in line[-2:]:
+        who = YOU if message["role"] == "user" else HEARTH
+        print_html(who, end="")
+        print_formatted_text(printable(message["text"]))
 
 
 async def _by_lines(client: Client, conversation: str) -> None:

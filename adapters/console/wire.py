@@ -11,6 +11,9 @@ from aiohttp import web
 from bot.errors import DatabaseError
 from bot.messages import Outgoing
 
+PLATFORM = "console"
+ACCOUNT = "local"
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
