@@ -50,16 +50,21 @@ def ask(folder: Path, number: int, *, chat: str, text: str) -> None:
 
 
 class FileAdapter:
-    """An Adapter over a folder. `pause`: seconds between an effect and the word that it happened."""
+    """An Adapter over a folder. `pause`: seconds between an effect and the word that it happened.
+
+    `drops_repeats`: a second message with the same nonce is not sent, and the first one's id is given, as on Discord.
+    """
 
     name = PLATFORM
     limits = Limits(text=TEXT_LIMIT, seconds_per_call=0.02, burst=4)
 
-    def __init__(self, folder: Path, trace: Trace, pause: float) -> None:
+    def __init__(self, folder: Path, trace: Trace, pause: float, *, drops_repeats: bool = False) -> None:
         self._inbox = folder / "in"
         self._inbox.mkdir(parents=True, exist_ok=True)
         self._trace = trace
         self._pause = pause
+        self._drops_repeats = drops_repeats
+        self._nonces: dict[str, str] = {}
         self._messages: dict[str, str] = {}
         """Message id -> chat, of the messages that were not deleted."""
         self._sent = 0
@@ -77,6 +82,9 @@ class FileAdapter:
     async def send(self, to: Destination, what: Outgoing) -> MessageRef:
         """Append a message to the log."""
         self._check(what)
+        if self._drops_repeats and (known := self._nonces.get(what.nonce)) in self._messages:
+            self._write(call="repeat", message=known, chat=to.key.chat)
+            return MessageRef(to.key, known)
         message = f"m{self._sent + 1}"
         self._write(call="send", message=message, chat=to.key.chat, question=QUESTION.get(), **_values(what))
         self._trace.mark("sent", message=message)
@@ -137,6 +145,7 @@ class FileAdapter:
         if line["call"] == "send":
             self._sent += 1
             self._messages[line["message"]] = line["chat"]
+            self._nonces[line["nonce"]] = line["message"]
         elif line["call"] == "delete":
             self._messages.pop(line["message"], None)
 

@@ -35,6 +35,7 @@ class Options:
     prefill: float = 0.04
     pause: float = 0.015
     lease: float = 60.0
+    drops_repeats: bool = False
     deadly: str = ""
     """A text in a question at which the process ends at once, as a fault in native code would end it."""
 
@@ -114,7 +115,7 @@ async def serve(folder: Path, options: Options) -> None:
         engine = await LlamaCppEngine.load(alias, model, data_dir)
         return TracedEngine(ThrottledEngine(engine, options.per_token), trace, options)
 
-    adapter = FileAdapter(folder, trace, options.pause)
+    adapter = FileAdapter(folder, trace, options.pause, drops_repeats=options.drops_repeats)
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with running(

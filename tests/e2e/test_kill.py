@@ -22,6 +22,7 @@ CI_GOAL, SOAK_GOAL = 2, 20
 """Kills that hit each phase."""
 LEASE_SECONDS = 1.5
 """On PostgreSQL another process could be alive, so that what a dead one had begun is taken up only after its lease."""
+SLOW = Options()
 UNDISTURBED = Options(per_token=0.0, prefill=0.0, pause=0.0)
 
 
@@ -32,7 +33,20 @@ def test_kills_on_sqlite(tmp_path: Path) -> None:
 
 def test_kills_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
     """The same on PostgreSQL, where the next process must wait for the dead one's leases."""
-    kill_and_check(tmp_path, postgres_url, CI_GOAL)
+    kill_and_check(tmp_path, postgres_url, CI_GOAL, Options(lease=LEASE_SECONDS))
+
+
+def test_kills_on_a_platform_that_drops_repeats(tmp_path: Path) -> None:
+    """Where a message with a known nonce is not sent again (Discord), nothing at all is doubled."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}"
+    assert kill_and_check(tmp_path, url, CI_GOAL, Options(drops_repeats=True)) == 0
+
+
+@pytest.mark.soak
+def test_many_kills_on_a_platform_that_drops_repeats(tmp_path: Path) -> None:
+    """Twenty kills or more in each phase."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}"
+    assert kill_and_check(tmp_path, url, SOAK_GOAL, Options(drops_repeats=True)) == 0
 
 
 @pytest.mark.soak
@@ -44,14 +58,16 @@ def test_many_kills_on_sqlite(tmp_path: Path) -> None:
 @pytest.mark.soak
 def test_many_kills_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
     """Twenty kills or more in each phase."""
-    kill_and_check(tmp_path, postgres_url, SOAK_GOAL)
+    kill_and_check(tmp_path, postgres_url, SOAK_GOAL, Options(lease=LEASE_SECONDS))
 
 
-def kill_and_check(folder: Path, url: str, goal: int) -> None:
-    """Kill, start a last time, and compare what is on the platform and in the database with an undisturbed run."""
+def kill_and_check(folder: Path, url: str, goal: int, options: Options = SLOW) -> int:
+    """Kill, start a last time, and compare what is on the platform and in the database with an undisturbed run.
+
+    Returns how many platform messages are doubled.
+    """
     seed = int(os.environ.get("HEARTH_TEST_SEED", random.randrange(2**32)))
     print(f"\nseed {seed}: HEARTH_TEST_SEED={seed} repeats the order of the questions and of the kills")
-    options = Options() if url.startswith("sqlite") else Options(lease=LEASE_SECONDS)
     with serving(Hearth(folder / "killed", options, url)) as hearth:
         people = People(hearth, random.Random(seed))
         hits, watch = hunt(hearth, people, goal)
@@ -66,6 +82,7 @@ def kill_and_check(folder: Path, url: str, goal: int) -> None:
     print(f"{told} questions, {people.redelivered} redelivered; doubled platform messages: {doubles}", end="; ")
     print(f"given up after three killed attempts: {len(watch.given_up)}")
     assert min(hits[phase] for phase in PHASES) >= goal
+    return doubles
 
 
 def undisturbed(folder: Path, people: People) -> dict[str, str]:
