@@ -69,6 +69,15 @@ async def test_a_question_on_the_socket_is_answered(tmp_path: Path) -> None:
         assert "new" in [command["name"] for command in await client.commands()]
 
 
+async def test_a_client_is_shown_the_end_of_the_conversation(tmp_path: Path) -> None:
+    async with app(config(tmp_path)) as (_, client):
+        assert await client.line("default") == []
+        await ask(client, "hello")
+        await ask(client, "/help")
+        line = [{"role": "user", "text": "hello"}, {"role": "assistant", "text": "You said: hello"}]
+        assert await client.line("default") == line
+
+
 async def test_a_typed_stop_on_the_socket_has_an_answer(tmp_path: Path) -> None:
     """`hearth say /stop` ends, whether there is something to stop or not."""
     engine = ScriptedEngine()
