@@ -136,8 +136,6 @@ async def until(stop: asyncio.Event, pieces: AsyncGenerator[Piece, None]) -> Asy
         watch.cancel()
         _cancel_once(source)
         await asyncio.wait((source, watch))
-        if not source.cancelled():
-            source.exception()  # retrieved: who leaves early does not ask for it
 
 
 def _cancel_once(task: asyncio.Task[None]) -> None:

@@ -208,3 +208,16 @@ async def house(
         await built.drain(0)
         await registry.aclose()
         await opened.aclose()
+
+
+def question(prompt: str) -> str:
+    """The last thing that a prompt asks."""
+    return prompt.rpartition("<|im_start|>user\n")[2].partition("<|im_end|>")[0]
+
+
+async def stalled(h: House, asked: str = "tell me", tokens: int = 5, **how: object) -> str:
+    """Ask something whose answer stops in the middle of "You said: ..."; returns the question's id."""
+    h.engine.stall_after = tokens
+    event = await h.say(asked, **how)  # type: ignore[arg-type]  # passed on as they are
+    await until(lambda: h.engine.active == 1 and "You s"[:tokens] in "".join(h.texts()), "the answer's first words")
+    return event

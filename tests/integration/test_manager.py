@@ -14,14 +14,9 @@ from bot.config import Config
 from bot.errors import EngineTimeout
 from bot.messages import Claim, Delta, Finish, Generation, MessageState, Prefill, Role
 from bot.testing import MemoryAdapter, ScriptedEngine
-from tests.house import ADA, BEA, House, configuration, house, until
+from tests.house import ADA, BEA, House, configuration, house, question, until
 
 U, A = Role.USER, Role.ASSISTANT
-
-
-def question(prompt: str) -> str:
-    """The last thing that a prompt asks."""
-    return prompt.rpartition("<|im_start|>user\n")[2].partition("<|im_end|>")[0]
 
 
 # The prompt
@@ -193,10 +188,11 @@ async def test_a_message_that_is_too_long_is_told_so_and_the_next_one_is_answere
 @pytest.mark.parametrize("text", ["/" + "a" * 1_000_000, "/model " + "x" * 1_000_000, "/forget " + "9" * 1_000_000])
 async def test_a_huge_command_gets_a_short_word(tmp_path: Path, text: str) -> None:
     async with house(tmp_path) as h:
+        await h.ask("hello")
         words = await h.ask(text)
         assert words.startswith(("This is too long", "There is no model 'xxx", "I find no such message."))
         assert len(words) < 300
-        assert h.engine.requests == []
+        assert len(h.engine.requests) == 1
 
 
 # Errors in words

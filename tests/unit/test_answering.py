@@ -1,15 +1,61 @@
-"""An answer's source is closed exactly once, whatever ends it, and leaves no task behind."""
+"""What an answer comes to; its source is closed exactly once, whatever ends it, and leaves no task behind."""
 
 import asyncio
 import gc
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import UTC, datetime
 
 import pytest
 
-from bot.answering import until
+from bot.answering import Answering, until
 from bot.errors import EngineError
-from bot.messages import Piece, Text
+from bot.messages import (
+    AnswerState,
+    Author,
+    Claim,
+    Conversation,
+    ConversationKey,
+    Message,
+    MessageState,
+    Piece,
+    Role,
+    Settings,
+    StoredMessage,
+    Text,
+)
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+KEY = ConversationKey("memory", "bot", "chat")
+ASKED = StoredMessage(
+    id=7, parent=None, role=Role.USER, text="hi", author=None, state=MessageState.PENDING, created_at=NOW
+)
+CLAIM = Claim(
+    id=1,
+    conversation=Conversation(id=1, key=KEY, direct=True, settings=Settings(), head=None, first_day=NOW.date()),
+    question=ASKED,
+    event=Message(key=KEY, event_id="1", author=Author("1", "Ada"), text="hi", sent_at=NOW),
+    attempt=1,
+    owner="worker",
+    received_at=NOW,
+)
+
+
+def test_a_stop_that_comes_after_the_models_own_end_changes_nothing() -> None:
+    whole = Answering(CLAIM, ASKED, text="Hello.", ended=True)
+    assert whole.finished(stopped=True) == whole.finished(stopped=False)
+    assert whole.finished(stopped=True).outcome is AnswerState.DONE
+
+
+def test_a_stopped_answer_is_kept_as_far_as_it_goes() -> None:
+    part = Answering(CLAIM, ASKED, text="Hel").finished(stopped=True)
+    assert (part.outcome, part.text) == (AnswerState.STOPPED, "Hel")
+    assert [(d.text, d.parent, d.state) for d in part.drafts] == [("Hel", 7, MessageState.STOPPED)]
+
+
+def test_a_stop_before_the_first_word_leaves_nothing_in_the_history() -> None:
+    nothing = Answering(CLAIM, ASKED).finished(stopped=True)
+    assert (nothing.outcome, nothing.text, nothing.drafts) == (AnswerState.STOPPED, "Stopped.", ())
 
 
 class Source:
@@ -45,19 +91,21 @@ async def collect(source: Source, stop: asyncio.Event) -> list[Piece]:
         return [piece async for piece in pieces]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 async def nothing_left() -> AsyncGenerator[None, None]:
     yield
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+@pytest.mark.usefixtures("nothing_left")
 async def test_without_a_stop_every_piece_comes() -> None:
     source = Source("a", "b")
     assert await collect(source, asyncio.Event()) == [Text("a"), Text("b")]
     assert source.ends == ["end"]
 
 
+@pytest.mark.usefixtures("nothing_left")
 async def test_an_error_comes_after_the_pieces_before_it() -> None:
     source, seen = Source("a", error=EngineError(detail="no")), []
     async with aclosing(until(asyncio.Event(), source.pieces())) as pieces:
@@ -68,6 +116,7 @@ async def test_an_error_comes_after_the_pieces_before_it() -> None:
     assert source.ends == ["EngineError"]
 
 
+@pytest.mark.usefixtures("nothing_left")
 async def test_a_stop_ends_a_source_that_waits() -> None:
     source, stop = Source("a", waits=True), asyncio.Event()
     asyncio.get_running_loop().call_later(0.01, stop.set)
@@ -75,6 +124,7 @@ async def test_a_stop_ends_a_source_that_waits() -> None:
     assert source.ends == ["CancelledError"]
 
 
+@pytest.mark.usefixtures("nothing_left")
 async def test_a_stop_before_the_beginning_ends_it_too() -> None:
     source, stop = Source(waits=True), asyncio.Event()
     stop.set()
@@ -82,6 +132,7 @@ async def test_a_stop_before_the_beginning_ends_it_too() -> None:
     assert source.ends == ["CancelledError"]
 
 
+@pytest.mark.usefixtures("nothing_left")
 async def test_a_stop_frees_the_source_while_nobody_asks_for_the_next_piece() -> None:
     """The platform may be slow just then; the engine is not kept for it."""
     source, stop = Source("a", waits=True), asyncio.Event()
@@ -93,6 +144,7 @@ async def test_a_stop_frees_the_source_while_nobody_asks_for_the_next_piece() ->
         assert source.ends == ["CancelledError"]
 
 
+@pytest.mark.usefixtures("nothing_left")
 async def test_who_leaves_early_closes_the_source_before_going_on() -> None:
     source = Source("a", waits=True)
     async with aclosing(until(asyncio.Event(), source.pieces())) as pieces:
@@ -100,6 +152,7 @@ async def test_who_leaves_early_closes_the_source_before_going_on() -> None:
     assert source.ends == ["CancelledError"]
 
 
+@pytest.mark.usefixtures("nothing_left")
 async def test_who_leaves_early_need_not_look_at_an_error() -> None:
     """Otherwise the event loop would complain of an exception that nobody retrieved."""
     source = Source("a", "b", error=EngineError())
@@ -114,6 +167,7 @@ async def test_who_leaves_early_need_not_look_at_an_error() -> None:
     assert complaints == []
 
 
+@pytest.mark.usefixtures("nothing_left")
 async def test_a_cancelled_answer_closes_its_source_before_it_ends() -> None:
     source = Source("a", waits=True)
     task = asyncio.create_task(collect(source, asyncio.Event()))
@@ -124,6 +178,7 @@ async def test_a_cancelled_answer_closes_its_source_before_it_ends() -> None:
     assert source.ends == ["CancelledError"]
 
 
+@pytest.mark.usefixtures("nothing_left")
 async def test_what_a_source_cleans_up_is_not_interrupted_by_a_second_end() -> None:
     source, stop = Source("a", waits=True), asyncio.Event()
     source.may_close.clear()
