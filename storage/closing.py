@@ -14,7 +14,7 @@ from storage.models import answers, conversations, messages, sent_parts, usage
 from storage.places import today
 from storage.removal import drop_answers, remove
 from storage.rows import Group
-from storage.transaction import Transaction, insert
+from storage.transaction import Scrub, Transaction, insert
 from storage.values import pack_finished, pack_ids
 from storage.waiting import promote
 
@@ -136,6 +136,7 @@ def close(transaction: Transaction, claim: Claim, outcome: Outcome, finished: Fi
     if days == 0 or (finished is not None and finished.erase):
         drop_answers(transaction, answers.c.id == answer.id)
         remove(transaction, [answer.question])
+        transaction.scrub = Scrub.FILE if finished is not None and finished.erase else Scrub.LOG
         promote(transaction, answer.conversation)
         return ()
     new = _append(transaction, answer, question, drafts)

@@ -12,7 +12,7 @@ from bot.ports import Forgotten
 from storage.models import answers, conversations, events, messages, usage
 from storage.places import today
 from storage.removal import chunks, remove
-from storage.transaction import Transaction
+from storage.transaction import Scrub, Transaction
 from storage.values import DAY, micros
 
 BATCH = 500
@@ -58,7 +58,7 @@ def forget_person(transaction: Transaction, platform: str, author: str, but: int
             update(conversations).where(conversations.c.id.in_(chunk)).values(**blank, first_day=today(transaction))
         )
     transaction.execute(delete(usage).where(usage.c.platform == platform, usage.c.author == author))
-    transaction.scrub = True
+    transaction.scrub = Scrub.FILE
     return removed
 
 
@@ -81,6 +81,18 @@ def expired_events(transaction: Transaction, now: datetime) -> list[dict[str, An
     content = exists(select(literal(1)).where(messages.c.id == events.c.message))
     old = select(*_EVENT).where(events.c.seen_at < micros(now) - WATERMARK_DAYS * DAY, ~content).limit(ROUND)
     return [{f"k_{name}": value for name, value in row.items()} for row in transaction.execute(old).mappings()]
+
+
+def remove_expired(transaction: Transaction, ids: list[int]) -> Forgotten:
+    """Remove a batch of what `expired` found; what it leaves in the file is scrubbed at the end of all batches."""
+    removed = remove(transaction, ids)
+    transaction.scrub = Scrub.NOTHING
+    return removed
+
+
+def scrub(transaction: Transaction) -> None:
+    """Have the file cleaned."""
+    transaction.scrub = Scrub.FILE
 
 
 def remove_events(transaction: Transaction, keys: list[dict[str, Any]]) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, bindparam, delete, exists, select, update
 from bot.ports import Forgotten
 from storage.models import answers, conversations, messages, sent_parts
 from storage.places import today
-from storage.transaction import Transaction
+from storage.transaction import Scrub, Transaction
 from storage.waiting import promote
 
 CHUNK = 500
@@ -45,7 +45,7 @@ def remove(transaction: Transaction, ids: Iterable[int]) -> Forgotten:
     doomed = _load(transaction, ids)
     if not doomed:
         return Forgotten(messages=0, answers=0)
-    transaction.scrub = True
+    transaction.scrub = max(transaction.scrub, Scrub.LOG)
     gone = _release_answers(transaction, doomed)
     _reparent(transaction, doomed)
     _move_heads(transaction, doomed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
@@ -30,7 +30,6 @@ from storage.failures import translated
 from storage.migrate import migrate
 from storage.models import answers, conversations, messages
 from storage.places import obtain, today
-from storage.removal import remove
 from storage.rows import conversation as conversation_of
 from storage.transaction import Transaction, Transactions
 
@@ -47,6 +46,7 @@ class SqlStore:
     def __init__(self, engines: Engines, transactions: Transactions) -> None:
         self._engines = engines
         self._transactions = transactions
+        self._scrubbed_on: date | None = None
 
     @classmethod
     async def open(cls, url: str, *, default_retention_days: int, clock: Callable[[], datetime] | None = None) -> Self:
@@ -157,12 +157,18 @@ class SqlStore:
         return await self._transactions.write(lambda t: privacy.forget_person(t, platform, author, but))
 
     async def expire(self, now: datetime, default_days: int) -> Forgotten:
-        """See `bot.ports.Store`. Many small transactions, so that nobody waits for it."""
+        """See `bot.ports.Store`. Many small transactions; then, once a day, SQLite's file is written anew.
+
+        That last step keeps writers waiting for about 10 ms per MiB.
+        """
         gone, answered = 0, 0
         while old := await self._transactions.read(lambda t: privacy.expired(t, now, default_days)):
             for batch in _batches(old):
-                removed = await self._transactions.write(partial(_remove, batch))
+                removed = await self._transactions.write(partial(privacy.remove_expired, ids=batch))
                 gone, answered = gone + removed.messages, answered + removed.answers
+        if gone and now.date() != self._scrubbed_on:
+            self._scrubbed_on = now.date()
+            await self._transactions.write(privacy.scrub)
         while keys := await self._transactions.read(lambda t: privacy.expired_events(t, now)):
             for chunk in _batches(keys):
                 await self._transactions.write(partial(privacy.remove_events, keys=chunk))
@@ -199,10 +205,6 @@ def _set_settings(transaction: Transaction, conversation: int, settings: Setting
         "retention_days": settings.retention_days,
     }
     transaction.execute(update(conversations).where(conversations.c.id == conversation).values(**changed))
-
-
-def _remove(ids: list[int], transaction: Transaction) -> Forgotten:
-    return remove(transaction, ids)
 
 
 def _batches(rows: list[T]) -> Iterator[list[T]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import IntEnum
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy
@@ -25,9 +26,25 @@ GROUP = 64
 """At most so many operations share one commit: about what runs in the time of one fsync of a slow disk."""
 RACES = 5
 """How often a transaction that lost a race on PostgreSQL is run again."""
+SMALL_FILE = 8 * 2**20
+"""Bytes up to which a SQLite file is written anew whenever words were removed: that takes about 10 ms per MiB."""
 SCRUBBED = ("messages", "answers", "sent_parts", "conversations", "usage")
 
 T = TypeVar("T")
+
+
+class Scrub(IntEnum):
+    """How thoroughly removed words must go, beyond what the database shows.
+
+    SQLite overwrites what is removed (secure_delete), in the file and not in the write-ahead log. And where it moved
+    rows between pages it may have left a copy in a page's unused space, which only a file written anew is rid of.
+    """
+
+    NOTHING = 0
+    LOG = 1
+    """The write-ahead log is emptied; a small file is written anew."""
+    FILE = 2
+    """The file is written anew, whatever its size: somebody asked to be forgotten."""
 
 
 @dataclass
@@ -39,8 +56,8 @@ class Transaction:
     """Microseconds."""
     default_days: int
     """The retention of conversations that have none of their own."""
-    scrub: bool = False
-    """Set by an operation that removed words: they must not survive in the write-ahead log."""
+    scrub: Scrub = Scrub.NOTHING
+    """Set by an operation that removed words."""
     execute: Callable[..., sqlalchemy.CursorResult[Any]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -139,25 +156,24 @@ class Transactions:
             _tell(group[0], error=error)
             return True
         results = commit.result()
-        scrubbed = [entry for entry, (_, scrub) in zip(group, results, strict=True) if scrub]
         for entry, (result, scrub) in zip(group, results, strict=True):
             if not scrub:
                 _tell(entry, result)
-        if scrubbed:
-            cleaning = asyncio.create_task(self._empty_log())
+        if most := max(scrub for _, scrub in results):
+            cleaning = asyncio.create_task(self._scrub(most))
             await asyncio.wait((cleaning,))
             for entry, (result, scrub) in zip(group, results, strict=True):
                 if scrub:
                     _tell(entry, result, error=cleaning.exception())
         return True
 
-    async def _commit(self, group: list[_Entry[Any]]) -> list[tuple[Any, bool]]:
+    async def _commit(self, group: list[_Entry[Any]]) -> list[tuple[Any, Scrub]]:
         with translated(self._engines.name):
             if self._connection is None:
                 self._connection = await self._engines.write.connect()
             return await self._connection.run_sync(self._run_group, group)
 
-    def _run_group(self, connection: Connection, group: list[_Entry[Any]]) -> list[tuple[Any, bool]]:
+    def _run_group(self, connection: Connection, group: list[_Entry[Any]]) -> list[tuple[Any, Scrub]]:
         """The operations of a group in one transaction: their results, and whether there is something to scrub."""
         done = []
         with connection.begin():
@@ -166,13 +182,20 @@ class Transactions:
                 done.append((entry.operation(transaction), transaction.scrub))
         return done
 
-    async def _empty_log(self) -> None:
-        """Copy SQLite's write-ahead log into the file and cut it to nothing. A reader of our own would keep it alive."""
+    async def _scrub(self, how: Scrub) -> None:
+        """Clean a SQLite file. A reader of our own would keep the log alive, so they wait."""
+        path = self._engines.path
+        assert path is not None, "PostgreSQL is vacuumed instead"
         async with AsyncExitStack() as stack:
             for _ in range(READERS):
                 await stack.enter_async_context(self._reading)
-            with translated(self._engines.name):
+            with translated(f"removed; but its traces could not be cleaned away: {self._engines.name}"):
                 async with self._engines.read.connect() as connection:
+                    if how is Scrub.FILE or path.stat().st_size <= SMALL_FILE:
+                        # A large file does not fit in memory twice.
+                        await connection.exec_driver_sql("PRAGMA temp_store = FILE")
+                        await connection.exec_driver_sql("VACUUM")
+                        await connection.exec_driver_sql("PRAGMA temp_store = MEMORY")
                     result = await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
                     busy = result.scalar_one()
         if busy:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -210,6 +211,15 @@ class TestBytes:
         ben = [text for text in ben_before if self.WORD not in text]
         assert await texts(store, (await store.conversation(GROUP)).head) == ben
         await store.aclose()
+        assert self._found(file) == []
+
+    async def test_nor_where_rows_were_moved_between_pages(self, store: SqlStore, file: Path) -> None:
+        """SQLite zeroes what is removed, and not the places from which it moved rows to other pages before."""
+        keys = [replace(CHAT, chat=str(number)) for number in range(150)]
+        await asyncio.gather(*(ask(store, "1", f"{self.WORD} {key.chat}", key=key) for key in keys))
+        for _ in keys:
+            await answer(store, f"{self.WORD} said")
+        await store.forget_person("telegram", "ann")
         assert self._found(file) == []
 
     async def test_with_retention_0_nothing_is_found_after_the_answer(self, file: Path) -> None:
