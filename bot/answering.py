@@ -101,7 +101,7 @@ async def generate(answering: Answering, store: Store, models: Registry, config:
     path = await store.history(answering.question.id)
     request = await _request(answering, path, loaded, persona, config)
     answering.model = loaded.engine.name
-    visible = Visible()
+    visible = Visible(loaded.prompts.answer_head)
     async with loaded.scheduler.ticket(_person(answering.claim)) as ticket:
         async for place in ticket.waiting(QUEUE_NOTICE_SECONDS):
             yield Notice(f"I will begin soon: place {place} in the queue.")

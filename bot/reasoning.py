@@ -15,12 +15,14 @@ class Visible:
     models think) and stays.
     """
 
-    def __init__(self) -> None:
-        self.hidden = False
+    def __init__(self, head: str = "") -> None:
+        """`head`: what the template wrote before the answer; the reasoning may begin there."""
+        opened = next((tag for tag in _PAIRS if head.rstrip().endswith(tag)), None)
+        self.hidden = opened is not None
         """Whether there was reasoning."""
-        self._state: Literal["start", "reasoning", "gap", "answer"] = "start"
+        self._state: Literal["start", "reasoning", "gap", "answer"] = "reasoning" if opened else "start"
         self._held = ""
-        self._closing = ""
+        self._closing = _PAIRS[opened] if opened else ""
 
     def feed(self, text: str) -> str:
         """The model's next text -> what of it can be shown now."""

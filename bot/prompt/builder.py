@@ -42,6 +42,11 @@ class PromptBuilder:
         self._encoder = Encoder(vocabulary, guard)
         self._prepared = False
 
+    @property
+    def answer_head(self) -> str:
+        """What the template writes before the model's answer; some open a reasoning block there."""
+        return self._layout.prompt_head
+
     async def build(
         self,
         turns: Sequence[Turn],

@@ -71,7 +71,7 @@ class Layout:
         self._find_form()
         self._knows_developer = "developer" in self._renderer.words and self._takes_developer()
         self._folds_system = self._find_folding()
-        self._history_head, self._prompt_head = self._find_heads()
+        self._history_head, self.prompt_head = self._find_heads()
         self._before_splice = re.compile(f"{re.escape(self._history_head)}(?={SPLICE_OPEN}[0-9]+{SPLICE_CLOSE})")
 
     def render(self, window: Window, *, only: int | None = None) -> Rendered:
@@ -176,7 +176,7 @@ class Layout:
 
     def _finish(self, text: str) -> str:
         """With bos, and with generated ids after the very words that they were generated after."""
-        text = self._before_splice.sub(lambda _: self._prompt_head, text)
+        text = self._before_splice.sub(lambda _: self.prompt_head, text)
         return text if text.startswith(self._bos) else self._bos + text
 
     # -----------------------------------------------------------------------------------------------------------------

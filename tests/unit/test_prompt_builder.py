@@ -371,3 +371,8 @@ async def test_a_system_message_that_does_not_fit_is_told() -> None:
         await PromptBuilder(ByteVocabulary(context_length=500)).build(
             [Turn(SYSTEM, "s" * 600), Turn(USER, "a")], day=DAY, max_tokens=100
         )
+
+
+async def test_what_the_template_writes_before_an_answer_is_told() -> None:
+    source = CHATML.replace("<|im_start|>assistant\n", "<|im_start|>assistant\n<think>\n")
+    assert PromptBuilder(ByteVocabulary(source)).answer_head.endswith("<think>\n")

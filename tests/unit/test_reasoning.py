@@ -87,3 +87,9 @@ def test_long_reasoning_is_not_held_in_memory() -> None:
     for _ in range(1000):
         visible.feed("x" * 1000)
     assert len(visible._held) < 100
+
+
+def test_reasoning_that_the_template_opened_is_not_shown() -> None:
+    visible = Visible("<|im_start|>assistant\n<think>\n")
+    assert [visible.feed(piece) for piece in ("They greet", " me.</think>\n\nHel", "lo!")] == ["", "Hel", "lo!"]
+    assert visible.hidden
