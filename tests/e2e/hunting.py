@@ -26,6 +26,9 @@ BACKLOG = 8
 """So many questions wait or are being answered while kills are aimed."""
 ATTEMPTS = 3
 """`bot.dispatcher` gives an answer up after so many: a question at its last one is spared."""
+FIRST_STARTS = 3
+FIRST_START_SECONDS = (0.5, 2.0)
+"""A first start reaches the making of the tables in this time."""
 CHATS = 5
 """Conversations at once."""
 
@@ -134,6 +137,11 @@ class People:
 def hunt(hearth: Hearth, people: People, goal: int) -> tuple[Counter[str], Watch]:
     """Kill until each phase was hit `goal` times. Returns the hits by phase; `kills` counts the kills."""
     watch, rng, hits = Watch(hearth), people.rng, Counter[str]()
+    for _ in range(min(goal, FIRST_STARTS)):  # while the tables are made
+        hearth.spawn()
+        time.sleep(rng.uniform(*FIRST_START_SECONDS))
+        hits.update(_kill(hearth, watch))
+        hits["kills"] += 1
     began = time.monotonic()
     hearth.start()
     start_seconds = time.monotonic() - began
