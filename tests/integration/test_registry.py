@@ -1,0 +1,146 @@
+"""The models by name: loaded once, on first use, and unloaded when others need the room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bot.config import EMBEDDED_CHAT_MODEL, ModelConfig, QueueConfig
+from bot.engines.registry import Registry
+from bot.errors import BadRequest, EngineError, ModelError
+from bot.messages import Delta, Generation
+from bot.testing import ScriptedEngine
+
+
+class Loads:
+    """A loader of scripted engines that keeps what it made, and can be held back."""
+
+    def __init__(self) -> None:
+        self.made: list[ScriptedEngine] = []
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+    async def __call__(self, alias: str, config: ModelConfig, data_dir: Path) -> ScriptedEngine:
+        await self.go_on.wait()
+        if config.path.stem == "broken":
+            raise ModelError(f"{config.path}: is cut off")
+        engine = ScriptedEngine(name=f"{alias}@0")
+        self.made.append(engine)
+        return engine
+
+    def names(self) -> list[str]:
+        return [engine.name for engine in self.made]
+
+
+@pytest.fixture
+def loads() -> Loads:
+    return Loads()
+
+
+@pytest.fixture
+async def registry(loads: Loads, tmp_path: Path) -> AsyncIterator[Registry]:
+    models = {name: ModelConfig(path=Path(f"{name}.scripted"), slots=1) for name in ("one", "two", "three", "broken")}
+    registry = Registry(models, QueueConfig(), tmp_path, loaded_models=2, loaders={".scripted": loads}, grace=0.01)
+    yield registry
+    await registry.aclose()
+
+
+async def test_a_model_is_loaded_on_first_use_and_once(registry: Registry, loads: Loads) -> None:
+    assert loads.names() == []
+    results = await asyncio.gather(*(registry.get("one") for _ in range(5)))
+    assert len({id(loaded) for loaded in results}) == 1
+    assert loads.names() == ["one@0"]
+    assert await registry.get("one") is results[0]
+
+
+async def test_who_gives_up_does_not_stop_the_load_for_others(registry: Registry, loads: Loads) -> None:
+    loads.go_on.clear()
+    impatient, patient = asyncio.create_task(registry.get("one")), asyncio.create_task(registry.get("one"))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    await asyncio.wait([impatient])
+    loads.go_on.set()
+    assert (await patient).engine.name == "one@0"
+    assert loads.names() == ["one@0"]
+
+
+async def test_an_unknown_name_is_answered_with_the_known_ones(registry: Registry) -> None:
+    with pytest.raises(BadRequest) as refused:
+        await registry.get("four")
+    assert refused.value.words == "There is no model 'four'. There are: one, two, three, broken."
+    assert refused.value.param == "model"
+
+
+async def test_the_model_that_was_not_used_for_longest_makes_room(registry: Registry, loads: Loads) -> None:
+    await registry.get("one")
+    await registry.get("two")
+    await registry.get("one")
+    await registry.get("three")
+    assert [engine.closed for engine in loads.made] == [False, True, False]
+    assert [state.alias for state in registry.describe() if state.loaded] == ["one", "three"]
+    await registry.get("two")
+    assert loads.names() == ["one@0", "two@0", "three@0", "two@0"]
+
+
+async def test_a_model_in_use_is_not_taken_away(registry: Registry, loads: Loads) -> None:
+    one = await registry.get("one")
+    await registry.get("two")
+    request = Generation(prompt=(65,) * 10, max_tokens=50)
+    async with one.scheduler.ticket("ann") as ticket:
+        loading = asyncio.create_task(registry.get("three"))
+        await asyncio.sleep(0.05)
+        text = "".join([event.text async for event in ticket.stream(request) if isinstance(event, Delta)])
+        assert not loading.done()
+    assert text == "You said: AAAAAAAAAA"
+    assert (await loading).engine.name == "three@0"
+    assert loads.made[0].closed
+
+
+async def test_a_load_waits_until_the_others_have_finished_their_answers(registry: Registry, loads: Loads) -> None:
+    one = await registry.get("one")
+    async with one.scheduler.ticket("ann"):
+        loading = asyncio.create_task(registry.get("two"))
+        await asyncio.sleep(0.05)
+        assert loads.names() == ["one@0"]
+    await loading
+    assert loads.names() == ["one@0", "two@0"]
+    async with one.scheduler.ticket("ann") as ticket:
+        assert ticket.has_slot
+
+
+async def test_a_model_that_cannot_be_loaded_is_told_and_the_others_go_on(registry: Registry) -> None:
+    for _ in range(2):
+        with pytest.raises(ModelError, match=r"broken\.scripted: is cut off"):
+            await registry.get("broken")
+    assert (await registry.get("one")).engine.name == "one@0"
+    assert [state.error for state in registry.describe() if state.error] == ["broken.scripted: is cut off"]
+
+
+async def test_after_the_end_there_are_no_models(registry: Registry, loads: Loads) -> None:
+    one = await registry.get("one")
+    async with one.scheduler.ticket("ann"), one.scheduler.ticket("ben") as waits:
+        await registry.aclose()
+        with pytest.raises(EngineError):
+            await anext(waits.stream(Generation(prompt=(65,), max_tokens=1)))
+    assert loads.made[0].closed
+    with pytest.raises(EngineError):
+        await registry.get("one")
+
+
+async def test_the_demo_model_and_a_missing_one_side_by_side(tmp_path: Path) -> None:
+    models = {
+        "demo": ModelConfig(path=EMBEDDED_CHAT_MODEL, threads=1, slots=2),
+        "missing": ModelConfig(path=tmp_path / "missing.gguf"),
+    }
+    registry = Registry(models, QueueConfig(), tmp_path)
+    assert registry.names() == ["demo", "missing"]
+    with pytest.raises(ModelError, match=r"missing\.gguf: cannot be read \(No such file or directory\)"):
+        await registry.get("missing")
+    loaded = await registry.get("demo")
+    assert loaded.scheduler.slots == 2
+    assert loaded.engine.name.startswith("demo@")
+    assert len(loaded.engine.name) == len("demo@") + 12
+    await registry.aclose()
