@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 
@@ -44,6 +44,8 @@ class Memo:
     parts: dict[int, dict[int, SentPart]] = field(default_factory=dict)
     intents: list[SentPart] = field(default_factory=list)
     lost: bool = False
+    record: Callable[[], Awaitable[None]] | None = None
+    """What to wait for while a message's id is committed."""
     never_known: int = 0
     """Parts that were dropped before their message was acknowledged."""
 
@@ -57,6 +59,8 @@ class Memo:
 
     async def record_sent(self, claim: Claim, part: SentPart) -> None:
         await asyncio.sleep(0)
+        if self.record:
+            await self.record()
         assert part.message
         assert self.parts[claim.id][part.index].nonce == part.nonce
         self.parts[claim.id][part.index] = part

@@ -162,8 +162,6 @@ class _Scan:
     def cut(self) -> tuple[int, Place]:
         """The best place for a cut, and what is open there; uses nothing of the text behind `over`."""
         assert self.over is not None
-        if self.text[self.start : self.over].isspace():
-            return self.over, self._place
         at, place = self._best(self.over)
         return at, self._reopenable(place)
 
@@ -210,7 +208,9 @@ class _Scan:
         fence = self._place.before(line).fence
         if fence:
             closing = self._closing(fence)
-            return max(bare, self._weight + closing) if fence.may_close(line) else bare + closing
+            if fence.may_close(line):
+                return max(bare + len(fence.missing(line)), self._weight + closing)
+            return bare + closing
         row = self._weight + self._row(line, self._place)
         if found := OPENING.match(line):
             return max(row, bare + min(len(found["prefix"]) + len(found["marker"]) + 1, self.room // 2))

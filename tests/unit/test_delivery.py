@@ -8,10 +8,12 @@ from itertools import pairwise
 
 import pytest
 
+from adapters.delivery.pacing import Slot
 from adapters.text import split, telegram_length
 from bot.errors import FloodWait
 from bot.messages import (
     AnswerState,
+    Limits,
     Notice,
     Preview,
     Text,
@@ -220,6 +222,21 @@ async def test_the_pace_is_kept_from_one_answer_to_the_next() -> None:
     await stage.deliver(a_claim(1), done("one"))
     await stage.deliver(a_claim(2), done("two"))
     assert stage.calls() == [(0, "one"), (1, "two")]
+
+
+async def test_who_waits_for_the_slot_comes_before_who_only_tries() -> None:
+    now = 0.0
+    wake = asyncio.Event()
+    slot = Slot(Limits(text=100, seconds_per_call=1.0), lambda: now, lambda _: wake.wait())
+    assert slot.try_take()
+    waiting = asyncio.create_task(slot.take())
+    await asyncio.sleep(0)
+    now = 1.0
+    assert not slot.try_take()
+    wake.set()
+    await waiting
+    now = 2.0
+    assert slot.try_take()
 
 
 async def test_a_burst_goes_at_once_after_a_rest() -> None:

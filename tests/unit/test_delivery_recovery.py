@@ -230,6 +230,22 @@ async def test_cancelled_while_the_platform_answers_the_ledger_keeps_the_intent(
     assert [part.message for part in stage.ledger.of(claim)] == [None]
 
 
+async def test_cancelled_while_an_id_is_committed_the_ledger_has_it() -> None:
+    stage, claim = Stage(), a_claim()
+    stage.ledger.record = lambda: stage.time.sleep(5.0)
+
+    async def cancel() -> None:
+        task = asyncio.create_task(stage.start(claim, Text("Hel"), 60.0, done("Hello")))
+        await stage.time.sleep(3.0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    await stage.time.run(cancel())
+    assert stage.texts() == ["Hel"]
+    stage.agree(claim)
+
+
 async def test_the_pieces_are_closed_when_delivery_ends_early() -> None:
     stage, closed = Stage(), asyncio.Event()
 

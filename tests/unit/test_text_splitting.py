@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
+from itertools import accumulate
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +22,9 @@ PIECES = [
     "\n| a | b |\n|---|---|\n| c | d |\n", "\n|x|long cell with words|\n", "\n---\n", "\n===\n",
 ]  # fmt: skip
 markdown = st.lists(st.sampled_from(PIECES), max_size=60).map("".join)
+code = st.lists(st.sampled_from(["x", "long_name ", " = 1\n", "\n", "    ", "``", "``\n", "\n\n"]), max_size=60).map(
+    lambda pieces: "".join(["```py\n", *pieces, "\n```\n", *pieces])
+)
 limits = st.one_of(st.integers(40, 120), st.integers(121, 400), st.just(100_000))
 
 
@@ -73,8 +76,8 @@ def test_a_full_part_never_changes_whatever_follows(
     assert split(text + between + more, limit, measure)[:-1][: len(full)] == full
 
 
-@given(markdown, st.integers(40, 90), st.sampled_from(MEASURES))
-@settings(max_examples=60, deadline=None)
+@given(st.one_of(markdown, code), st.integers(40, 90), st.sampled_from(MEASURES))
+@settings(max_examples=150, deadline=None)
 def test_a_full_part_never_changes_from_one_character_to_the_next(text: str, limit: int, measure: Measure) -> None:
     full: list[str] = []
     for end in range(len(text) + 1):
@@ -99,16 +102,24 @@ def test_tiny_limits_end_and_lose_nothing(text: str, limit: int) -> None:
     assert without_whitespace(joined) == without_whitespace(text)
 
 
-@given(st.text(alphabet="ab e\u0301😀\u200d👩🏽\ufe0f🇩🇪한ᅡ", max_size=120), st.integers(12, 30))
-def test_no_cut_is_within_a_character_as_people_see_it(text: str, limit: int) -> None:
-    cluster = re.compile(r"[\u0301\u200d\ufe0f🏽ᅡ]{6}")
-    if cluster.search(text) or re.search("[🇩🇪]{8}", text):
-        return  # a cluster that does not fit must be cut somewhere
-    parts = cut(text, limit, len)
-    for part in parts[1:]:
-        if not text[part.start - 1].isspace():
-            assert text[part.start] not in "\u0301\u200d\ufe0f🏽ᅡ"
-            assert text[part.start - 1] != "\u200d"
+CLUSTERS = [
+    "a",
+    "b",
+    " ",
+    "e\u0301",
+    "👩🏽",
+    "❤\ufe0f",
+    "👩\u200d👩\u200d👧",
+    "하\u11ab",
+    "न\u094d\u0928\u093f",
+    "🏴\U000e0067\U000e007f",
+]
+
+
+@given(st.lists(st.sampled_from(CLUSTERS), max_size=60), st.integers(12, 30))
+def test_no_cut_is_within_a_character_as_people_see_it(clusters: list[str], limit: int) -> None:
+    whole = set(accumulate(map(len, clusters), initial=0))
+    assert {part.start for part in cut("".join(clusters), limit, len)} <= whole
 
 
 def test_flags_are_not_halved() -> None:
@@ -152,6 +163,17 @@ def test_a_fence_in_a_list_item_is_closed_in_the_item_and_loses_its_indentation_
 def test_a_fence_in_a_quote_stays_in_the_quote() -> None:
     text = "> ```py\n> first = 1\n> second = 2\n> ```"
     assert split(text, 30, len) == ["> ```py\n> first = 1\n> ```", "> ```py\n> second = 2\n> ```"]
+
+
+def test_a_fence_ends_with_the_list_item_that_it_is_in() -> None:
+    text = "- ```\n  some code\nno code, and not in the list\nany more at all"
+    assert split(text, 30, len) == ["- ```\n  some code", "no code, and not in the list", "any more at all"]
+
+
+def test_a_measure_that_is_longer_than_the_text_is_held_too() -> None:
+    parts = split("word " * 50, 40, lambda text: 2 * len(text))
+    assert max(map(len, parts)) <= 20
+    assert " ".join(parts) == ("word " * 50).strip()
 
 
 def test_the_closing_line_stays_with_its_code() -> None:
