@@ -17,10 +17,24 @@ from pathlib import Path
 import pytest
 
 from bot.errors import DatabaseError
-from bot.messages import ActionName, AnswerState, Finished, Settings, Triage
+from bot.messages import ActionName, AnswerState, Author, Finished, Message, Settings, Triage
 from storage.backup import check_backup
 from storage.store import SqlStore
-from tests.contract.talk import BEN, CHAT, GROUP, answer, ask, claimed, edited, finished, pressed, said, send, texts
+from tests.contract.talk import (
+    ANN,
+    BEN,
+    CHAT,
+    GROUP,
+    answer,
+    ask,
+    claimed,
+    edited,
+    finished,
+    pressed,
+    said,
+    send,
+    texts,
+)
 
 
 @pytest.fixture
@@ -213,14 +227,29 @@ class TestBytes:
         await store.aclose()
         assert self._found(file) == []
 
-    async def test_nor_where_rows_were_moved_between_pages(self, store: SqlStore, file: Path) -> None:
-        """SQLite zeroes what is removed, and not the places from which it moved rows to other pages before."""
-        keys = [replace(CHAT, chat=str(number)) for number in range(150)]
-        await asyncio.gather(*(ask(store, "1", f"{self.WORD} {key.chat}", key=key) for key in keys))
-        for _ in keys:
-            await answer(store, f"{self.WORD} said")
+    @pytest.mark.parametrize("seed", [15, 18])
+    async def test_nor_where_rows_were_moved_between_pages(self, store: SqlStore, file: Path, seed: int) -> None:
+        """SQLite zeroes what is removed, but not the places from which it had moved rows; these seeds make it move."""
+        chance = random.Random(seed)
+        asked = [self._question(number, chance) for number in range(100)]
+        await asyncio.gather(*(store.receive(message, Triage.PENDING) for message in asked))
+        changed = [
+            edited("1", self._text(message.author, chance), key=message.key, by=message.author)
+            for message in chance.sample(asked, 50)
+        ]
+        await asyncio.gather(*(store.receive(event, Triage.PENDING) for event in changed))
+        claims = [claim for claim in await asyncio.gather(*(store.claim("w", lease=60) for _ in asked)) if claim]
+        ends = [finished(self._text(claim.event.author, chance)[:900], claim.question.id) for claim in claims]
+        await asyncio.gather(*(store.close(c, AnswerState.DONE, end) for c, end in zip(claims, ends, strict=True)))
         await store.forget_person("telegram", "ann")
         assert self._found(file) == []
+
+    def _question(self, number: int, chance: random.Random) -> Message:
+        author = BEN if chance.random() < 0.1 else ANN
+        return said("1", self._text(author, chance), key=replace(CHAT, chat=str(number)), by=author)
+
+    def _text(self, author: Author, chance: random.Random) -> str:
+        return ("" if author == BEN else self.WORD + " ") + "x" * chance.choice((20, 300, 900, 2500))
 
     async def test_with_retention_0_nothing_is_found_after_the_answer(self, file: Path) -> None:
         store = await opened(file, days=0)
