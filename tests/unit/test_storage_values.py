@@ -1,0 +1,87 @@
+"""Values <-> columns, pure."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
+
+from bot.errors import DatabaseError
+from storage.failures import translated
+from storage.values import clean, micros, pack_ids, time_of, unpack_ids
+
+
+@given(st.text(alphabet=st.characters(codec=None)))
+def test_clean_text_is_utf8_without_nul_and_cleaning_it_again_changes_nothing(sent: str) -> None:
+    kept = clean(sent)
+    kept.encode()
+    assert "\x00" not in kept
+    assert clean(kept) == kept
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00")))
+def test_what_a_database_can_hold_is_not_touched(sent: str) -> None:
+    assert clean(sent) == sent
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [("\x00", "\ufffd"), ("a\udfffb\ud800", "a\ufffdb\ufffd"), ("\ud83d\ude00\ud83d", "\U0001f600\ufffd"), ("é", "é")],
+)
+def test_what_it_cannot_hold_is_replaced(sent: str, kept: str) -> None:
+    assert clean(sent) == kept
+
+
+def test_times_are_microseconds_of_utc() -> None:
+    noon = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
+    assert micros(noon) == 1_772_366_400_000_005
+    assert time_of(1_772_366_400_000_005) == noon
+    assert micros(noon.astimezone(timezone(timedelta(hours=5, minutes=30)))) == micros(noon)
+
+
+@given(st.none() | st.lists(st.integers(0, 2**32 - 1)).map(tuple))
+def test_token_ids_come_back(ids: tuple[int, ...] | None) -> None:
+    assert unpack_ids(pack_ids(ids)) == ids
+
+
+def test_token_ids_are_little_endian_on_every_machine() -> None:
+    assert pack_ids((1, 70000)) == b"\x01\x00\x00\x00\x70\x11\x01\x00"
+
+
+def test_a_full_disk_is_told_in_words(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'small.db'}")
+    with engine.connect() as connection:
+        connection.execute(text("PRAGMA max_page_count = 2"))
+        with (
+            pytest.raises(DatabaseError, match=r"^here: the disk is full; nothing of this was written$") as told,
+            translated("here"),
+        ):
+            connection.execute(text("CREATE TABLE a (b)"))
+            connection.execute(text("CREATE TABLE c (d)"))
+    assert isinstance(told.value.__cause__, DBAPIError)
+    engine.dispose()
+
+
+def test_a_file_locked_by_another_program_is_told_in_words(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        engine = create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"timeout": 0})
+        with (
+            pytest.raises(DatabaseError, match="another program holds it locked"),
+            translated("here"),
+            engine.connect() as connection,
+        ):
+            connection.execute(text("CREATE TABLE a (b)"))
+        engine.dispose()
+
+
+def test_an_error_of_the_disk_is_told_in_words() -> None:
+    with pytest.raises(DatabaseError, match="here: No space left on device"), translated("here"):
+        raise OSError(28, "No space left on device")
