@@ -88,7 +88,7 @@ class _Report:
 def save(model: LlamaForCausalLM, tokenizer: Tokenizer, folder: Path) -> None:
     """Writes float16 weights, tokenizer and configuration, with the older top-level keys that some engines read alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    model.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+    model.half().save_pretrained(folder, safe_serialization=True)  # type: ignore[no-untyped-call]  # as above
     tokenizer.save(str(folder / "tokenizer.json"))
     config = json.loads((folder / "config.json").read_text())
     # transformers 5 writes rope_parameters and dtype only; exllamav2 reads rope_theta and would silently take 10000.
