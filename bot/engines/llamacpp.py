@@ -16,7 +16,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,22 @@ FAILURES = (aiohttp.ClientError, OSError, ValueError, RuntimeError)
 """What a lost connection can look like; aiohttp's closed sessions are RuntimeErrors."""
 START_SECONDS = 60.0
 """For the first answer, on however busy a machine."""
+CLOSE_SECONDS, CLOSE_POLL = 10.0, 0.02
+"""For cancelled streams to end: a step or two each."""
 HTTP_RESERVE = 8
 """Server threads beyond one per slot: for tokenizing, and for closed streams that are noticed at their next token."""
 SEPARATOR = -1
 """An id that no vocabulary has: the tokenizer passes numbers through, so one call can carry many texts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """Tokens read, found in the cache and written since the load, and the streams that run now."""
+
+    prefilled: int
+    cached: int
+    generated: int
+    running: int
 
 
 @dataclass
@@ -70,20 +82,21 @@ class Listener:
             client.sendall(f"GET /metrics HTTP/1.0\r\nAuthorization: Bearer {self.key}\r\n\r\n".encode())
             client.recv(1)
 
+    def counters(self) -> Counters:
+        """What the server has computed; blocks until its current step is done."""
+        lines = (line.split() for line in self.server.handle_metrics().splitlines() if line.startswith("llamacpp:"))
+        values = {line[0].removeprefix("llamacpp:"): int(float(line[1])) for line in lines}
+        return Counters(
+            prefilled=values["prompt_tokens_total"],
+            cached=values["prompt_tokens_cached_total"],
+            generated=values["tokens_predicted_total"],
+            running=values["requests_processing"],
+        )
+
     def close(self) -> None:
         """Stop and free everything; blocks until the library's threads have ended."""
         self.server = None  # its destructor joins them
         self.socket.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counters:
-    """Tokens read, found in the cache and written since the load, and the streams that run now."""
-
-    prefilled: int
-    cached: int
-    generated: int
-    running: int
 
 
 class LlamaCppEngine:
@@ -163,22 +176,19 @@ class LlamaCppEngine:
         """What the engine has computed since it was loaded."""
         if self._listener is None:
             raise EngineBroken(detail=f"{self.name} is closed")
-        text = await asyncio.to_thread(self._listener.server.handle_metrics)
-        lines = (line.split() for line in text.splitlines() if line.startswith("llamacpp:"))
-        values = {line[0].removeprefix("llamacpp:"): int(float(line[1])) for line in lines}
-        return Counters(
-            prefilled=values["prompt_tokens_total"],
-            cached=values["prompt_tokens_cached_total"],
-            generated=values["tokens_predicted_total"],
-            running=values["requests_processing"],
-        )
+        return await asyncio.to_thread(self._listener.counters)
 
     async def aclose(self) -> None:
         """Free the model and the socket. Streams that still run end with EngineError."""
         listener, self._listener = self._listener, None
         await self._http.close()
-        if listener is not None:
-            await asyncio.to_thread(listener.close)
+        if listener is None:
+            return
+        with suppress(TimeoutError):  # the destructor waits for streams, and nothing else runs meanwhile
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while (await asyncio.to_thread(listener.counters)).running:  # noqa: ASYNC110 the library has no event
+                    await asyncio.sleep(CLOSE_POLL)
+        await asyncio.to_thread(listener.close)
 
     async def _open(self, path: str, body: object) -> aiohttp.ClientResponse:
         if self._listener is None:
