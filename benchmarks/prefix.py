@@ -79,9 +79,9 @@ async def cut_seldom(builder: PromptBuilder, conversation: Conversation) -> tupl
 async def slide(builder: PromptBuilder, conversation: Conversation) -> tuple[int, ...]:
     """The other one: the oldest message is left out until the rest fits."""
     while True:
-        # Room for no answer is asked for, so that the builder's own cut never comes: ROOM is below its mark.
+        # No room for an answer is asked for, so that what fits into ROOM is below the mark of the builder's own cut.
         prompt = await builder.build(conversation.window, day=DAY, max_tokens=0)
-        if len(prompt.ids) <= ROOM:
+        if not prompt.cut and len(prompt.ids) <= ROOM:
             return prompt.ids
         conversation.start += 1
 

@@ -1,0 +1,123 @@
+"""The benchmarks count and compare what they say they do."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks.filled import Talk, fill, key_of
+from benchmarks.own_time import Compared, table_of
+from benchmarks.prefix import ROOM, Conversation, slide
+from benchmarks.report import Aim, Row, Table, percentile
+from benchmarks.script import ANSWERED, ASKED, fixed_answer, questions
+from benchmarks.throughput import ratios_of
+from bot.messages import Message, Role, Triage, Usage
+from bot.prompt import PromptBuilder, Turn
+from bot.testing import ScriptedEngine
+from storage.store import SqlStore
+from tests.house import ADA
+
+
+def test_a_percentile_is_the_nearest_rank() -> None:
+    values = [float(n) for n in range(100, 0, -1)]
+    assert [percentile(values, share) for share in (0.0, 0.5, 0.99, 1.0)] == [1.0, 50.0, 99.0, 100.0]
+    assert percentile([7.0], 0.99) == 7.0
+
+
+def test_a_table_says_of_each_aim_whether_it_is_met() -> None:
+    rows = [
+        Row("fast enough", ("4.90 ms",), Aim(5, "ms"), 4.9),
+        Row("too little", ("0.969",), Aim(0.97, at_least=True), 0.969),
+        Row("no aim", ("1",)),
+    ]
+    assert str(Table("of things", ("figure",), rows, ["A note."])) == (
+        "## of things\n"
+        "\n"
+        "|             | figure  | aim    | met |\n"
+        "| ----------- | ------- | ------ | --- |\n"
+        "| fast enough | 4.90 ms | ≤ 5 ms | yes |\n"
+        "| too little  | 0.969   | ≥ 0.97 | NO  |\n"
+        "| no aim      | 1       |        |     |\n"
+        "\n"
+        "A note.\n"
+    )
+
+
+def test_own_time_compares_the_full_database_with_the_empty_one() -> None:
+    times = Compared(first=[0.001], empty=[0.002], full=[0.003], prompt=900.0)
+    rows = {row.what: (row.figures, row.verdict) for row in table_of("SQLite", times, 0.0002).rows}
+    assert rows["p50, full over empty"] == (("1.50",), "NO")
+    assert rows["empty database, prompt of 900 tokens: p50"] == (("2.00 ms",), "yes")
+
+
+def test_ratios_are_of_speed_pair_by_pair() -> None:
+    assert ratios_of([[2.0, 4.0], [1.0, 6.0]]) == [0.5, 1.5]
+
+
+def test_an_unknown_benchmark_is_refused_with_the_known_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["prefixes"]) == 2
+    assert capsys.readouterr().err == (
+        "There is no benchmark 'prefixes'. There are: own_time, prefix, throughput, loop_lag, start.\n"
+    )
+
+
+async def test_the_script_has_the_lengths_that_it_promises() -> None:
+    engine = ScriptedEngine()
+    asked = await questions(engine, 20)
+    assert len(set(asked)) == 20
+    assert {len(ids) for ids in await engine.encode(asked)} == {ASKED}
+    text, ids = await fixed_answer(engine)
+    assert len(ids) == ANSWERED
+    assert engine.decode(ids) == text
+
+
+async def test_a_sliding_window_leaves_out_no_more_than_it_must() -> None:
+    """One message less, and the prompt would have fitted the room with it too."""
+    engine = ScriptedEngine(context_length=2048)
+    pairs = [(Role.USER, "a" * 100), (Role.ASSISTANT, "b" * 100)] * 10
+    conversation = Conversation(
+        [Turn(Role.SYSTEM, "s"), *(Turn(role, text) for role, text in pairs), Turn(Role.USER, "c")]
+    )
+    ids = await slide(PromptBuilder(engine), conversation)
+    assert len(ids) <= ROOM < len(ids) + 100 + len("<|im_start|>assistant\n<|im_end|>\n")
+    assert conversation.window[0] == Turn(Role.SYSTEM, "s")
+    assert conversation.window[-1] == Turn(Role.USER, "c")
+
+
+def test_what_was_cached_is_not_counted_as_evaluated() -> None:
+    conversation = Conversation([Turn(Role.SYSTEM, "s")])
+    conversation.count(Usage(prompt_tokens=100, cached_tokens=0))
+    conversation.count(Usage(prompt_tokens=150, cached_tokens=100))
+    assert (conversation.evaluated, conversation.largest, conversation.prompts) == (150, 100, [100, 150])
+
+
+async def test_a_filled_database_is_one_that_the_store_goes_on_with(tmp_path: Path) -> None:
+    """Its references hold, its first conversation has a hundredth of all messages, and the next question follows them."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'filled.db'}"
+    store = await SqlStore.open(url, default_retention_days=30)
+    await store.aclose()
+    fill(url, 10_000, Talk("a question", "an answer", (1, 2, 3), "model@1"))
+    with sqlite3.connect(tmp_path / "filled.db") as connection:
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        counts = connection.execute("SELECT conversation, count(*) FROM messages GROUP BY 1").fetchall()
+    connection.close()
+    assert dict(counts) == dict.fromkeys(range(1, 101), 100)
+    store = await SqlStore.open(url, default_retention_days=30)
+    try:
+        before = await store.conversation(key_of(1))
+        cut = await store.history(before.head)
+        assert [(m.role, m.text, m.token_ids) for m in cut] == [
+            (Role.USER, "a question", None),
+            (Role.ASSISTANT, "an answer", (1, 2, 3)),
+        ]
+        asked = Message(key=key_of(1), event_id="new", author=ADA, text="next", sent_at=cut[-1].created_at, direct=True)
+        received = await store.receive(asked, Triage.PENDING)
+        claim = await store.claim("me", lease=60)
+    finally:
+        await store.aclose()
+    assert received.message == 10_001
+    assert claim is not None
+    assert (claim.question.id, claim.question.parent, claim.attempt) == (10_001, before.head, 1)
