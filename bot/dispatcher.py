@@ -58,6 +58,8 @@ class Running:
     """An answer in progress in this process."""
 
     claim: Claim
+    alone: bool = False
+    """Its earlier attempts ended with a process. Perhaps it is what ends them: nobody else is to go down with it."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
@@ -93,6 +95,8 @@ class Dispatcher:
         """Held by `run`."""
         self._passed_over: set[int] = set()
         """Conversations of accounts that are not connected."""
+        self._failed: set[int] = set()
+        """Answers of which an attempt failed in passing, in this process."""
         self._side: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -143,7 +147,9 @@ class Dispatcher:
             self._start(claim)
 
     def _has_room(self) -> bool:
-        return not self._draining.is_set() and len(self._running) < self._config().chat.concurrent_conversations
+        alone = any(running.alone for running in self._running.values())
+        full = len(self._running) >= self._config().chat.concurrent_conversations
+        return not (self._draining.is_set() or alone or full)
 
     async def _claim(self) -> Claim | None:
         busy = {running.claim.conversation.id for running in self._running.values()} | self._passed_over
@@ -151,7 +157,8 @@ class Dispatcher:
         return await self._store.claim(self._owner, lease=self._lease, platforms=platforms, busy=busy)
 
     def _start(self, claim: Claim) -> None:
-        running = self._running[claim.id] = Running(claim)
+        alone = claim.attempt == ATTEMPTS and claim.id not in self._failed
+        running = self._running[claim.id] = Running(claim, alone)
         running.task = asyncio.create_task(self._answer(running), name=f"answer {claim.id}")
         running.task.add_done_callback(lambda _: self._ended(claim.id))
 
@@ -165,7 +172,10 @@ class Dispatcher:
         bound = log.bind(conversation=str(claim.event.key), answer=claim.id, attempt=claim.attempt)
         try:
             async with self._renewed(claim):
+                if running.alone:
+                    await self._others_end(running)
                 outcome = await self._see_through(running)
+            self._failed.discard(claim.id)
             bound.info("closed" if outcome else "left for later", outcome=outcome and str(outcome))
         except LeaseLost:
             bound.info("superseded, or taken over by another worker")
@@ -175,6 +185,11 @@ class Dispatcher:
         except Exception:  # noqa: BLE001 - whatever one answer meets, the others go on; the attempts are counted in the store
             bound.exception("attempt failed")
             await self._try_again(claim)
+
+    async def _others_end(self, running: Running) -> None:
+        others = [other.task for other in self._running.values() if other is not running and other.task]
+        if others:
+            await asyncio.wait(others)
 
     async def _see_through(self, running: Running) -> Outcome | None:
         """Answer, deliver and close; None if it must wait for better times and was given back."""
@@ -194,6 +209,8 @@ class Dispatcher:
             if self._is_old(claim):
                 raise
             log.warning("the platform is away; the answer waits", platform=adapter.name, error=str(error))
+            running.alone = False
+            self._wake.set()
             await _set_within(self._draining, self._rest)
             await self._store.release(claim)
             return None
@@ -258,6 +275,7 @@ class Dispatcher:
 
     async def _try_again(self, claim: Claim) -> None:
         """Let the lease run out soon: the next claim takes the answer up with one attempt more."""
+        self._failed.add(claim.id)
         try:
             await self._store.extend(claim, lease=self._retry * claim.attempt)
         except (LeaseLost, DatabaseError) as error:
