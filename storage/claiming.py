@@ -6,7 +6,19 @@ from collections.abc import Collection
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Select, and_, bindparam, exists, func, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    ScalarSelect,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal,
+    select,
+    update,
+)
 
 from bot.messages import AnswerState, Claim, Message, MessageState
 from storage.models import answers, conversations, messages, sent_parts
@@ -65,6 +77,14 @@ _ANSWER = Group(
         answers.c.received_at,
         messages.c.placed,
         exists(select(literal(1)).where(sent_parts.c.answer == answers.c.id)).label("begun"),
+        exists(
+            select(literal(1)).where(
+                _talk.c.conversation == answers.c.conversation,
+                ~_talk.c.placed,
+                _talk.c.state == MessageState.CONTEXT.value,
+                _talk.c.id < answers.c.question,
+            )
+        ).label("talk"),
     ),
     start=0,
 )
@@ -120,43 +140,57 @@ def claim(
     )
 
 
-@cache
-def _candidates(lapsed: bool, some_platforms: bool) -> Select[Any]:
-    """The oldest answer that may be claimed, with its conversation and question."""
-    wanted: list[ColumnElement[bool]] = [answers.c.conversation.not_in(bindparam("k_busy", expanding=True))]
+def _conditions(
+    table: FromClause, lapsed: bool, some_platforms: bool
+) -> tuple[list[ColumnElement[bool]], ColumnElement[Any]]:
+    """Which answers may be claimed, and by what they are ordered."""
+    wanted: list[ColumnElement[bool]] = [table.c.conversation.not_in(bindparam("k_busy", expanding=True))]
     if some_platforms:
-        wanted.append(answers.c.platform.in_(bindparam("k_platforms", expanding=True)))
+        wanted.append(table.c.platform.in_(bindparam("k_platforms", expanding=True)))
     if lapsed:
-        wanted.append(answers.c.lease_until < bindparam("k_now"))
-        order: Column[Any] = answers.c.lease_until
-    else:
-        wanted.append(answers.c.ready)
-        order = answers.c.position
-    return (
-        select(*_ANSWER.columns, *_CONVERSATION.columns, *_QUESTION.columns)
-        .join_from(answers, conversations, conversations.c.id == answers.c.conversation)
-        .join(messages, messages.c.id == answers.c.question)
-        .where(*wanted)
-        .order_by(order, answers.c.id)
-        .limit(1)
-    )
+        return [*wanted, table.c.lease_until < bindparam("k_now")], table.c.lease_until
+    return [*wanted, table.c.ready], table.c.position
+
+
+_ROW = (
+    select(*_ANSWER.columns, *_CONVERSATION.columns, *_QUESTION.columns)
+    .join_from(answers, conversations, conversations.c.id == answers.c.conversation)
+    .join(messages, messages.c.id == answers.c.question)
+)
+
+
+@cache
+def _candidate(some_platforms: bool) -> Select[Any]:
+    """SQLite: the answer to claim, in one statement."""
+
+    def first(lapsed: bool) -> ScalarSelect[int]:
+        one = answers.alias("lapsed" if lapsed else "waiting")
+        wanted, order = _conditions(one, lapsed, some_platforms)
+        return select(one.c.id).where(*wanted).order_by(order, one.c.id).limit(1).scalar_subquery()
+
+    return _ROW.where(answers.c.id == func.coalesce(first(True), first(False)))
+
+
+@cache
+def _candidate_locked(lapsed: bool, some_platforms: bool, wait: bool) -> Select[Any]:
+    """PostgreSQL: the same for one of the two kinds; locked, with its conversation."""
+    wanted, order = _conditions(answers, lapsed, some_platforms)
+    statement = _ROW.where(*wanted).order_by(order, answers.c.id).limit(1)
+    return statement.with_for_update(of=(answers, conversations), skip_locked=not wait)
 
 
 def _next(transaction: Transaction, platforms: Collection[str] | None, busy: Collection[int]) -> Any:
     values: dict[str, Any] = {"k_busy": list(busy), "k_now": transaction.now}
     if platforms is not None:
         values["k_platforms"] = list(platforms)
+    some = platforms is not None
+    if not transaction.shared:
+        return transaction.execute(_candidate(some), values).first()
     for lapsed in (True, False):
-        statement = _candidates(lapsed, platforms is not None)
-        if not transaction.shared:
-            row = transaction.execute(statement, values).first()
-        else:
-            # Others' candidates are passed over; if only those are left, wait: the lock may be one of a mere moment.
-            both = (answers, conversations)
-            row = transaction.execute(statement.with_for_update(of=both, skip_locked=True), values).first()
-            row = row or transaction.execute(statement.with_for_update(of=both), values).first()
-        if row is not None:
-            return row
+        # Others' candidates are passed over; if only those are left, wait: the lock may be one of a mere moment.
+        for wait in (False, True):
+            if row := transaction.execute(_candidate_locked(lapsed, some, wait), values).first():
+                return row
     return None
 
 
@@ -169,7 +203,8 @@ def _place(transaction: Transaction, answer: Any, place: Any, question: Any, eve
     parent = _replied_to(transaction, place, event)
     side = parent is not None and parent != place.head
     if not side:
-        parent = _place_talk(transaction, place, question)
+        # On PostgreSQL talk may have come while the lock was waited for.
+        parent = _place_talk(transaction, place, question) if answer.talk or transaction.shared else place.head
         if parent is None and place.first_day != today(transaction):
             place.first_day = today(transaction)
             transaction.execute(_BEGIN_LINE, {"k_id": place.id, "k_first_day": place.first_day})

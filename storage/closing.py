@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, Update, and_, bindparam, delete, select, update
+from sqlalchemy import BindParameter, Update, and_, bindparam, delete, exists, literal, select, update
 
 from bot.errors import LeaseLost
 from bot.messages import AnswerState, Claim, Draft, Finished, MessageState, Outcome, SentPart
@@ -48,8 +48,22 @@ _RECORD_BY_NONCE = (
     .where(sent_parts.c.nonce == bindparam("k_nonce"), sent_parts.c.message_id.is_(None))
     .values(**_SENT)
 )
+_next = answers.alias("next_answer")
+_MORE = exists(
+    select(literal(1)).where(
+        _next.c.conversation == answers.c.conversation, _next.c.closed_at.is_(None), _next.c.id != answers.c.id
+    )
+)
 _ANSWER = Group(
-    (answers.c.id, answers.c.side_branch, answers.c.platform, answers.c.conversation, answers.c.question), start=0
+    (
+        answers.c.id,
+        answers.c.side_branch,
+        answers.c.platform,
+        answers.c.conversation,
+        answers.c.question,
+        _MORE.label("more"),
+    ),
+    start=0,
 )
 _CONVERSATION = Group((conversations.c.head, conversations.c.retention_days), start=_ANSWER.end)
 _QUESTION = Group((messages.c.parent, messages.c.state, messages.c.author_id), start=_CONVERSATION.end)
@@ -142,7 +156,9 @@ def close(transaction: Transaction, claim: Claim, outcome: Outcome, finished: Fi
     new = _append(transaction, answer, question, drafts)
     _settle(transaction, open_, outcome, new)
     transaction.execute(_CLOSE, {"k_id": answer.id, "k_state": outcome, "k_closed_at": transaction.now})
-    promote(transaction, answer.conversation)
+    # On PostgreSQL another may have come while the lock was waited for.
+    if answer.more or transaction.shared:
+        promote(transaction, answer.conversation)
     return new
 
 

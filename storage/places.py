@@ -5,16 +5,33 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, select, update
+from sqlalchemy import Row, and_, bindparam, func, select, update
 
-from bot.messages import ConversationKey
-from storage.models import answers, conversations, messages, sent_parts
+from bot.messages import ConversationKey, Event
+from storage.models import answers, conversations, events, messages, sent_parts
 from storage.rows import CONVERSATION, HERE, KEY, at
 from storage.transaction import Transaction, insert
 from storage.values import time_of
 
-_FIND = select(*CONVERSATION, conversations.c.person).where(HERE)
-_FIND_BY_ID = select(*CONVERSATION, conversations.c.person).where(conversations.c.id == bindparam("k_id"))
+_FIND = select(*CONVERSATION).where(HERE)
+_FIND_WITH_EVENT = (
+    select(*CONVERSATION, events.c.revision, events.c.message)
+    .outerjoin_from(
+        conversations,
+        events,
+        and_(
+            events.c.platform == conversations.c.platform,
+            events.c.account == conversations.c.account,
+            events.c.chat == conversations.c.chat,
+            events.c.event_id == bindparam("k_event_id"),
+        ),
+    )
+    .where(HERE)
+)
+_EVENT = select(events.c.revision, events.c.message).where(
+    *(events.c[name] == bindparam(f"k_{name}") for name in ("platform", "account", "chat", "event_id"))
+)
+_FIND_BY_ID = select(*CONVERSATION).where(conversations.c.id == bindparam("k_id"))
 _PART = (
     select(sent_parts.c.answer)
     .where(
@@ -42,6 +59,21 @@ def find(transaction: Transaction, key: ConversationKey) -> Row[Any] | None:
     """The conversation at a place; locked until the end of the transaction where others run at the same time."""
     statement = _FIND.with_for_update() if transaction.shared else _FIND
     return transaction.execute(statement, at(key)).first()
+
+
+def find_with_event(transaction: Transaction, event: Event) -> tuple[Row[Any] | None, dict[int, int | None]]:
+    """The conversation of an event, and the revisions of it that were received: with the message each was stored as.
+
+    Where the conversation's lock had to be waited for, a revision that came in the meantime is not seen: remembering
+    the same one again is then refused by the database, and the transaction run again.
+    """
+    statement = _FIND_WITH_EVENT.with_for_update(of=conversations) if transaction.shared else _FIND_WITH_EVENT
+    values = {**at(event.key), "k_event_id": event.event_id}
+    rows = transaction.execute(statement, values).all()
+    # Events are known by chat: one may be remembered although its thread has no conversation (any more).
+    seen = rows or transaction.execute(_EVENT, values).all()
+    known = {row.revision: row.message for row in seen if row.revision is not None}
+    return (rows[0] if rows else None), known
 
 
 def find_by_id(transaction: Transaction, conversation: int) -> Row[Any] | None:

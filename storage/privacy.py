@@ -38,19 +38,10 @@ def forget_message(transaction: Transaction, message: int) -> Forgotten:
 
 def forget_person(transaction: Transaction, platform: str, author: str, but: int | None) -> Forgotten:
     """See `bot.ports.Store.forget_person`."""
-    own = select(conversations.c.id).where(conversations.c.platform == platform, conversations.c.person == author)
-    places = list(transaction.execute(own).scalars())
-    spared = transaction.execute(select(answers.c.question).where(answers.c.id == but)).scalar()
-    wrote = (
-        select(messages.c.id)
-        .join(conversations, conversations.c.id == messages.c.conversation)
-        .where(messages.c.author_id == author, conversations.c.platform == platform)
-    )
-    theirs = set(transaction.execute(wrote).scalars())
-    theirs.update(_said(transaction, theirs))
-    for chunk in chunks(places):
-        theirs.update(transaction.execute(select(messages.c.id).where(messages.c.conversation.in_(chunk))).scalars())
-    theirs.discard(spared)
+    places = places_of(transaction, platform, author)
+    theirs = messages_of(transaction, platform, author, places)
+    if but is not None:
+        theirs.discard(transaction.execute(select(answers.c.question).where(answers.c.id == but)).scalar() or 0)
     removed = remove(transaction, theirs)
     blank = {"person": None, "model": None, "persona": None, "system_prompt": None, "retention_days": None}
     for chunk in chunks(places):
@@ -60,6 +51,26 @@ def forget_person(transaction: Transaction, platform: str, author: str, but: int
     transaction.execute(delete(usage).where(usage.c.platform == platform, usage.c.author == author))
     transaction.scrub = Scrub.FILE
     return removed
+
+
+def places_of(transaction: Transaction, platform: str, author: str) -> list[int]:
+    """A person's direct conversations."""
+    own = select(conversations.c.id).where(conversations.c.platform == platform, conversations.c.person == author)
+    return list(transaction.execute(own).scalars())
+
+
+def messages_of(transaction: Transaction, platform: str, author: str, places: Iterable[int]) -> set[int]:
+    """What a person wrote, what was answered to that, and everything in their direct conversations, `places`."""
+    wrote = (
+        select(messages.c.id)
+        .join(conversations, conversations.c.id == messages.c.conversation)
+        .where(messages.c.author_id == author, conversations.c.platform == platform)
+    )
+    theirs = set(transaction.execute(wrote).scalars())
+    theirs.update(_said(transaction, theirs))
+    for chunk in chunks(places):
+        theirs.update(transaction.execute(select(messages.c.id).where(messages.c.conversation.in_(chunk))).scalars())
+    return theirs
 
 
 def expired(transaction: Transaction, now: datetime, default_days: int) -> list[int]:

@@ -6,13 +6,15 @@ import json
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, literal, or_, select
+from sqlalchemy import Select, bindparam, func, literal, select
 
 from bot.messages import Conversation, ConversationKey, MessageState, StoredMessage, Usage
 from bot.ports import Exported
 from storage import rows
 from storage.models import answers, conversations, events, messages, usage
 from storage.places import answer_at, tip_of, today
+from storage.privacy import messages_of, places_of
+from storage.removal import chunks
 from storage.rows import CONVERSATION, HERE, MESSAGE, at
 from storage.transaction import Transaction
 from storage.values import time_of
@@ -113,30 +115,21 @@ def usage_by_day(transaction: Transaction, platform: str | None, author: str | N
 
 def export(transaction: Transaction, platform: str, author: str) -> Exported:
     """See `bot.ports.Store.export`."""
-    theirs = select(answers.c.id).join(messages, messages.c.id == answers.c.question)
-    theirs = theirs.where(messages.c.author_id == author, answers.c.platform == platform)
-    wanted = (
-        select(conversations.c.id.label("place"), *MESSAGE)
-        .join_from(messages, conversations, conversations.c.id == messages.c.conversation)
-        .where(
-            conversations.c.platform == platform,
-            or_(messages.c.author_id == author, messages.c.answer.in_(theirs), conversations.c.person == author),
-        )
-        .order_by(messages.c.id)
-    )
-    told: dict[int, list[dict[str, object]]] = {}
-    for row in transaction.execute(wanted):
-        told.setdefault(row.place, []).append(_exported(row))
-    own = select(*CONVERSATION).where(conversations.c.platform == platform, conversations.c.person == author)
-    places = {row.id: row for row in transaction.execute(own)}
-    for place in told.keys() - places.keys():
-        found = select(*CONVERSATION).where(conversations.c.id == place)
-        places[place] = transaction.execute(found).one()
+    own = places_of(transaction, platform, author)
+    told: dict[int, list[dict[str, object]]] = {place: [] for place in own}
+    for chunk in chunks(sorted(messages_of(transaction, platform, author, own))):
+        wanted = select(messages.c.conversation, *MESSAGE).where(messages.c.id.in_(chunk)).order_by(messages.c.id)
+        for row in transaction.execute(wanted):
+            told.setdefault(row.conversation, []).append(_exported(row))
+    places = {}
+    for chunk in chunks(sorted(told)):
+        found = select(*CONVERSATION).where(conversations.c.id.in_(chunk))
+        places.update({row.id: row for row in transaction.execute(found)})
     return Exported(
         data={
             "person": {"platform": platform, "id": author},
             "exported_at": time_of(transaction.now).isoformat(),
-            "conversations": [_place(places[place], told.get(place, [])) for place in sorted(places)],
+            "conversations": [_place(places[place], told[place]) for place in sorted(places)],
             "usage": usage_by_day(transaction, platform, author),
         }
     )

@@ -22,17 +22,12 @@ from bot.ports import Received
 from storage import editing
 from storage.migrating import migrate_chat
 from storage.models import answers, events, messages
-from storage.places import adopt, answer_at, find, obtain, question_of
+from storage.places import adopt, answer_at, find_with_event, obtain, question_of
 from storage.removal import remove
 from storage.transaction import Transaction
 from storage.values import pack_event
 from storage.waiting import add_last
 
-_KNOWN = (
-    select(events.c.revision, events.c.message)
-    .where(*(events.c[name] == bindparam(f"k_{name}") for name in ("platform", "account", "chat", "event_id")))
-    .order_by(events.c.revision)
-)
 _ADD_MESSAGE = messages.insert().returning(messages.c.id)
 _OPEN = (
     select(answers.c.id)
@@ -62,8 +57,10 @@ def receive(transaction: Transaction, event: Event, triage: Triage) -> Received:
 
 
 def _message(transaction: Transaction, event: Message, triage: Triage) -> Received:
-    conversation = obtain(transaction, event.key, direct=event.direct)
-    if known := _known(transaction, event):
+    conversation, known = find_with_event(transaction, event)
+    if conversation is None:
+        conversation = obtain(transaction, event.key, direct=event.direct)
+    if known:
         return _again(transaction, event, known, conversation)
     days = transaction.default_days if conversation.retention_days is None else conversation.retention_days
     if triage is Triage.CONTEXT and days == 0:
@@ -103,14 +100,12 @@ def _again(transaction: Transaction, event: Message | Edited, known: dict[int, i
 
 
 def _edited(transaction: Transaction, event: Edited) -> Received:
-    place = find(transaction, event.key)
-    known = _known(transaction, event)
+    place, known = find_with_event(transaction, event)
     return _again(transaction, event, known, place) if place is not None and known else Received()
 
 
 def _deleted(transaction: Transaction, event: Deleted) -> Received:
-    place = find(transaction, event.key)
-    known = _known(transaction, event)
+    place, known = find_with_event(transaction, event)
     if place is None or not known:
         return Received()
     if GONE in known:
@@ -129,8 +124,8 @@ def _deleted(transaction: Transaction, event: Deleted) -> Received:
 
 
 def _action(transaction: Transaction, event: Action) -> Received:
-    place = find(transaction, event.key)
-    if event.revision in _known(transaction, event):
+    place, known = find_with_event(transaction, event)
+    if event.revision in known:
         return Received(duplicate=True)
     _remember(transaction, event, None)
     if place is None or event.name is not ActionName.RETRY:
@@ -159,25 +154,12 @@ def _retried(transaction: Transaction, event: Action, place: Any) -> int | None:
 
 
 def _migrated(transaction: Transaction, event: Migrated) -> Received:
-    if event.revision in _known(transaction, event):
+    _, known = find_with_event(transaction, event)
+    if event.revision in known:
         return Received(duplicate=True)
     _remember(transaction, event, None)
     migrate_chat(transaction, event.key, event.new_chat)
     return Received()
-
-
-def _known(transaction: Transaction, event: Event) -> dict[int, int | None]:
-    """The revisions of this event that were received, with the message each was stored as."""
-    rows = transaction.execute(
-        _KNOWN,
-        {
-            "k_platform": event.key.platform,
-            "k_account": event.key.account,
-            "k_chat": event.key.chat,
-            "k_event_id": event.event_id,
-        },
-    )
-    return {row.revision: row.message for row in rows}
 
 
 def _remember(transaction: Transaction, event: Event, message: int | None) -> None:
