@@ -89,7 +89,7 @@ def _sqlite(url: URL) -> Engines:
     event.listen(write.sync_engine, "begin", _begin_immediate)
     read = create_async_engine(
         url,
-        pool_size=READERS,
+        pool_size=READERS + 1,  # and one that cleans up
         max_overflow=0,
         pool_reset_on_return=None,
         isolation_level="AUTOCOMMIT",

@@ -49,7 +49,8 @@ def forget_person(transaction: Transaction, platform: str, author: str, but: int
             update(conversations).where(conversations.c.id.in_(chunk)).values(**blank, first_day=today(transaction))
         )
     transaction.execute(delete(usage).where(usage.c.platform == platform, usage.c.author == author))
-    transaction.scrub = Scrub.FILE
+    # With `but` there is more to remove in a moment: the file is cleaned once, when that answer is closed.
+    transaction.scrub = Scrub.FILE if but is None else Scrub.LOG
     return removed
 
 

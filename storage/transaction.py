@@ -183,21 +183,22 @@ class Transactions:
         return done
 
     async def _scrub(self, how: Scrub) -> None:
-        """Clean a SQLite file. A reader of our own would keep the log alive, so they wait."""
+        """Clean a SQLite file. A reader of our own would keep the log alive, so at the end they wait."""
         path = self._engines.path
         assert path is not None, "PostgreSQL is vacuumed instead"
-        async with AsyncExitStack() as stack:
-            for _ in range(READERS):
-                await stack.enter_async_context(self._reading)
-            with translated(f"removed; but its traces could not be cleaned away: {self._engines.name}"):
-                async with self._engines.read.connect() as connection:
-                    if how is Scrub.FILE or path.stat().st_size <= SMALL_FILE:
-                        # A large file does not fit in memory twice.
-                        await connection.exec_driver_sql("PRAGMA temp_store = FILE")
-                        await connection.exec_driver_sql("VACUUM")
-                        await connection.exec_driver_sql("PRAGMA temp_store = MEMORY")
+        with translated(f"removed; but its traces could not be cleaned away: {self._engines.name}"):
+            async with self._engines.read.connect() as connection:
+                if how is Scrub.FILE or path.stat().st_size <= SMALL_FILE:
+                    # A large file does not fit in memory twice.
+                    await connection.exec_driver_sql("PRAGMA temp_store = FILE")
+                    await connection.exec_driver_sql("VACUUM")
+                    await connection.exec_driver_sql("PRAGMA temp_store = MEMORY")
+                await connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+                async with AsyncExitStack() as stack:
+                    for _ in range(READERS):
+                        await stack.enter_async_context(self._reading)
                     result = await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-                    busy = result.scalar_one()
+                busy = result.scalar_one()
         if busy:
             raise DatabaseError(
                 f"{self._engines.name}: removed; but another program reads this database, and until it lets go "

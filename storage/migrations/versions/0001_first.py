@@ -14,6 +14,15 @@ ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
+    _conversations()
+    _events()
+    _usage()
+    _messages()
+    _answers()
+    _sent_parts()
+
+
+def _conversations() -> None:
     op.create_table(
         "conversations",
         sa.Column("id", ID, nullable=False),
@@ -34,6 +43,9 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_conversations_person", "conversations", ["person"], **_where(sa.text("person IS NOT NULL")))
+
+
+def _events() -> None:
     op.create_table(
         "events",
         sa.Column("platform", sa.Text(), nullable=False),
@@ -47,6 +59,9 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_events_seen_at", "events", ["seen_at"])
+
+
+def _usage() -> None:
     op.create_table(
         "usage",
         sa.Column("platform", sa.Text(), nullable=False),
@@ -59,6 +74,9 @@ def upgrade() -> None:
         sa.Column("completion_tokens", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.PrimaryKeyConstraint("platform", "author", "day", "model", name="pk_usage"),
     )
+
+
+def _messages() -> None:
     op.create_table(
         "messages",
         sa.Column("id", ID, nullable=False),
@@ -94,6 +112,9 @@ def upgrade() -> None:
     op.create_index(
         "ix_messages_waiting", "messages", ["conversation", "id"], **_where(sa.text("NOT placed"), sqlite="placed = 0")
     )
+
+
+def _answers() -> None:
     op.create_table(
         "answers",
         sa.Column("id", ID, nullable=False),
@@ -123,6 +144,9 @@ def upgrade() -> None:
     op.create_index(
         "ix_answers_ready", "answers", ["position", "platform"], **_where(sa.text("ready"), sqlite="ready = 1")
     )
+
+
+def _sent_parts() -> None:
     op.create_table(
         "sent_parts",
         sa.Column("answer", ID, autoincrement=False, nullable=False),
