@@ -83,10 +83,13 @@ class Ledger(Protocol):
         """
 
     async def record_sent(self, claim: Claim, part: SentPart) -> None:
-        """Commit the platform's id of a part."""
+        """Commit the platform's id of a part, whoever holds the lease by now: what was sent was sent.
+
+        If an edit gave the part to a new answer meanwhile, it is recorded there. Raises LeaseLost if nobody has it.
+        """
 
     async def drop_part(self, claim: Claim, index: int) -> None:
-        """Forget a part whose platform message was removed, or never came to be."""
+        """Forget a part whose platform message was removed, or never came to be. Raises LeaseLost."""
 
 
 class Deliver(Protocol):
@@ -125,11 +128,17 @@ class Forgotten:
     """How much was removed."""
 
     messages: int
+    """Messages of every kind: questions, what answers said, group talk."""
     answers: int
+    """Answers, the waiting ones included."""
 
 
 class Store(Ledger, Protocol):
-    """The memory. Every method is one transaction; rows never leave the storage package."""
+    """The memory. Every method is one transaction; rows never leave the storage package.
+
+    Every method raises DatabaseError if the database fails; then nothing of it is written and it may be tried again.
+    NUL and lone surrogates, which no database holds, are U+FFFD in every text that comes back.
+    """
 
     async def receive(self, event: Event, triage: Triage) -> Received:
         """Commit an event once: a duplicate by (platform, account, chat, event id, revision) changes nothing.
@@ -140,6 +149,12 @@ class Store(Ledger, Protocol):
         only; equal text is nothing. Deleted: the message goes, and its answer if that is not begun.
         Action: RETRY makes a new pending answer (a sibling) to the question of `target`'s answer, or of the head.
         Migrated: the conversations of the old chat get the new id.
+
+        The text of a question that is being answered counts as the last one's: the answer in progress is closed as
+        stopped and superseded, and the new one takes its place in the order. While another question is answered, an
+        edit changes the text only. A Message that is known with a lower revision is an edit. An edit or deletion of
+        what was never stored is nothing; nothing brings a deleted message back. Deletion of a question that is being
+        answered supersedes the answer; what a closed answer said stays.
         """
 
     async def claim(
@@ -151,33 +166,45 @@ class Store(Ledger, Protocol):
         `platforms`: only questions of these; None means of all. `busy` are ids of conversations to pass over. `lease`
         in seconds. The question's parent is resolved here, once:
         the bot's message that it replies to, or the head; waiting context messages are put before it in the line.
-        None when nothing waits.
+        The head is on that talk from then on. None when nothing waits. Attempts are counted without end.
         """
 
     async def extend(self, claim: Claim, *, lease: float) -> None:
         """Prolong the lease to `lease` seconds from now. Raises LeaseLost."""
 
     async def release(self, claim: Claim) -> None:
-        """Give an answer back untouched, without counting the attempt (a drain)."""
+        """Give an answer back untouched, without counting the attempt (a drain); nothing if it was taken over."""
 
     async def keep(self, claim: Claim, finished: Finished) -> None:
-        """Commit the finished answer before its last delivery, so that a restart delivers the same words."""
+        """Commit the finished answer before its last delivery, so that a restart delivers the same words.
+
+        Raises LeaseLost.
+        """
 
     async def close(self, claim: Claim, outcome: Outcome, finished: Finished | None) -> tuple[int, ...]:
         """End an answer: append its drafts, move the head, mark the question, count the usage. Returns the new ids.
 
-        EXPIRED leaves the question in the history as context. With retention 0 or `Finished.erase` nothing of it
+        Without drafts the question is a command, no part of the history, if it is DONE or does not move the head; else
+        (it failed, expired, or was stopped before the first word) it stays in the line as context. With drafts under
+        another message than the question (/retry) the question is a command too. A side branch never moves the head.
+        With retention 0 or `Finished.erase` nothing of it
         stays, in the write-ahead log neither. Raises LeaseLost.
         """
 
     async def history(self, tip: int | None) -> list[StoredMessage]:
-        """The path from the last stored cut (or the root) to `tip`, oldest first. Empty for None."""
+        """The path from the last stored cut (or the root) to `tip`, oldest first. Empty for None.
+
+        Commands are not on it. At most the last 5000 messages: nobody's cut is that far away.
+        """
 
     async def conversation(self, key: ConversationKey, *, direct: bool = True) -> Conversation:
         """The conversation at this place; made if there is none."""
 
     async def set_head(self, conversation: int, head: int | None) -> None:
-        """Make another message the end of the current line; None begins a new one (and a new first day)."""
+        """Make another message the end of the current line; None begins a new one (and a new first day).
+
+        Raises ValueError for a message of another conversation.
+        """
 
     async def set_settings(self, conversation: int, settings: Settings) -> None:
         """Replace a conversation's settings."""
@@ -203,12 +230,17 @@ class Store(Ledger, Protocol):
     async def forget_person(self, platform: str, author: str, *, but: int | None = None) -> Forgotten:
         """Remove everything of one person, from the write-ahead log too; redelivered events stay known.
 
+        That is what they wrote, what was answered to it, their private conversations with their settings, and their
+        counters. On SQLite no byte of it is left in the data directory; PostgreSQL reuses the space in its own time.
         `but`: the id of an answer in progress (the word about this very command), which `close` removes by
-        `Finished.erase`.
+        `Finished.erase`; what cleans the file is done there, once.
         """
 
     async def expire(self, now: datetime, default_days: int) -> Forgotten:
-        """Remove what is older than its conversation's (or the default) retention."""
+        """Remove what is older than its conversation's (or the default) retention, in many small transactions.
+
+        Marks of received events go 90 days after they came, if their content is gone.
+        """
 
     async def backup(self, target: Path) -> None:
         """Write a consistent copy while running (SQLite). Raises DatabaseError."""
