@@ -10,10 +10,10 @@ import re
 from markdown_it.token import Token
 
 from adapters.text import markdown as md
+from adapters.text.fences import TICKS
 from adapters.text.tables import aligned
 from adapters.text.weights import utf16_length
 
-_TICKS = "```"
 _CHANGED = re.compile(r"^[ \t>]*\|?[ \t]*:?-[-| :\t]*$|~~~|````|^[ \t]*#{4}", re.MULTILINE)
 """Without any of these (a table's second row, a fence or heading that Discord does not know) the text stays as it is."""
 _LINK = re.compile(r"(?s:```.*?(?:```|\Z))|`[^`\n]*`|(?P<link>!?\[(?P<label>[^\[\]\n]*+)\]\((?P<target>[^()\s]++)\))")
@@ -46,11 +46,11 @@ def _blocks(markdown: str) -> str:
             continue
         first, last = token.map
         if token.type == "table_open":
-            lines[first:last] = [_TICKS, *_inert(aligned(md.rows(_table(tokens, begin), source))).split("\n"), _TICKS]
-        elif token.type == "fence" and token.markup != _TICKS:
+            lines[first:last] = [TICKS, *_inert(aligned(md.rows(_table(tokens, begin), source))).split("\n"), TICKS]
+        elif token.type == "fence" and token.markup != TICKS:
             language = _INFO.match(token.info.strip())
-            opening = _TICKS + (language.group() if language else "")
-            lines[first:last] = [opening, *_inert(token.content.removesuffix("\n")).split("\n"), _TICKS]
+            opening = TICKS + (language.group() if language else "")
+            lines[first:last] = [opening, *_inert(token.content.removesuffix("\n")).split("\n"), TICKS]
         elif token.type == "heading_open":
             lines[first] = _DEEP_HEADING.sub(r"\1###", lines[first])
     return "\n".join(lines)
@@ -65,7 +65,7 @@ def _table(tokens: list[Token], begin: int) -> list[Token]:
 
 def _inert(code: str) -> str:
     """Code within which no fence of three backticks ends: an invisible space parts them."""
-    return code.replace(_TICKS, "`\u200b``")
+    return code.replace(TICKS, "`\u200b``")
 
 
 def _honest(found: re.Match[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+TICKS = "```"
 OPENING = re.compile(
     r"(?P<prefix>(?:[ \t]*+(?:>|(?:[-*+]|\d{1,9}[.)])(?=[ \t])))*+[ \t]*+)(?P<marker>`{3,}+|~{3,}+)(?P<info>.*)",
     re.DOTALL,
@@ -54,6 +55,8 @@ class Fence:
     def may_close(self, line: str) -> bool:
         """Whether a line is the closing one, or may become it as it goes on."""
         bare = _bare(line, self.quotes)
+        if not self.quotes and indentation(line) >= self.inside + _CODE_INDENT:
+            return False
         return bool(bare) and not bare.strip(self.marker[0])
 
     def closes(self, line: str) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import reduce
 
 from adapters.text import breaks
-from adapters.text.fences import OPENING, Fence, Place, dedent, indentation
+from adapters.text.fences import OPENING, TICKS, Fence, Place, dedent, indentation
 from adapters.text.weights import Measure, Scale
 
 _VISIBLE = re.compile(r"\S")
@@ -85,7 +86,7 @@ class Splitter:
         for _ in range(_TRIES):
             scan = _Scan(text, self._start, self._place, self._scale, room)
             stop, place = scan.cut() if scan.over is not None else (len(text), scan.end())
-            part = self._part(text, stop, place)
+            part = self._part(text, stop, place, last=scan.over is None)
             length = self._length(part)
             if length <= self._limit or room == 1:
                 break
@@ -102,19 +103,19 @@ class Splitter:
         """On the platform; not asked for where the weight leaves no doubt, for it takes time."""
         return self._scale.measure(part.text) if len(part.text) * 4 > self._limit else 0
 
-    def _part(self, text: str, stop: int, place: Place) -> Part:
+    def _part(self, text: str, stop: int, place: Place, *, last: bool) -> Part:
         first = self._place.fence
         content = text[self._start : stop].rstrip()
         opening = f"{first.opening}\n" if first else ""
-        closing = self._closing(content, place.fence) if place.fence else ""
+        closing = self._closing(content, place.fence, last=last) if place.fence else ""
         shown = "\n".join(_dedented(content.split("\n"), self._place, self._dedent)) if self._dedent else content
         return Part(opening + shown + closing, self._start, self._start + len(content), opening, closing)
 
-    def _closing(self, content: str, fence: Fence) -> str:
-        """What closes the fence that is open behind the content."""
-        *_, line = content.rsplit("\n", 1)
-        opened_here = not self._place.fence and OPENING.match(line)
-        if fence.may_close(line) and not opened_here:
+    def _closing(self, content: str, fence: Fence, *, last: bool) -> str:
+        """What closes the fence that is open behind the content; at the text's end it may be half written already."""
+        *earlier, line = content.split("\n")
+        place = reduce(Place.after, earlier, self._place)
+        if last and place.before(line).fence and fence.may_close(line):
             return fence.missing(line)
         return "\n" + (fence.closing.lstrip(" ") if fence is self._place.fence else fence.closing)
 
@@ -205,22 +206,25 @@ class _Scan:
         bare = self._weight + self._scale.weigh(line)
         if not line.strip():
             return bare
+        row = self._weight + self._row(line, self._place)
         fence = self._place.before(line).fence
         if fence:
             closing = self._closing(fence)
             if fence.may_close(line):
-                return max(bare + len(fence.missing(line)), self._weight + closing)
-            return bare + closing
-        row = self._weight + self._row(line, self._place)
+                return max(row + len(fence.missing(line)), self._weight + closing)
+            return row + closing
         if found := OPENING.match(line):
             return max(row, bare + min(len(found["prefix"]) + len(found["marker"]) + 1, self.room // 2))
         return row
 
     def _row(self, line: str, place: Place) -> int:
-        """A line's weight, as a table's if it may be one."""
+        """A line's weight, as a table's if it may be one; within a fence of another kind, backticks may be parted."""
         here = place.before(line)
-        is_row = not here.fence and (("|" in line) or (here.rows and line.strip()))
-        return max(self._scale.weigh(line), min(self._scale.row, self.room // 2) if is_row else 0)
+        weight = self._scale.weigh(line)
+        if here.fence:
+            return weight if here.fence.marker == TICKS else weight + line.count(TICKS)
+        is_row = "|" in line or (here.rows and line.strip())
+        return max(weight, min(self._scale.row, self.room // 2)) if is_row else weight
 
     def _closing(self, fence: Fence) -> int:
         return min(self._scale.weigh(fence.closing) + 1, self.room // 2)
