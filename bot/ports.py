@@ -233,7 +233,8 @@ class Store(Ledger, Protocol):
         That is what they wrote, what was answered to it, their private conversations with their settings, and their
         counters. On SQLite no byte of it is left in the data directory; PostgreSQL reuses the space in its own time.
         `but`: the id of an answer in progress (the word about this very command), which `close` removes by
-        `Finished.erase`; what cleans the file is done there, once.
+        `Finished.erase`; what cleans the file is done there, once. Raises DatabaseError also where all is removed but
+        another program that reads the file keeps copies alive.
         """
 
     async def expire(self, now: datetime, default_days: int) -> Forgotten:

@@ -18,9 +18,12 @@ from bot.errors import DatabaseError
 from storage.one_hop import OneHopConnection
 
 READERS = 4
-"""Connections that read a SQLite file at the same time; each is a thread."""
-POOL_SIZE = 10
-"""Connections of one process to PostgreSQL, whose default is 100 for all clients together."""
+"""Connections that read at the same time; each is a thread where the database is a SQLite file."""
+WRITERS = 6
+"""Transactions that write to PostgreSQL at the same time; with the readers that makes 10 connections of one process,
+and the server's default is 100 for all clients together."""
+CONNECT_SECONDS = 10
+"""How long a PostgreSQL server may take to answer a connection."""
 BUSY_MS = 5000
 """How long SQLite waits for a lock of another program (a backup tool, a shell)."""
 OLDEST_SQLITE = (3, 35, 0)
@@ -107,7 +110,11 @@ def _postgresql(url: URL) -> Engines:
     try:
         # A connection that the server closed while it rested is replaced before it is used.
         write = create_async_engine(
-            url.set(drivername="postgresql+psycopg"), pool_size=POOL_SIZE, max_overflow=0, pool_pre_ping=True
+            url.set(drivername="postgresql+psycopg"),
+            pool_size=READERS + WRITERS,
+            max_overflow=1,  # one that cleans up
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": CONNECT_SECONDS},
         )
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise DatabaseError(f"{name}: PostgreSQL needs one more package: pip install 'hearth[postgresql]'") from error

@@ -12,15 +12,18 @@ from enum import IntEnum
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy
+import structlog
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.errors import DatabaseError
-from storage.engine import READERS, Engines
+from storage.engine import READERS, WRITERS, Engines
 from storage.failures import lost_race, translated
 from storage.values import micros
+
+log = structlog.get_logger(__name__)
 
 GROUP = 64
 """At most so many operations share one commit: about what runs in the time of one fsync of a slow disk."""
@@ -98,6 +101,7 @@ class Transactions:
         self._writer: asyncio.Task[None] | None = None
         self._connection: AsyncConnection | None = None
         self._reading = asyncio.Semaphore(READERS)
+        self._writing = asyncio.Semaphore(WRITERS)
         self._running: set[asyncio.Task[Any]] = set()
 
     async def write(self, operation: Operation[T]) -> T:
@@ -162,9 +166,13 @@ class Transactions:
         if most := max(scrub for _, scrub in results):
             cleaning = asyncio.create_task(self._scrub(most))
             await asyncio.wait((cleaning,))
+            failure = cleaning.exception()
+            if failure is not None:
+                log.warning("what was removed may have left copies until the next time", error=str(failure))
             for entry, (result, scrub) in zip(group, results, strict=True):
                 if scrub:
-                    _tell(entry, result, error=cleaning.exception())
+                    # Who asked to be forgotten is not told so before it is true.
+                    _tell(entry, result, error=failure if scrub is Scrub.FILE else None)
         return True
 
     async def _commit(self, group: list[_Entry[Any]]) -> list[tuple[Any, Scrub]]:
@@ -207,18 +215,22 @@ class Transactions:
 
     async def _commit_alone(self, operation: Operation[T]) -> T:
         """PostgreSQL: a transaction of its own, run again if it lost a race."""
-        for race in range(RACES):
-            try:
-                async with self._engines.write.begin() as connection:
-                    transaction, result = await connection.run_sync(self._run, operation)
-                break
-            except DBAPIError as error:
-                if race == RACES - 1 or not lost_race(error):
-                    raise
+        async with self._writing:
+            transaction, result = await self._run_races(operation)
         if transaction.scrub:
             async with self._engines.read.connect() as connection:
                 await connection.exec_driver_sql(f"VACUUM (SKIP_LOCKED) {', '.join(SCRUBBED)}")
         return result
+
+    async def _run_races(self, operation: Operation[T]) -> tuple[Transaction, T]:
+        for race in range(RACES):
+            try:
+                async with self._engines.write.begin() as connection:
+                    return await connection.run_sync(self._run, operation)
+            except DBAPIError as error:
+                if race == RACES - 1 or not lost_race(error):
+                    raise
+        raise AssertionError("the last race returns or raises")
 
     def _run(self, connection: Connection, operation: Operation[T]) -> tuple[Transaction, T]:
         transaction = self._transaction(connection)

@@ -135,6 +135,42 @@ class TestReceive:
         assert (await claimed(store)).question.text == text
 
 
+class TestCallers:
+    """What callers do does no harm to others."""
+
+    async def test_a_cancelled_caller_takes_nobody_along(self, store: SqlStore) -> None:
+        first, *rest = [asyncio.create_task(ask(store, str(number))) for number in range(10)]
+        await asyncio.sleep(0)
+        first.cancel()
+        assert all(received.work for received in await asyncio.gather(*rest))
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert (await store.history(12345)) == []
+        # Whether it was committed or not, the platform sends it again and it is there once.
+        await ask(store, "0")
+        assert await store.pending() == 10
+
+    async def test_an_operation_that_fails_takes_nobody_along(self, store: SqlStore, clock: Clock) -> None:
+        await ask(store, "1")
+        lost = await claimed(store, lease=60)
+        clock.pass_(seconds=61)
+        await claimed(store)
+        closing = store.close(lost, AnswerState.DONE, finished("no", lost.question.id))
+        results = await asyncio.gather(
+            ask(store, "2"), closing, ask(store, "3"), store.set_head(99, 99), ask(store, "3"), return_exceptions=True
+        )
+        assert [type(result) for result in results] == [Received, LeaseLost, Received, ValueError, Received]
+        assert await store.pending() == 3
+
+    async def test_what_was_begun_is_finished_before_the_store_closes(self, open_store: OpenStore) -> None:
+        store = await open_store()
+        receiving = [asyncio.create_task(ask(store, str(number))) for number in range(100)]
+        await asyncio.sleep(0)
+        await store.aclose()
+        assert all(received.work for received in await asyncio.gather(*receiving))
+        assert await (await open_store()).pending() == 100
+
+
 class TestClaim:
     """In the order of arrival within a conversation, one at a time, under a lease."""
 
