@@ -307,6 +307,8 @@ class Claim:
     """Asked for by a retry: a new answer to a question that has one."""
     side_branch: bool = False
     """The question does not follow the head (a reply to an older message): its answer leaves the line alone."""
+    stopped: bool = False
+    """Somebody who may has asked to stop it, before this attempt."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -370,6 +372,10 @@ class Finished:
     """False for a side branch (a reply to an older message), which leaves the others' line alone."""
     private: bool = False
     files: tuple[File, ...] = ()
+    model: str = ""
+    """The model that was asked; empty if none was."""
+    usage: Usage = Usage()
+    """What it cost, counted also where nothing came of it."""
     erase: bool = False
     """Nothing of this question and answer is to stay in the store once it is closed (the word about /forgetme)."""
 

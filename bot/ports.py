@@ -112,6 +112,8 @@ class Received:
     """The id of the stored message, if one was stored or changed."""
     superseded: tuple[int, ...] = ()
     """Ids of answers that must stop, if they are being made: their question was edited or deleted."""
+    orphans: tuple[MessageRef, ...] = ()
+    """The bot's platform messages of a superseded answer that no other answer takes over: to be deleted there."""
     work: bool = False
     """There is a new answer to make."""
 
@@ -131,6 +133,10 @@ class Forgotten:
     """Messages of every kind: questions, what answers said, group talk."""
     answers: int
     """Answers, the waiting ones included."""
+    superseded: tuple[int, ...] = ()
+    """Ids of answers that must stop, if they are being made."""
+    orphans: tuple[MessageRef, ...] = ()
+    """The bot's platform messages of answers that were not closed: to be deleted there."""
 
 
 class Store(Ledger, Protocol):
@@ -147,6 +153,7 @@ class Store(Ledger, Protocol):
         Edited: a waiting question's text is replaced; the last question (the head is its answer) gets a new branch
         and a pending answer that edits the old one's platform messages in place; an older message's text is changed
         only; equal text is nothing. Deleted: the message goes, and its answer if that is not begun.
+        Edited with triage context (who wrote it may not talk any more) changes the text only.
         Action: RETRY makes a new pending answer (a sibling) to the question of `target`'s answer, or of the head.
         Migrated: the conversations of the old chat get the new id.
 
@@ -158,16 +165,31 @@ class Store(Ledger, Protocol):
         """
 
     async def claim(
-        self, owner: str, *, lease: float, platforms: Collection[str] | None = None, busy: Collection[int] = ()
+        self,
+        owner: str,
+        *,
+        lease: float,
+        accounts: Collection[tuple[str, str]] | None = None,
+        busy: Collection[int] = (),
     ) -> Claim | None:
         """Take the oldest waiting answer of a conversation in which none is in progress.
 
         An answer in progress whose lease has ended (its worker died) comes first, with `attempt` one higher.
-        `platforms`: only questions of these; None means of all. `busy` are ids of conversations to pass over. `lease`
+        `accounts`: only questions of these (platform, bot account); None means of all. `busy` are ids of conversations to pass over. `lease`
         in seconds. The question's parent is resolved here, once:
         the bot's message that it replies to, or the head; waiting context messages are put before it in the line.
         The head is on that talk from then on. None when nothing waits. Attempts are counted without end.
         """
+
+    async def stop(self, key: ConversationKey, *, asker: str | None) -> int | None:
+        """Mark the current answer there to be stopped: the one in progress (also one whose worker died), else the next.
+
+        `asker`: only if this author's question is answered; None means whoever asked. A later claim of it has `stopped`
+        set. Returns the answer's id; None if there is none that may be stopped.
+        """
+
+    async def is_open(self, key: ConversationKey, event_id: str) -> bool:
+        """Whether an answer to this event is waiting or in progress."""
 
     async def extend(self, claim: Claim, *, lease: float) -> None:
         """Prolong the lease to `lease` seconds from now. Raises LeaseLost."""
