@@ -153,8 +153,7 @@ class Dispatcher:
 
     async def _claim(self) -> Claim | None:
         busy = {running.claim.conversation.id for running in self._running.values()} | self._passed_over
-        platforms = {platform for platform, _ in self._adapters}
-        return await self._store.claim(self._owner, lease=self._lease, platforms=platforms, busy=busy)
+        return await self._store.claim(self._owner, lease=self._lease, accounts=set(self._adapters), busy=busy)
 
     def _start(self, claim: Claim) -> None:
         alone = claim.attempt == ATTEMPTS and claim.id not in self._failed

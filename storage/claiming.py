@@ -17,6 +17,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    tuple_,
     update,
 )
 
@@ -97,11 +98,11 @@ def claim(
     *,
     owner: str,
     lease: float,
-    platforms: Collection[str] | None,
+    accounts: Collection[tuple[str, str]] | None,
     busy: Collection[int],
 ) -> Claim | None:
     """See `bot.ports.Store.claim`."""
-    row = _next(transaction, platforms, busy)
+    row = _next(transaction, accounts, busy)
     if row is None:
         return None
     answer, place, question = _ANSWER.of(row), _CONVERSATION.of(row), _QUESTION.of(row)
@@ -141,12 +142,12 @@ def claim(
 
 
 def _conditions(
-    table: FromClause, lapsed: bool, some_platforms: bool
+    table: FromClause, lapsed: bool, some_accounts: bool
 ) -> tuple[list[ColumnElement[bool]], ColumnElement[Any]]:
     """Which answers may be claimed, and by what they are ordered."""
     wanted: list[ColumnElement[bool]] = [table.c.conversation.not_in(bindparam("k_busy", expanding=True))]
-    if some_platforms:
-        wanted.append(table.c.platform.in_(bindparam("k_platforms", expanding=True)))
+    if some_accounts:
+        wanted.append(tuple_(table.c.platform, table.c.account).in_(bindparam("k_accounts", expanding=True)))
     if lapsed:
         return [*wanted, table.c.lease_until < bindparam("k_now")], table.c.lease_until
     return [*wanted, table.c.ready], table.c.position
@@ -160,30 +161,30 @@ _ROW = (
 
 
 @cache
-def _candidate(some_platforms: bool) -> Select[Any]:
+def _candidate(some_accounts: bool) -> Select[Any]:
     """SQLite: the answer to claim, in one statement."""
 
     def first(lapsed: bool) -> ScalarSelect[int]:
         one = answers.alias("lapsed" if lapsed else "waiting")
-        wanted, order = _conditions(one, lapsed, some_platforms)
+        wanted, order = _conditions(one, lapsed, some_accounts)
         return select(one.c.id).where(*wanted).order_by(order, one.c.id).limit(1).scalar_subquery()
 
     return _ROW.where(answers.c.id == func.coalesce(first(True), first(False)))
 
 
 @cache
-def _candidate_locked(lapsed: bool, some_platforms: bool, wait: bool) -> Select[Any]:
+def _candidate_locked(lapsed: bool, some_accounts: bool, wait: bool) -> Select[Any]:
     """PostgreSQL: the same for one of the two kinds; locked, with its conversation."""
-    wanted, order = _conditions(answers, lapsed, some_platforms)
+    wanted, order = _conditions(answers, lapsed, some_accounts)
     statement = _ROW.where(*wanted).order_by(order, answers.c.id).limit(1)
     return statement.with_for_update(of=(answers, conversations), skip_locked=not wait)
 
 
-def _next(transaction: Transaction, platforms: Collection[str] | None, busy: Collection[int]) -> Any:
+def _next(transaction: Transaction, accounts: Collection[tuple[str, str]] | None, busy: Collection[int]) -> Any:
     values: dict[str, Any] = {"k_busy": list(busy), "k_now": transaction.now}
-    if platforms is not None:
-        values["k_platforms"] = list(platforms)
-    some = platforms is not None
+    if accounts is not None:
+        values["k_accounts"] = list(accounts)
+    some = accounts is not None
     if not transaction.shared:
         return transaction.execute(_candidate(some), values).first()
     for lapsed in (True, False):

@@ -75,11 +75,16 @@ class SqlStore:
         return await self._transactions.write(lambda t: receiving.receive(t, event, triage))
 
     async def claim(
-        self, owner: str, *, lease: float, platforms: Collection[str] | None = None, busy: Collection[int] = ()
+        self,
+        owner: str,
+        *,
+        lease: float,
+        accounts: Collection[tuple[str, str]] | None = None,
+        busy: Collection[int] = (),
     ) -> Claim | None:
         """See `bot.ports.Store`."""
         return await self._transactions.write(
-            lambda t: claiming.claim(t, owner=owner, lease=lease, platforms=platforms, busy=busy)
+            lambda t: claiming.claim(t, owner=owner, lease=lease, accounts=accounts, busy=busy)
         )
 
     async def extend(self, claim: Claim, *, lease: float) -> None:

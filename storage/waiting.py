@@ -79,6 +79,7 @@ def _fresh(transaction: Transaction, conversation: Any, question: int, position:
         "conversation": conversation.id,
         "question": question,
         "platform": conversation.platform,
+        "account": conversation.account,
         "position": position,
         "state": AnswerState.PENDING,
         "received_at": transaction.now,

@@ -198,15 +198,24 @@ class TestClaim:
             await ask(store, "1", key=replace(CHAT, chat=str(number)))
         assert [(await claimed(store)).event.key.chat for _ in range(5)] == ["0", "1", "2", "3", "4"]
 
-    async def test_busy_conversations_and_other_platforms_are_passed_over(self, store: SqlStore) -> None:
+    async def test_busy_conversations_and_other_accounts_are_passed_over(self, store: SqlStore) -> None:
         await ask(store, "1")
         await ask(store, "2", key=GROUP)
         busy = (await store.conversation(CHAT)).id
-        assert await store.claim("worker", lease=60, busy=[busy], platforms=["telegram"]) is None
-        assert await store.claim("worker", lease=60, platforms=[]) is None
-        claim = await store.claim("worker", lease=60, busy=[busy], platforms=["telegram", "discord"])
+        mine, others = ("telegram", "bot"), [("telegram", "other"), ("discord", "other"), ("other", "bot")]
+        assert await store.claim("worker", lease=60, busy=[busy], accounts=[mine]) is None
+        assert await store.claim("worker", lease=60, accounts=[]) is None
+        assert await store.claim("worker", lease=60, accounts=others) is None
+        claim = await store.claim("worker", lease=60, busy=[busy], accounts=[mine, ("discord", "bot")])
         assert claim is not None
         assert claim.event.event_id == "2"
+
+    async def test_an_answer_left_behind_waits_for_its_own_account(self, store: SqlStore, clock: Clock) -> None:
+        await ask(store, "1")
+        await claimed(store, lease=10)
+        clock.pass_(seconds=11)
+        assert await store.claim("other", lease=60, accounts=[("telegram", "other")]) is None
+        assert await store.claim("other", lease=60, accounts=[("telegram", "bot")]) is not None
 
     async def test_of_many_workers_one_gets_it(self, store: SqlStore, open_store: OpenStore, database_url: str) -> None:
         stores = [store] if database_url.startswith("sqlite") else [store, await open_store(), await open_store()]

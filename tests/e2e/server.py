@@ -11,10 +11,11 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bot.app import configure_logging, running
 from bot.config import ModelConfig, load
@@ -79,10 +80,8 @@ def traced(trace: Trace) -> type[SqlStore]:
     """The store, with its commits marked."""
 
     class TracedStore(SqlStore):
-        async def claim(
-            self, owner: str, *, lease: float, platforms: Collection[str] | None = None, busy: Collection[int] = ()
-        ) -> Claim | None:
-            claim = await super().claim(owner, lease=lease, platforms=platforms, busy=busy)
+        async def claim(self, *args: Any, **how: Any) -> Claim | None:
+            claim = await super().claim(*args, **how)
             if claim is not None:
                 # The dispatcher makes the answer's task next: the task and all its own begin with a copy of this.
                 QUESTION.set(f"{claim.event.key.chat}/{claim.event.event_id}")

@@ -121,6 +121,7 @@ def _answers() -> None:
         sa.Column("conversation", ID, nullable=False),
         sa.Column("question", ID, nullable=True),
         sa.Column("platform", sa.Text(), nullable=False),
+        sa.Column("account", sa.Text(), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("ready", sa.Boolean(), server_default=sa.false(), nullable=False),
@@ -129,6 +130,7 @@ def _answers() -> None:
         sa.Column("lease_until", sa.BigInteger(), nullable=True),
         sa.Column("retry", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("side_branch", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("stopped", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("closed_at", sa.BigInteger(), nullable=True),
         sa.Column("kept", sa.Text(), nullable=True),
@@ -142,7 +144,10 @@ def _answers() -> None:
     op.create_index("ix_answers_open", "answers", ["conversation", "position"], **_where(sa.text("closed_at IS NULL")))
     op.create_index("ix_answers_question", "answers", ["question"])
     op.create_index(
-        "ix_answers_ready", "answers", ["position", "platform"], **_where(sa.text("ready"), sqlite="ready = 1")
+        "ix_answers_ready",
+        "answers",
+        ["position", "platform", "account"],
+        **_where(sa.text("ready"), sqlite="ready = 1"),
     )
 
 
