@@ -340,7 +340,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole word of Hearth itself, not of the model: a command's result, an error that is told."""
+    """A whole word of Hearth itself, not of the model: a command's result."""
 
     text: str
     files: tuple[File, ...] = ()
@@ -380,7 +380,7 @@ class Finished:
     """Nothing of this question and answer is to stay in the store once it is closed (the word about /forgetme)."""
 
 
-Piece = Text | Notice | Reply | Finished
+Piece = Text | Notice | Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,7 +413,6 @@ class Outgoing:
     """False while the text still grows."""
     buttons: tuple[Button, ...] = ()
     files: tuple[File, ...] = ()
-    reply_to: str | None = None
     private: bool = False
     nonce: str = ""
     plain: bool = False

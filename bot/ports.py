@@ -139,6 +139,10 @@ class Forgotten:
     """The bot's platform messages of answers that were not closed: to be deleted there."""
 
 
+Removed = Callable[[Forgotten], None]
+"""Told after the removal, so that answers in progress stop and what was sent of them goes; must not block."""
+
+
 class Store(Ledger, Protocol):
     """The memory. Every method is one transaction; rows never leave the storage package.
 
@@ -290,16 +294,3 @@ class ChatEngine(Protocol):
 
     async def aclose(self) -> None:
         """Free the model."""
-
-
-class Ticket(Protocol):
-    """A place in the queue, then a slot of an engine, kept through an answer's tool rounds."""
-
-    def waiting(self, every: float) -> AsyncIterator[int]:
-        """Yields the place in the queue (1 = next) every `every` seconds, and ends when the slot is there.
-
-        Raises Busy after the queue's time-out.
-        """
-
-    def stream(self, request: Generation) -> AsyncGenerator[Prefill | Delta | Finish, None]:
-        """The engine's stream with its time-outs (first token, stall, total). Raises EngineError, BadRequest."""

@@ -31,8 +31,9 @@ class Delivery:
     async def deliver(self, claim: Claim, adapter: Adapter, pieces: AsyncIterator[Piece]) -> Finished:
         """Send the pieces of one answer as they come, and return the last.
 
-        Cancelled, it stops at once and leaves what stands; the next attempt finds it in the ledger. Raises
-        PlatformError when the platform refuses the final text for good, and whatever `pieces` and the ledger raise.
+        Cancelled, it stops at once and leaves what stands; the next attempt finds it in the ledger, also what was just
+        being sent: that is waited for, some seconds at most. Raises PlatformError when the platform refuses the final
+        text for good, and whatever `pieces` and the ledger raise.
         """
         slot = self._slots.of(claim.event.key, adapter.limits)
         posting = Posting(claim, adapter, self._ledger, slot, self._sleep)

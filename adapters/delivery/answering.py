@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
@@ -24,7 +23,6 @@ from bot.messages import (
     Outgoing,
     Piece,
     Preview,
-    Reply,
     Text,
     Typing,
 )
@@ -56,15 +54,10 @@ class Answering:
         self._chunks: list[str] = []
         self._length = 0
         self._notice = ""
-        self._replies: deque[Reply] = deque()
         self._finished: Finished | None = None
         self._changed = asyncio.Event()
         self._needs_slot = False
         """New text does not matter before the next slot: tokens come far more often than a chat may be called."""
-        self._texts: list[int] = []
-        """The indices of the text's messages; a notice stands where the first of them will."""
-        self._wholes: list[int] = []
-        """The indices of replies."""
         self._previewed = ("", 0.0)
         self._failures = 0
         self._quiet_until = clock()
@@ -76,8 +69,8 @@ class Answering:
         reader.add_done_callback(lambda _: self._changed.set())
         typing = asyncio.create_task(self._type())
         try:
-            while self._finished is None or self._replies:
-                if self._finished is None and reader.done():
+            while self._finished is None:
+                if reader.done():
                     reader.result()
                     raise RuntimeError("the pieces ended without Finished")
                 self._changed.clear()
@@ -101,9 +94,6 @@ class Answering:
                     self._add(piece.text)
                 case Notice():
                     self._notice = piece.text
-                    self._changed.set()
-                case Reply():
-                    self._replies.append(piece)
                     self._changed.set()
                 case Finished():
                     self._finished = piece
@@ -137,9 +127,6 @@ class Answering:
     async def _step(self) -> float | None:
         """Do what can be done now; says how long to wait, or None for as long as nothing changes."""
         self._needs_slot = False
-        if self._replies:
-            await self._whole(self._replies.popleft())
-            return 0
         found = None if self._mute or self._finished else self._due()
         if found is None:
             return None
@@ -169,9 +156,9 @@ class Answering:
         stop = self._buttons("stop", "Stop")
         parts = self._splitter.update("".join(self._chunks))
         texts = [part.text for part in parts] or self._split(self._notice)[:1]
-        for number, text in enumerate(texts):
-            last = number == len(texts) - 1
-            yield self._index(number), Outgoing(text=text, final=not last, buttons=stop if last else ())
+        for index, text in enumerate(texts):
+            last = index == len(texts) - 1
+            yield index, Outgoing(text=text, final=not last, buttons=stop if last else ())
 
     def _previews(self, index: int) -> bool:
         return self._limits.previews and self._claim.event.direct and self._posting.known(index) is None
@@ -201,25 +188,15 @@ class Answering:
         self._mute = self._failures >= MOST_FAILURES
         log.debug("an interim call failed", conversation=str(self._claim.event.key), error=repr(error))
 
-    async def _whole(self, reply: Reply) -> None:
-        """Post a word of Hearth's own, in the place of a notice if one is there."""
-        indices = self._texts if not self._chunks else []
-        for what in self._outgoing(reply.text, reply.files, private=reply.private):
-            index = indices.pop(0) if indices else self._free_index()
-            self._wholes.append(index)
-            await self._post(index, what)
-        self._notice = ""
-
     async def _end(self, finished: Finished) -> None:
         """Make the platform show the final text and nothing else of this answer."""
         outgoing = self._outgoing(finished.text, finished.files, private=finished.private)
         if outgoing and self._may_retry(finished):
             outgoing[-1] = replace(outgoing[-1], buttons=self._buttons("retry", "Retry"))
-        for number, what in enumerate(outgoing):
-            await self._post(self._index(number), what)
-        used = {*self._wholes, *self._texts[: len(outgoing)]}
+        for index, what in enumerate(outgoing):
+            await self._post(index, what)
         for index in reversed(self._posting.indices()):
-            if index not in used:
+            if index >= len(outgoing):
                 await self._posting.remove(index)
 
     async def _post(self, index: int, what: Outgoing) -> None:
@@ -251,12 +228,3 @@ class Answering:
 
     def _buttons(self, name: str, label: str) -> tuple[Button, ...]:
         return (Button(f"{name}:{self._claim.id}", label),) if self._limits.buttons else ()
-
-    def _index(self, number: int) -> int:
-        """The index of the text's message number `number`."""
-        while len(self._texts) <= number:
-            self._texts.append(self._free_index())
-        return self._texts[number]
-
-    def _free_index(self) -> int:
-        return max([*self._texts, *self._wholes], default=-1) + 1

@@ -11,7 +11,7 @@ from dataclasses import replace
 import structlog
 
 from adapters.delivery.pacing import Sleep, Slot
-from bot.errors import FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
+from bot.errors import FloodWait, LeaseLost, MessageGone, PlatformError, TextRefused, Unreachable
 from bot.messages import Claim, Destination, MessageRef, Outgoing, SentPart
 from bot.ports import Adapter, Ledger
 
@@ -21,6 +21,8 @@ TRIES = 5
 """So often a platform that cannot be reached is called for a message that must come through."""
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 2.0, 30.0
 """Doubled each time: five tries take about half a minute, a minute at most."""
+FINISH_SECONDS = 5.0
+"""A send under way when the answer is cancelled has so long to come through and be written down; most take under one."""
 _GONE = 3
 """So often a message that is removed by others is sent anew."""
 
@@ -136,10 +138,36 @@ class Posting:
             self._intended.add(index)
         to = self._to if index == 0 else replace(self._to, reply_to=None)
         sure = self._tried.setdefault(index, what) == what
-        message = await self._adapter.send(to, replace(what, nonce=part.nonce))
-        self._parts[index] = sent = replace(part, message=message)
-        await _to_the_end(self._ledger.record_sent(self._claim, sent))
+        await self._finish(self._send_and_record(to, replace(what, nonce=part.nonce), part))
         return sure
+
+    async def _send_and_record(self, to: Destination, what: Outgoing, part: SentPart) -> None:
+        message = await self._adapter.send(to, what)
+        self._parts[part.index] = sent = replace(part, message=message)
+        try:
+            await self._ledger.record_sent(self._claim, sent)
+        except LeaseLost:  # nobody will ever complete this message
+            await self._delete(message)
+            raise
+
+    async def _finish(self, work: Coroutine[object, object, None]) -> None:
+        """Do it whole, within bounds, although the task is cancelled meanwhile: what is sent must be written down."""
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await self._end_within(task, FINISH_SECONDS)
+            raise
+
+    async def _end_within(self, task: asyncio.Future[None], seconds: float) -> None:
+        late = asyncio.ensure_future(self._sleep(seconds))
+        try:
+            await asyncio.wait((task, late), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            late.cancel()
+            task.cancel()
+            [error] = await asyncio.gather(task, return_exceptions=True)
+            log.debug("cancelled while sending", conversation=str(self._to.key), error=error and repr(error))
 
     def _gone(self, index: int) -> None:
         if self.known(index):
@@ -174,13 +202,3 @@ class Posting:
 def _nonce() -> str:
     """Unique, and 24 characters: Discord takes 25. The ledger keeps it for the next attempt."""
     return secrets.token_hex(12)
-
-
-async def _to_the_end(work: Coroutine[object, object, None]) -> None:
-    """Do it whole although the task is cancelled meanwhile: what was sent must be written down."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise

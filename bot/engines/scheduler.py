@@ -133,7 +133,7 @@ class Scheduler:
 
 
 class QueueTicket:
-    """`ports.Ticket`. Made by `Scheduler.ticket`."""
+    """A place in the line, then a slot of the engine, kept until `close`. Made by `Scheduler.ticket`."""
 
     def __init__(self, scheduler: Scheduler, user: str) -> None:
         loop = asyncio.get_running_loop()

@@ -10,12 +10,7 @@ import pytest
 
 from adapters.text import split
 from bot.errors import FloodWait, LeaseLost, MessageGone, PlatformError, TextRefused, Unreachable
-from bot.messages import (
-    Notice,
-    Piece,
-    Reply,
-    Text,
-)
+from bot.messages import Claim, Notice, Piece, Text
 from bot.testing import Fault
 from tests.staging import CHAT, FILE, Stage, a_claim, done, in_group
 
@@ -215,35 +210,57 @@ async def test_cancelled_it_stops_at_once_without_a_final_edit() -> None:
     stage.agree(claim)
 
 
-async def test_cancelled_while_the_platform_answers_the_ledger_keeps_the_intent() -> None:
-    stage, claim = Stage(), a_claim()
-    stage.platform.seconds_per_call = 10.0
+async def cancelled_after(stage: Stage, claim: Claim, seconds: float) -> float:
+    """Deliver, cancel after so long, and return when it had ended, from the beginning."""
 
     async def cancel() -> None:
         task = asyncio.create_task(stage.start(claim, Text("Hel"), 60.0, done("Hello")))
-        await stage.time.sleep(3.0)
+        await stage.time.sleep(seconds)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     await stage.time.run(cancel())
+    return stage.time.now() - 1000
+
+
+async def test_cancelled_while_the_platform_answers_the_message_is_written_down() -> None:
+    stage, claim = Stage(), a_claim()
+    stage.platform.seconds_per_call = 4.0
+    assert await cancelled_after(stage, claim, 1.0) == 4
+    assert stage.texts() == ["Hel"]
+    stage.agree(claim)
+
+
+async def test_cancelled_while_the_platform_answers_very_slowly_the_ledger_keeps_the_intent() -> None:
+    stage, claim = Stage(), a_claim()
+    stage.platform.seconds_per_call = 100.0
+    assert await cancelled_after(stage, claim, 3.0) == 8
     assert [part.message for part in stage.ledger.of(claim)] == [None]
 
 
 async def test_cancelled_while_an_id_is_committed_the_ledger_has_it() -> None:
     stage, claim = Stage(), a_claim()
     stage.ledger.record = lambda: stage.time.sleep(5.0)
-
-    async def cancel() -> None:
-        task = asyncio.create_task(stage.start(claim, Text("Hel"), 60.0, done("Hello")))
-        await stage.time.sleep(3.0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    await stage.time.run(cancel())
+    assert await cancelled_after(stage, claim, 3.0) == 5
     assert stage.texts() == ["Hel"]
     stage.agree(claim)
+
+
+async def test_a_message_that_nobody_waits_for_any_more_when_it_is_sent_is_removed() -> None:
+    """The question was deleted, or its answer was closed, while the send was under way."""
+    stage, claim = Stage(), a_claim()
+    stage.platform.seconds_per_call = 1.0
+
+    async def lost() -> None:
+        raise LeaseLost("nobody has it")
+
+    stage.ledger.record = lost
+    await cancelled_after(stage, claim, 0.5)
+    assert [(posted.now.text, posted.deleted) for posted in stage.platform.messages] == [("Hel", True)]
+    with pytest.raises(LeaseLost):
+        await stage.deliver(a_claim(2), done("Hello"))
+    assert [(posted.now.text, posted.deleted) for posted in stage.platform.messages][1:] == [("Hello", True)]
 
 
 async def test_the_pieces_are_closed_when_delivery_ends_early() -> None:
@@ -263,22 +280,7 @@ async def test_the_pieces_are_closed_when_delivery_ends_early() -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Replies, files, and words for the asker alone
-
-
-async def test_a_reply_takes_the_notices_place_and_stays() -> None:
-    stage, claim = Stage(), a_claim()
-    await stage.deliver(claim, Notice("wait"), 2.0, Reply("Done as told."), 2.0, done("", drafts=()))
-    assert stage.texts() == ["Done as told."]
-    assert len(stage.platform.messages) == 1
-    stage.agree(claim)
-
-
-async def test_a_reply_between_texts_stands_after_what_was_there() -> None:
-    stage, claim = Stage(), a_claim()
-    await stage.deliver(claim, Text("One"), 2.0, Reply("Aside."), 2.0, Text(" two"), 2.0, done("One two."))
-    assert stage.texts() == ["One two.", "Aside."]
-    stage.agree(claim)
+# Files, and words for the asker alone
 
 
 async def test_a_file_comes_with_the_last_message_and_not_by_an_edit() -> None:
@@ -311,9 +313,8 @@ async def test_an_answer_for_the_asker_alone_is_private_in_a_group() -> None:
 
 async def test_an_answer_for_the_asker_alone_is_never_shown_to_others() -> None:
     stage = Stage()
-    for steps in ((done("secret", private=True),), (Reply("secret", private=True), done(""))):
-        with pytest.raises(PlatformError, match="asker alone"):
-            await stage.deliver(in_group(a_claim()), *steps)
+    with pytest.raises(PlatformError, match="asker alone"):
+        await stage.deliver(in_group(a_claim()), done("secret", private=True))
     assert stage.platform.messages == []
 
 
