@@ -167,6 +167,7 @@ class _Filler:
             self._conversation(n).label("conversation"),
             (2 * n + 1).label("question"),
             literal(PLATFORM).label("platform"),
+            literal(ACCOUNT).label("account"),
             (2 * n + 1).label("position"),
             literal(AnswerState.DONE.value).label("state"),
             literal(1).label("attempt"),
