@@ -1,7 +1,7 @@
 """config.toml and the environment -> one frozen Config; unknown keys are refused with their path and a suggestion.
 
 Every key has a place in config.example.toml. `HEARTH_SECTION__KEY=value` overrides a key, `HEARTH_SECTION__KEY_FILE=path`
-reads it from a file (for secrets). Everything Hearth writes lies under `Config.data_dir`.
+reads it from a file (for secrets); other HEARTH_ variables are refused. Everything Hearth writes lies under `Config.data_dir`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,12 @@ MAX_SOCKET_PATH = 100
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)?")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_IN_A_URL = str.maketrans({"%": "%25", "?": "%3F", "#": "%23"})
+"""What a URL's path may not hold as it is (RFC 3986, section 3.3)."""
+_PLAIN = ("HEARTH_CONFIG", "HEARTH_DATA_DIR")
+"""The variables that are no keys of config.toml."""
+_OF_A_SERVICE = re.compile(r"HEARTH_(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+"""https://kubernetes.io/docs/tutorials/services/connect-applications-service/: each pod gets these of each service."""
 
 
 def _seconds(value: object) -> object:
@@ -164,7 +170,12 @@ class Config(Section):
     @property
     def database_url(self) -> str:
         """SQLAlchemy's async URL of the database."""
-        return self.database.url or f"sqlite+aiosqlite:///{self.data_dir / 'hearth.db'}"
+        return self.database.url or f"sqlite+aiosqlite:///{str(self.data_dir / 'hearth.db').translate(_IN_A_URL)}"
+
+    @property
+    def shared_database(self) -> bool:
+        """Whether several processes may use the database at the same time: one owns a SQLite file."""
+        return not self.database_url.startswith("sqlite")
 
     @property
     def socket(self) -> Path:
@@ -234,7 +245,10 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
 
 def _override(data: dict[str, Any], environ: Mapping[str, str]) -> None:
     for name, value in sorted(environ.items()):
-        if not name.startswith("HEARTH_") or "__" not in name:
+        if not name.startswith("HEARTH_") or name.startswith("HEARTH_TEST_"):  # the tests' own
+            continue
+        if "__" not in name:
+            _check_plain(name, value)
             continue
         *path, key = name.removeprefix("HEARTH_").lower().split("__")
         text = value
@@ -247,6 +261,17 @@ def _override(data: dict[str, Any], environ: Mapping[str, str]) -> None:
             if not isinstance(table, dict):
                 raise ConfigError(f"{name}: {part} is a value, not a table")
         table[key] = _list_or_text(text)
+
+
+def _check_plain(name: str, value: str) -> None:
+    """Raises ConfigError for a variable that sets nothing: most likely it is misspelt."""
+    service = _OF_A_SERVICE.fullmatch(name) or (name.endswith("_PORT") and "://" in value)
+    if name in _PLAIN or service:
+        return
+    keys = [f"HEARTH_{section}__{key}".upper() for section in Config.model_fields for key in _keys_at((section,))]
+    near = difflib.get_close_matches(name, [*_PLAIN, *keys], n=1, cutoff=0.7)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_PLAIN)} and HEARTH_SECTION__KEY"
+    raise ConfigError(f"{name}: unknown variable; {hint}")
 
 
 def _secret(name: str, file: str) -> str:

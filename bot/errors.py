@@ -4,6 +4,7 @@ HearthError
 |- ConfigError            the configuration is wrong; says where and what to do
 |- StartError             something outside is not as it must be (a lock, a port, a file)
 |  |- DatabaseError       the database is locked, damaged, full, or from a newer version
+|  |  `- InUse            another process owns it
 |  `- ModelError          a model file is missing, damaged or not supported
 |- LeaseLost              another worker took the answer over
 |- PlatformError          a platform refused a call or could not be reached
@@ -39,6 +40,10 @@ class StartError(HearthError):
 
 class DatabaseError(StartError):
     """The database is locked, damaged, full, or from a newer version."""
+
+
+class InUse(DatabaseError):
+    """Another process owns the database. The message names it."""
 
 
 class ModelError(StartError):

@@ -226,6 +226,9 @@ class Store(Ledger, Protocol):
     async def conversation(self, key: ConversationKey, *, direct: bool = True) -> Conversation:
         """The conversation at this place; made if there is none."""
 
+    async def find_conversation(self, key: ConversationKey) -> Conversation | None:
+        """The conversation at this place, if there is one."""
+
     async def set_head(self, conversation: int, head: int | None) -> None:
         """Make another message the end of the current line; None begins a new one (and a new first day).
 

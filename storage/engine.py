@@ -14,7 +14,7 @@ from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from bot.errors import DatabaseError
+from bot.errors import DatabaseError, InUse
 from storage.one_hop import OneHopConnection
 
 READERS = 4
@@ -63,7 +63,7 @@ class Engines:
 
 
 def connect(text: str) -> Engines:
-    """Make the engines. Raises DatabaseError for a URL of another kind, or if another process owns the file."""
+    """Make the engines. Raises DatabaseError for a URL of another kind, and InUse if another process owns the file."""
     try:
         url = make_url(text)
     except ArgumentError as error:
@@ -149,7 +149,7 @@ def _lock(path: Path) -> TextIO:
     except OSError as error:
         pid = lock.read().strip() or "unknown"
         lock.close()
-        raise DatabaseError(f"another Hearth process (pid {pid}) uses {path}; stop it first") from error
+        raise InUse(f"another Hearth process (pid {pid}) uses {path}; stop it first") from error
     lock.seek(0)
     lock.truncate()
     lock.write(f"{os.getpid()}\n")

@@ -9,19 +9,20 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import structlog
 from aiohttp import web
 
 from adapters.console import wire
 from adapters.console.socket import listening
 from adapters.console.wire import ACCOUNT, PLATFORM
-from bot.errors import MessageGone, PlatformError
+from bot.errors import DatabaseError, MessageGone, PlatformError
 from bot.messages import (
     Action,
     ActionName,
@@ -39,26 +40,38 @@ from bot.messages import (
 )
 from bot.ports import Receive
 
+log = structlog.get_logger(__name__)
+
 MAX_BODY = 4 * 2**20
 """Bytes of a request: far above what any model's window holds."""
 EDIT_SECONDS = 0.03
 """A terminal follows 30 changes a second."""
 LONGEST = 2**20
 """Characters: a terminal has no longest message, and this is more than a model writes."""
+LOOK_SECONDS = 2.0
+"""How often it is asked whether an answer still comes: the people who waited for it may have removed their question."""
+NO_ANSWER = "No answer comes to this: it was removed, it waited too long, or it was answered before."
 
 Routes = Callable[[web.Application], None]
+IsOpen = Callable[[ConversationKey, str], Awaitable[bool]]
+"""Whether an answer to this event is waiting or in progress, as `Store.is_open`. Raises DatabaseError."""
 States = asyncio.Queue[dict[str, Any]]
 
 
 class Console:
-    """An Adapter whose platform is the local socket."""
+    """An Adapter whose platform is the local socket. `look`: seconds between two questions to `is_open`."""
 
     name = PLATFORM
     limits = Limits(text=LONGEST, seconds_per_call=EDIT_SECONDS, burst=2, files=True, private_answers=True)
 
-    def __init__(self, socket: Path, *routes: Routes) -> None:
+    def __init__(
+        self, socket: Path, *routes: Routes, is_open: IsOpen, account: str = ACCOUNT, look: float = LOOK_SECONDS
+    ) -> None:
         self._socket = socket
         self._routes = routes
+        self._is_open = is_open
+        self._account = account
+        self._look = look
         self._screens: dict[tuple[str, str], States] = {}
         self._deleted: set[MessageRef] = set()
         """Of the screens that are open."""
@@ -68,6 +81,9 @@ class Console:
         self._commands: list[Command] = []
         self.listening = asyncio.Event()
         """Set while the socket answers."""
+        self.unwatched = asyncio.Event()
+        """Set while nobody waits for an answer."""
+        self.unwatched.set()
 
     async def listen(self, receive: Receive) -> None:
         """Serve the socket until cancelled. Raises StartError if another process does."""
@@ -90,11 +106,14 @@ class Console:
         """Within the block, the states of the messages that answer an event."""
         key = (conversation, event)
         states = self._screens[key] = asyncio.Queue()
+        self.unwatched.clear()
         try:
             yield states
         finally:
             del self._screens[key]
             self._deleted = {ref for ref in self._deleted if _screen_of(ref) != key}
+            if not self._screens:
+                self.unwatched.set()
 
     async def send(self, to: Destination, what: Outgoing) -> MessageRef:
         """Show a message to who asked, if that screen is still there."""
@@ -132,7 +151,7 @@ class Console:
 
     async def _message(self, request: web.Request) -> web.StreamResponse:
         body = await wire.body(request)
-        event, key = wire.text(body, "id"), _key(body)
+        event, key = wire.text(body, "id"), self._key(body)
         message = Message(
             key=key,
             event_id=event,
@@ -147,14 +166,14 @@ class Console:
             raise web.HTTPConflict(text=f"id: {event!r} is being answered already")
         with self.screen(key.chat, event) as states:
             await self._commit(message)
-            return await _stream(request, states)
+            return await self._stream(request, message, states)
 
     async def _action(self, request: web.Request) -> web.Response:
         body = await wire.body(request)
         if wire.text(body, "name") not in list(ActionName):
             raise web.HTTPBadRequest(text=f"name: one of {', '.join(ActionName)}")
         action = Action(
-            key=_key(body),
+            key=self._key(body),
             event_id=wire.text(body, "id"),
             author=_author(body),
             name=ActionName(wire.text(body, "name")),
@@ -171,27 +190,42 @@ class Console:
         assert self._receive is not None
         await self._receive(event)
 
+    async def _stream(self, request: web.Request, message: Message, states: States) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        await response.write(b'{"received": true}\n')
+        final = False
+        while not final:
+            shown = await self._next(message, states)
+            final = shown["final"]
+            await response.write(json.dumps(shown).encode() + b"\n")
+        await response.write_eof()
+        return response
 
-async def _stream(request: web.Request, states: States) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-    await response.prepare(request)
-    await response.write(b'{"received": true}\n')
-    final = False
-    while not final:
-        shown = await states.get()
-        final = shown["final"]
-        await response.write(json.dumps(shown).encode() + b"\n")
-    await response.write_eof()
-    return response
+    async def _next(self, message: Message, states: States) -> dict[str, Any]:
+        """The next state; words of the adapter's own once no answer comes any more."""
+        while True:
+            try:
+                return await asyncio.wait_for(states.get(), self._look)
+            except TimeoutError:
+                comes = await self._comes(message)
+            if not comes and states.empty():
+                return wire.state(next(self._numbers), Outgoing(text=NO_ANSWER))
+
+    async def _comes(self, message: Message) -> bool:
+        try:
+            return await self._is_open(message.key, message.event_id)
+        except DatabaseError as error:
+            log.warning("not known whether an answer comes", conversation=str(message.key), error=str(error))
+            return True
+
+    def _key(self, body: dict[str, Any]) -> ConversationKey:
+        return ConversationKey(PLATFORM, self._account, wire.text(body, "conversation"))
 
 
 def _screen_of(message: MessageRef) -> tuple[str, str]:
     """By conversation and event, as both are in the message's id."""
     return message.key.chat, message.message_id.rpartition(":")[0]
-
-
-def _key(body: dict[str, Any]) -> ConversationKey:
-    return ConversationKey(PLATFORM, ACCOUNT, wire.text(body, "conversation"))
 
 
 def _author(body: dict[str, Any]) -> Author:

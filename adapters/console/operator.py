@@ -12,20 +12,24 @@ from adapters.console import wire
 from adapters.console.wire import ACCOUNT, PLATFORM
 from bot.errors import DatabaseError
 from bot.messages import ConversationKey
-from bot.ports import Store
+from bot.ports import Forgotten, Store
 
 LINE_SHOWN = 50
 """Messages of a line that a client gets: what a person would still scroll back to."""
 
 Health = Callable[[], dict[str, Any]]
+Removed = Callable[[Forgotten], None]
+"""Told of what was removed: answers in progress that must stop are among it. Must not block."""
 
 
 class Operator:
     """Routes for the command line of whoever owns the process."""
 
-    def __init__(self, store: Store, health: Health) -> None:
+    def __init__(self, store: Store, health: Health, removed: Removed, *, account: str = ACCOUNT) -> None:
         self._store = store
         self._health = health
+        self._removed = removed
+        self._account = account
 
     def __call__(self, app: web.Application) -> None:
         """Add the routes."""
@@ -45,9 +49,9 @@ class Operator:
         return web.json_response(health, status=200 if health["status"] == "ok" else 503)
 
     async def _line(self, request: web.Request) -> web.Response:
-        key = ConversationKey(PLATFORM, ACCOUNT, request.match_info["name"])
-        place = await self._store.conversation(key)
-        line = await self._store.history(place.head)
+        key = ConversationKey(PLATFORM, self._account, wire.cleaned(request.match_info["name"]))
+        place = await self._store.find_conversation(key)
+        line = await self._store.history(place.head) if place else []
         return web.json_response([{"role": m.role, "text": m.text} for m in line[-LINE_SHOWN:]])
 
     async def _usage(self, _: web.Request) -> web.Response:
@@ -59,6 +63,7 @@ class Operator:
 
     async def _forget(self, request: web.Request) -> web.Response:
         gone = await self._store.forget_person(request.match_info["platform"], request.match_info["author"])
+        self._removed(gone)
         return web.json_response({"messages": gone.messages, "answers": gone.answers})
 
     async def _backup(self, request: web.Request) -> web.Response:

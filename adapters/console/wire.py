@@ -13,6 +13,7 @@ from bot.messages import Outgoing
 
 PLATFORM = "console"
 ACCOUNT = "local"
+"""The bot account where one process alone uses the database."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -29,11 +30,16 @@ async def body(request: web.Request) -> dict[str, Any]:
 
 
 def text(data: dict[str, Any], field: str) -> str:
-    """A field that must be text. Raises HTTPBadRequest."""
+    """A field that must be text, cleaned. Raises HTTPBadRequest."""
     value = data.get(field)
     if not isinstance(value, str):
         raise web.HTTPBadRequest(text=f"{field}: must be text")
-    return value
+    return cleaned(value)
+
+
+def cleaned(value: str) -> str:
+    """The text without NUL and lone surrogates, which no database and no encoding holds: U+FFFD stands for each."""
+    return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def state(number: int, what: Outgoing) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 import asyncio
 import io
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import aiohttp
 import pytest
 from prompt_toolkit.document import Document
 
-from adapters.console.adapter import Console
+from adapters.console.account import account_in
+from adapters.console.adapter import Console, IsOpen
 from adapters.console.client import Client
 from adapters.console.operator import Operator
 from adapters.console.socket import answers
@@ -29,18 +31,31 @@ from bot.messages import (
     Message,
     MessageRef,
     Outgoing,
+    Triage,
 )
-from bot.ports import Receive
+from bot.ports import Forgotten, Receive
 from storage.store import SqlStore
-from tests.house import until
+from tests.house import ADA, until
 
-Answerer = Callable[[Console, Event], Any]
+NO_ANSWER = "No answer comes to this: it was removed, it waited too long, or it was answered before."
+LOCAL = ConversationKey("console", "local", "default")
+
+
+async def still_open(key: ConversationKey, event: str) -> bool:
+    return True
+
+
+def plain(socket: Path) -> Console:
+    """A console that nothing is special about."""
+    return Console(socket, is_open=still_open)
 
 
 @asynccontextmanager
-async def console(folder: Path, receive: Receive, *routes: Any) -> AsyncIterator[tuple[Console, Client]]:
+async def console(
+    folder: Path, receive: Receive, *routes: Any, is_open: IsOpen = still_open, **how: Any
+) -> AsyncIterator[tuple[Console, Client]]:
     """A console that listens, and a client that is connected."""
-    made = Console(folder / "run" / "hearth.sock", *routes)
+    made = Console(folder / "run" / "hearth.sock", *routes, is_open=is_open, **how)
     task = asyncio.create_task(made.listen(receive))
     await asyncio.wait([task, asyncio.ensure_future(made.listening.wait())], return_when=asyncio.FIRST_COMPLETED)
     try:
@@ -158,6 +173,94 @@ async def test_a_process_that_goes_away_is_told_to_who_waits(tmp_path: Path) -> 
             await client.health()
 
 
+async def test_who_waits_is_told_when_no_answer_comes_any_more(tmp_path: Path) -> None:
+    """The question may have been removed elsewhere, or have waited too long."""
+    asked: list[tuple[ConversationKey, str]] = []
+    bot = Bot(Outgoing(text="He", final=False))
+
+    async def is_open(key: ConversationKey, event: str) -> bool:
+        asked.append((key, event))
+        return len(asked) < 3
+
+    async with console(tmp_path, bot.receive, is_open=is_open, look=0.001) as (bot.console, client):
+        states = await ask(client)
+        assert [(state["text"], state["final"]) for state in states] == [("He", False), (NO_ANSWER, True)]
+        (event,) = bot.events
+        assert asked == [(LOCAL, event.event_id)] * 3
+
+
+async def test_an_answer_that_comes_while_it_is_asked_for_is_shown(tmp_path: Path) -> None:
+    bot = Bot()
+
+    async def is_open(key: ConversationKey, event: str) -> bool:
+        assert bot.console is not None
+        await bot.console.send(Destination(key=key, interaction=event), Outgoing(text="Hello."))
+        return False
+
+    async with console(tmp_path, bot.receive, is_open=is_open, look=0.001) as (bot.console, client):
+        assert [state["text"] for state in await ask(client)] == ["Hello."]
+
+
+async def test_a_database_that_fails_for_a_moment_ends_nobodys_wait(tmp_path: Path) -> None:
+    bot = Bot()
+    asked = 0
+
+    async def is_open(key: ConversationKey, event: str) -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise DatabaseError("the disk is full")
+        return False
+
+    async with console(tmp_path, bot.receive, is_open=is_open, look=0.001) as (bot.console, client):
+        assert [state["text"] for state in await ask(client)] == [NO_ANSWER]
+        assert asked == 2
+
+
+async def test_what_no_database_holds_is_replaced_before_it_is_used(tmp_path: Path) -> None:
+    """A lone surrogate, as a name that is not UTF-8 becomes one, finds its way back to its screen."""
+    bot = Bot(*GROWING)
+    async with console(tmp_path, bot.receive) as (bot.console, _):
+        body = said(id="\ud800", conversation="a\udcffb", text="\0hi \U0001f600")
+        _, told = await post(tmp_path, "/messages", body)
+        assert '"Hello."' in told
+        (event,) = bot.events
+        assert isinstance(event, Message)
+        assert (event.event_id, event.key.chat, event.text) == ("\ufffd", "a\ufffdb", "\ufffdhi \U0001f600")
+
+
+async def test_it_is_told_when_nobody_watches_any_more(tmp_path: Path) -> None:
+    bot = Bot(Outgoing(text="He", final=False))
+    async with console(tmp_path, bot.receive) as (bot.console, client):
+        assert bot.console.unwatched.is_set()
+        stream = client.ask("default", "hi")
+        await anext(stream)
+        assert not bot.console.unwatched.is_set()
+        await stream.aclose()  # type: ignore[attr-defined]  # it is a generator
+        await until(bot.console.unwatched.is_set, "the end of the screen")
+
+
+async def test_a_console_beside_others_has_an_account_of_its_own(tmp_path: Path) -> None:
+    bot = Bot(*GROWING)
+    async with console(tmp_path, bot.receive, account="5af3") as (bot.console, client):
+        assert (await ask(client))[-1]["text"] == "Hello."
+        await client.stop("default")
+        assert {event.key for event in bot.events} == {ConversationKey("console", "5af3", "default")}
+
+
+def test_an_account_is_made_once_and_kept(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    other.mkdir()
+    account = account_in(one)
+    assert len(account) == 16
+    assert account_in(one) == account != account_in(other)
+    assert [path.name for path in one.iterdir()] == ["instance"]
+    (other / "instance").write_bytes(b"\xff")
+    with pytest.raises(StartError, match="instance cannot be used"):
+        account_in(other)
+
+
 async def test_a_stop_reaches_the_bot(tmp_path: Path) -> None:
     bot = Bot()
     async with console(tmp_path, bot.receive) as (bot.console, client):
@@ -248,8 +351,8 @@ async def test_what_the_database_refuses_is_told_to_the_client(tmp_path: Path) -
 
 
 async def test_a_message_off_the_screen_is_gone_while_the_screen_is_there(tmp_path: Path) -> None:
-    made = Console(tmp_path / "s")
-    key = ConversationKey("console", "local", "default")
+    made = plain(tmp_path / "s")
+    key = LOCAL
     with made.screen("default", "1") as states:
         sent = await made.send(Destination(key=key, interaction="1"), Outgoing(text="one"))
         await made.delete(sent)
@@ -261,7 +364,7 @@ async def test_a_message_off_the_screen_is_gone_while_the_screen_is_there(tmp_pa
 
 def test_a_later_process_uses_no_message_number_again(tmp_path: Path) -> None:
     """An answer that goes on after a restart has messages of both processes."""
-    one, other = Console(tmp_path / "s"), Console(tmp_path / "s")
+    one, other = plain(tmp_path / "s"), plain(tmp_path / "s")
     assert next(one._numbers) <= next(other._numbers)
     assert next(one._numbers) > 1_600_000_000_000
 
@@ -282,7 +385,7 @@ async def test_a_second_process_on_the_socket_is_refused_and_the_first_goes_on(t
     bot = Bot(*GROWING)
     async with console(tmp_path, bot.receive) as (bot.console, client):
         with pytest.raises(StartError, match="Another Hearth process answers on"):
-            await Console(tmp_path / "run" / "hearth.sock").listen(bot.receive)
+            await plain(tmp_path / "run" / "hearth.sock").listen(bot.receive)
         assert (await ask(client))[-1]["text"] == "Hello."
 
 
@@ -298,15 +401,15 @@ async def test_a_link_in_the_directorys_place_is_refused(tmp_path: Path) -> None
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StartError, match="is not a directory of yours"):
-        await Console(tmp_path / "run" / "hearth.sock").listen(Bot().receive)
+        await plain(tmp_path / "run" / "hearth.sock").listen(Bot().receive)
 
 
 async def test_a_place_where_no_socket_can_be_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StartError, match="cannot be made or used"):
-        await Console(tmp_path / "file" / "hearth.sock").listen(Bot().receive)
+        await plain(tmp_path / "file" / "hearth.sock").listen(Bot().receive)
     with pytest.raises(StartError, match="cannot be opened"):
-        await Console(tmp_path / "run" / ("x" * 200)).listen(Bot().receive)
+        await plain(tmp_path / "run" / ("x" * 200)).listen(Bot().receive)
 
 
 # The owner's requests
@@ -314,18 +417,36 @@ async def test_a_place_where_no_socket_can_be_is_told(tmp_path: Path) -> None:
 
 async def test_the_owner_looks_after_the_store(tmp_path: Path) -> None:
     store = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", default_retention_days=30)
-    operator = Operator(store, lambda: {"status": "ok", "pid": 5})
+    removed: list[Forgotten] = []
+    operator = Operator(store, lambda: {"status": "ok", "pid": 5}, removed.append)
     bot = Bot()
     async with console(tmp_path, bot.receive, operator) as (bot.console, client):
         assert await client.health() == {"status": "ok", "pid": 5, "waiting": 0}
         assert await client.usage() == []
         assert (await client.export("memory", "a/b c?"))["person"] == {"platform": "memory", "id": "a/b c?"}
         assert await client.forget("memory", "1") == {"messages": 0, "answers": 0}
+        assert removed == [Forgotten(messages=0, answers=0)]
         await client.backup(tmp_path / "copy.db")
         assert (tmp_path / "copy.db").stat().st_size > 0
         assert await post(tmp_path, "/backup", {}) == (400, "target: must be text")
         with pytest.raises(StartError):
             await client.backup(tmp_path / "no" / "such" / "folder.db")
+    await store.aclose()
+
+
+async def test_a_look_at_a_conversation_makes_none(tmp_path: Path) -> None:
+    store = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", default_retention_days=30)
+    bot = Bot()
+    async with console(tmp_path, bot.receive, Operator(store, dict, print)) as (bot.console, client):
+        assert await client.line("default") == []
+        assert await store.find_conversation(LOCAL) is None
+        message = Message(key=LOCAL, event_id="1", author=ADA, text="hi", sent_at=datetime.now(UTC), direct=True)
+        await store.receive(message, Triage.PENDING)
+        made = await store.find_conversation(LOCAL)
+        assert made is not None
+        assert made.key == LOCAL
+        assert await store.claim("worker", lease=60.0) is not None
+        assert await client.line("default") == []
     await store.aclose()
 
 
@@ -336,7 +457,10 @@ async def test_a_bad_health_is_told_and_not_raised(tmp_path: Path) -> None:
 
     store = await Broken.open(f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", default_retention_days=30)
     bot = Bot()
-    async with console(tmp_path, bot.receive, Operator(store, lambda: {"status": "ok"})) as (bot.console, client):
+    async with console(tmp_path, bot.receive, Operator(store, lambda: {"status": "ok"}, print)) as (
+        bot.console,
+        client,
+    ):
         assert await client.health() == {
             "status": "the database fails",
             "database": "the file is damaged; restore a backup",

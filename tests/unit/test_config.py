@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from bot.config import DEFAULT_SYSTEM_PROMPT, EMBEDDED_CHAT_MODEL, Config, load, socket_path
 from bot.errors import ConfigError
@@ -125,9 +126,45 @@ def test_a_variable_that_goes_into_a_value_is_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("HEARTH_CHAT_MAX_TOKENS", "did you mean HEARTH_CHAT__MAX_TOKENS?"),
+        ("HEARTH_DATADIR", "did you mean HEARTH_DATA_DIR?"),
+        ("HEARTH_DATABASE_URL", "did you mean HEARTH_DATABASE__URL?"),
+        ("HEARTH_XYZZY", "there are HEARTH_CONFIG, HEARTH_DATA_DIR and HEARTH_SECTION__KEY"),
+    ],
+)
+def test_a_variable_that_sets_nothing_is_refused(name: str, hint: str) -> None:
+    assert refusal(None, **{name: "5"}) == f"{name}: unknown variable; {hint}"
+
+
 def test_other_peoples_variables_are_left_alone() -> None:
-    """Kubernetes gives every pod variables like these for a service called hearth."""
-    assert load(None, {"HEARTH_PORT": "tcp://10.0.0.1:80", "HEARTH_SERVICE_HOST": "10.0.0.1"}) == load(None, {})
+    """Kubernetes gives every pod variables like these for a service called hearth or hearth-web."""
+    others = {
+        "HEARTH_PORT": "tcp://10.0.0.1:80",
+        "HEARTH_PORT_80_TCP": "tcp://10.0.0.1:80",
+        "HEARTH_PORT_80_TCP_ADDR": "10.0.0.1",
+        "HEARTH_SERVICE_HOST": "10.0.0.1",
+        "HEARTH_WEB_SERVICE_PORT": "80",
+        "HEARTH_WEB_PORT": "tcp://10.0.0.1:80",
+        "HEARTH_TEST_SEED": "5",
+        "HEARTH_TEST__SEED": "5",
+    }
+    assert load(None, others) == load(None, {})
+
+
+@pytest.mark.parametrize("name", ["data", "what? #1 50%", "a%3Fb", "h@h:h", "\u00fc d"])
+def test_any_path_can_be_the_data_directory(tmp_path: Path, name: str) -> None:
+    """What a URL gives a meaning to is a part of the name here."""
+    config = Config(data_dir=tmp_path / name)
+    assert make_url(config.database_url).database == str(tmp_path / name / "hearth.db")
+
+
+def test_only_a_database_of_a_server_is_shared() -> None:
+    assert not Config().shared_database
+    assert not load(None, {"HEARTH_DATABASE__URL": "sqlite+aiosqlite:////srv/h.db"}).shared_database
+    assert load(None, {"HEARTH_DATABASE__URL": "postgresql+psycopg://h@db/h"}).shared_database
 
 
 def test_a_secret_is_read_from_a_file(tmp_path: Path) -> None:
