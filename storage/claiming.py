@@ -75,6 +75,7 @@ _ANSWER = Group(
         answers.c.kept,
         answers.c.retry,
         answers.c.side_branch,
+        answers.c.stopped,
         answers.c.received_at,
         messages.c.placed,
         exists(select(literal(1)).where(sent_parts.c.answer == answers.c.id)).label("begun"),
@@ -138,6 +139,7 @@ def claim(
         kept=None if answer.kept is None else unpack_finished(answer.kept),
         retry=answer.retry,
         side_branch=side,
+        stopped=answer.stopped,
     )
 
 

@@ -11,7 +11,7 @@ from bot.errors import LeaseLost
 from bot.messages import AnswerState, Claim, Draft, Finished, MessageState, Outcome, SentPart
 from storage.claiming import SECOND
 from storage.models import answers, conversations, messages, sent_parts, usage
-from storage.places import today
+from storage.places import today, versions_of
 from storage.removal import drop_answers, remove
 from storage.rows import Group
 from storage.transaction import Scrub, Transaction, insert
@@ -143,17 +143,16 @@ def close(transaction: Transaction, claim: Claim, outcome: Outcome, finished: Fi
         raise LeaseLost(f"answer {claim.id} is not {claim.owner}'s any more")
     open_ = _Open(_ANSWER.of(row), _CONVERSATION.of(row), _QUESTION.of(row), finished)
     answer, place, question = open_.answer, open_.place, open_.question
-    drafts = finished.drafts if finished is not None else ()
-    if drafts and question.author_id is not None:
-        _count(transaction, answer.platform, question.author_id, drafts)
+    if finished is not None and finished.model and question.author_id is not None:
+        _count(transaction, answer.platform, question.author_id, finished)
     days = transaction.default_days if place.retention_days is None else place.retention_days
     if days == 0 or (finished is not None and finished.erase):
         drop_answers(transaction, answers.c.id == answer.id)
-        remove(transaction, [answer.question])
+        remove(transaction, versions_of(transaction, answer.question))
         transaction.scrub = Scrub.FILE if finished is not None and finished.erase else Scrub.LOG
         promote(transaction, answer.conversation)
         return ()
-    new = _append(transaction, answer, question, drafts)
+    new = _append(transaction, answer, question, finished.drafts if finished is not None else ())
     _settle(transaction, open_, outcome, new)
     transaction.execute(_CLOSE, {"k_id": answer.id, "k_state": outcome, "k_closed_at": transaction.now})
     # On PostgreSQL another may have come while the lock was waited for.
@@ -218,17 +217,17 @@ def _settle(transaction: Transaction, open_: _Open, outcome: Outcome, new: tuple
         transaction.execute(_CUT, {"k_id": finished.window_start})
 
 
-def _count(transaction: Transaction, platform: str, author: str, drafts: tuple[Draft, ...]) -> None:
-    """Add to the counters of the day. One answer is one message, however many rounds it took."""
+def _count(transaction: Transaction, platform: str, author: str, finished: Finished) -> None:
+    """Add to the counters of the day. One answer is one message, however many rounds it took and however it ended."""
     row = {
         "platform": platform,
         "author": author,
         "day": today(transaction),
-        "model": drafts[-1].model or "",
+        "model": finished.model,
         "messages": 1,
-        "prompt_tokens": sum(draft.prompt_tokens for draft in drafts),
-        "cached_tokens": sum(draft.cached_tokens for draft in drafts),
-        "completion_tokens": sum(draft.completion_tokens for draft in drafts),
+        "prompt_tokens": finished.usage.prompt_tokens,
+        "cached_tokens": finished.usage.cached_tokens,
+        "completion_tokens": finished.usage.completion_tokens,
     }
     statement = insert(transaction, usage)
     sums = {name: usage.c[name] + statement.excluded[name] for name in _COUNTERS}

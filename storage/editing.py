@@ -32,27 +32,53 @@ _BUSY = select(
         )
     )
 )
+_LATER = select(
+    exists(
+        select(literal(1)).where(
+            messages.c.conversation == bindparam("k_conversation"),
+            messages.c.created_at >= bindparam("k_created_at"),  # by the index
+            messages.c.id > bindparam("k_id"),
+        )
+    )
+)
+COMMAND_SIGN = "/"
+"""A text that begins with it may be a command: editing one into another runs nothing a second time."""
+
+
+def change(transaction: Transaction, event: Message | Edited, message: int | None) -> Received:
+    """A new text that is not answered anew. `Received.message` is the message that holds it, if anything changed."""
+    row = _other_text(transaction, event, message)
+    if row is None:
+        return Received()
+    _change(transaction, event, row)
+    return Received(message=row.id)
 
 
 def revise(transaction: Transaction, event: Message | Edited, message: int | None, place: Any) -> Received:
     """The effect of a new text. `Received.message` is the message that holds it, if anything changed."""
-    row = None if message is None else transaction.execute(_MESSAGE, {"k_id": message}).first()
-    if row is None or row.text == clean(event.text):
+    row = _other_text(transaction, event, message)
+    if row is None:
         return Received()
     if row.conversation != place.id:
         place = find_by_id(transaction, row.conversation)
     answer = transaction.execute(_OPEN_ANSWER, {"k_question": row.id}).first()
     if answer is not None and answer.lease_until is None:
         _change(transaction, event, row)
-        transaction.execute(update(answers).where(answers.c.id == answer.id).values(kept=None))
+        transaction.execute(update(answers).where(answers.c.id == answer.id).values(kept=None, stopped=False))
         return Received(message=row.id)
     if answer is not None:
         return _replace(transaction, event, row, answer, place)
-    replaced = _answer_at_head(transaction, row, place)
+    replaced = _last_answer(transaction, event, row, place)
     if replaced is None:
         _change(transaction, event, row)
         return Received(message=row.id)
     return _replace(transaction, event, row, replaced, place)
+
+
+def _other_text(transaction: Transaction, event: Message | Edited, message: int | None) -> Any:
+    """The stored message, if it is there and its text is another one."""
+    row = None if message is None else transaction.execute(_MESSAGE, {"k_id": message}).first()
+    return None if row is None or row.text == clean(event.text) else row
 
 
 def _change(transaction: Transaction, event: Message | Edited, row: Any) -> None:
@@ -60,12 +86,30 @@ def _change(transaction: Transaction, event: Message | Edited, row: Any) -> None
     transaction.execute(update(messages).where(messages.c.id == row.id).values(**changed))
 
 
-def _answer_at_head(transaction: Transaction, question: Any, place: Any) -> Any:
-    """The answer to a question if it is the last one: the head is its answer, or is itself and had none worth keeping.
+def _last_answer(transaction: Transaction, event: Message | Edited, question: Any, place: Any) -> Any:
+    """The answer to a question if it is the last one.
 
     None if another answer is being made, because that one follows the head.
     """
-    if place.head is None or transaction.execute(_BUSY, {"k_conversation": place.id}).scalar():
+    if transaction.execute(_BUSY, {"k_conversation": place.id}).scalar():
+        return None
+    if question.state == MessageState.COMMAND:
+        return _last_command(transaction, event, question, place)
+    return _answer_at_head(transaction, question, place)
+
+
+def _last_command(transaction: Transaction, event: Message | Edited, question: Any, place: Any) -> Any:
+    """The word about a (mistyped) command that is a question now, if nothing came after it."""
+    since = {"k_conversation": question.conversation, "k_id": question.id, "k_created_at": question.created_at}
+    if event.text.lstrip().startswith(COMMAND_SIGN) or transaction.execute(_LATER, since).scalar():
+        return None
+    answer = transaction.execute(_LAST_ANSWER, {"k_question": question.id}).first()
+    return answer if answer is not None and (answer.side_branch or place.head == question.parent) else None
+
+
+def _answer_at_head(transaction: Transaction, question: Any, place: Any) -> Any:
+    """The head is a question's answer, or is itself and had none worth keeping."""
+    if place.head is None:
         return None
     if place.head == question.id:
         return transaction.execute(_LAST_ANSWER, {"k_question": question.id}).first()
@@ -90,7 +134,7 @@ def _replace(transaction: Transaction, event: Message | Edited, row: Any, answer
     transaction.execute(
         update(messages).where(messages.c.id == row.id, messages.c.state == MessageState.PENDING).values(**answered)
     )
-    side = answer.side_branch if begun else False
+    side = answer.side_branch if begun or row.state == MessageState.COMMAND else False
     anew = add_at(transaction, place, branch, answer.position, side_branch=side)
     transaction.execute(update(sent_parts).where(sent_parts.c.answer == answer.id).values(answer=anew))
     return Received(message=branch, superseded=(answer.id,) if begun else (), work=True)

@@ -47,6 +47,19 @@ _TIP = select(func.max(messages.c.id)).where(messages.c.answer == bindparam("k_a
 _FIRST_PARENT = (
     select(messages.c.parent).where(messages.c.answer == bindparam("k_answer")).order_by(messages.c.id).limit(1)
 )
+_VERSIONS = (
+    select(events.c.message)
+    .select_from(messages)
+    .join(conversations, conversations.c.id == messages.c.conversation)
+    .join(
+        events,
+        and_(
+            *(events.c[name] == conversations.c[name] for name in ("platform", "account", "chat")),
+            events.c.event_id == messages.c.event_id,
+        ),
+    )
+    .where(messages.c.id == bindparam("k_id"))
+)
 _QUESTION = select(answers.c.question).where(answers.c.id == bindparam("k_answer"))
 
 
@@ -113,6 +126,13 @@ def answer_at(transaction: Transaction, key: ConversationKey, message_id: str) -
 def tip_of(transaction: Transaction, answer: int) -> int | None:
     """The last message that an answer added to the tree."""
     return transaction.execute(_TIP, {"k_answer": answer}).scalar()
+
+
+def versions_of(transaction: Transaction, message: int) -> set[int]:
+    """A message with the branches that edits of it made."""
+    found = {one for one in transaction.execute(_VERSIONS, {"k_id": message}).scalars() if one is not None}
+    # After a chat's move its new numbers could be those of other messages.
+    return {message, *(found if message in found else ())}
 
 
 def question_of(transaction: Transaction, answer: int) -> int | None:

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, and_, bindparam, cast, delete, exists, func, literal, select, update
+from sqlalchemy import BigInteger, bindparam, cast, delete, exists, func, literal, select, update
 
 from bot.ports import Forgotten
 from storage.models import answers, conversations, events, messages, usage
-from storage.places import today
+from storage.places import today, versions_of
 from storage.removal import chunks, remove
 from storage.transaction import Scrub, Transaction
 from storage.values import DAY, micros
@@ -22,17 +22,13 @@ ROUND = 20 * BATCH
 WATERMARK_DAYS = 90
 """How long a received event is remembered after its content is gone; platforms redeliver within days."""
 
-CHAT = ("platform", "account", "chat")
 _EVENT = tuple(events.primary_key.columns)
 _REMOVE_EVENT = delete(events).where(*(column == bindparam(f"k_{column.name}") for column in _EVENT))
 
 
 def forget_message(transaction: Transaction, message: int) -> Forgotten:
     """See `bot.ports.Store.forget_message`."""
-    row = transaction.execute(select(messages).where(messages.c.id == message)).first()
-    if row is None:
-        return Forgotten(messages=0, answers=0)
-    versions = _versions(transaction, row)
+    versions = versions_of(transaction, message)
     return remove(transaction, versions | _said(transaction, versions))
 
 
@@ -110,20 +106,6 @@ def scrub(transaction: Transaction) -> None:
 def remove_events(transaction: Transaction, keys: list[dict[str, Any]]) -> None:
     """Forget that these were received."""
     transaction.execute(_REMOVE_EVENT, keys)
-
-
-def _versions(transaction: Transaction, row: Any) -> set[int]:
-    """A message with the branches that edits of it made."""
-    if row.event_id is None:
-        return {row.id}
-    same = (
-        select(events.c.message)
-        .join(conversations, and_(*(conversations.c[name] == events.c[name] for name in CHAT)))
-        .where(conversations.c.id == row.conversation, events.c.event_id == row.event_id)
-    )
-    found = {one for one in transaction.execute(same).scalars() if one is not None}
-    # After a chat's move its new numbers could be those of other messages.
-    return {row.id, *(found if row.id in found else ())}
 
 
 def _said(transaction: Transaction, questions: Iterable[int]) -> set[int]:

@@ -6,7 +6,7 @@ import json
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, literal, select
+from sqlalchemy import Select, bindparam, exists, func, literal, select
 
 from bot.messages import Conversation, ConversationKey, MessageState, StoredMessage, Usage
 from bot.ports import Exported
@@ -31,6 +31,16 @@ _BY_EVENT = (
     .where(*(events.c[name] == bindparam(f"k_{name}") for name in ("platform", "account", "chat", "event_id")))
     .order_by(messages.c.id.desc())
     .limit(1)
+)
+_OPEN = select(
+    exists(
+        select(literal(1))
+        .join_from(events, answers, answers.c.question == events.c.message)
+        .where(
+            *(events.c[name] == bindparam(f"k_{name}") for name in ("platform", "account", "chat", "event_id")),
+            answers.c.closed_at.is_(None),
+        )
+    )
 )
 _WAITING = select(func.count()).select_from(answers).where(answers.c.closed_at.is_(None))
 
@@ -65,6 +75,13 @@ def conversation(transaction: Transaction, key: ConversationKey) -> Conversation
     """The conversation at a place, if there is one."""
     row = transaction.execute(_HERE, at(key)).first()
     return None if row is None else rows.conversation(row)
+
+
+def is_open(transaction: Transaction, key: ConversationKey, event_id: str) -> bool:
+    """See `bot.ports.Store.is_open`."""
+    values = {**at(key), "k_event_id": event_id}
+    del values["k_thread"]
+    return bool(transaction.execute(_OPEN, values).scalar())
 
 
 def find_sent(transaction: Transaction, key: ConversationKey, message_id: str) -> StoredMessage | None:

@@ -47,7 +47,7 @@ def receive(transaction: Transaction, event: Event, triage: Triage) -> Received:
         case Message():
             return _message(transaction, event, triage)
         case Edited():
-            return _edited(transaction, event)
+            return _edited(transaction, event, triage)
         case Deleted():
             return _deleted(transaction, event)
         case Action():
@@ -61,7 +61,7 @@ def _message(transaction: Transaction, event: Message, triage: Triage) -> Receiv
     if conversation is None:
         conversation = obtain(transaction, event.key, direct=event.direct)
     if known:
-        return _again(transaction, event, known, conversation)
+        return _again(transaction, event, triage, known, conversation)
     days = transaction.default_days if conversation.retention_days is None else conversation.retention_days
     if triage is Triage.CONTEXT and days == 0:
         _remember(transaction, event, None)
@@ -89,19 +89,24 @@ def _message(transaction: Transaction, event: Message, triage: Triage) -> Receiv
     return Received(message=message, work=pending)
 
 
-def _again(transaction: Transaction, event: Message | Edited, known: dict[int, int | None], place: Any) -> Received:
+def _again(
+    transaction: Transaction, event: Message | Edited, triage: Triage, known: dict[int, int | None], place: Any
+) -> Received:
     """An event of a message that was received before: a duplicate, late, or with new text."""
     if GONE in known or event.revision <= max(known):
         return Received(duplicate=True)
     message = max((one for one in known.values() if one is not None), default=None)
-    received = editing.revise(transaction, event, message, place)
+    if triage is Triage.CONTEXT:
+        received = editing.change(transaction, event, message)
+    else:
+        received = editing.revise(transaction, event, message, place)
     _remember(transaction, event, received.message or message)
     return received
 
 
-def _edited(transaction: Transaction, event: Edited) -> Received:
+def _edited(transaction: Transaction, event: Edited, triage: Triage) -> Received:
     place, known = find_with_event(transaction, event)
-    return _again(transaction, event, known, place) if place is not None and known else Received()
+    return _again(transaction, event, triage, known, place) if place is not None and known else Received()
 
 
 def _deleted(transaction: Transaction, event: Deleted) -> Received:
@@ -112,15 +117,8 @@ def _deleted(transaction: Transaction, event: Deleted) -> Received:
         return Received(duplicate=True)
     _remember(transaction, event, None)
     gone = sorted({message for message in known.values() if message is not None})
-    begun = [
-        answer
-        for message in gone
-        for answer in transaction.execute(
-            _OPEN.where(answers.c.lease_until.is_not(None)), {"k_question": message}
-        ).scalars()
-    ]
-    remove(transaction, gone)
-    return Received(superseded=tuple(begun))
+    removed = remove(transaction, gone)
+    return Received(superseded=removed.superseded, orphans=removed.orphans)
 
 
 def _action(transaction: Transaction, event: Action) -> Received:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, delete, exists, select, update
 
+from bot.messages import MessageRef
 from bot.ports import Forgotten
 from storage.models import answers, conversations, messages, sent_parts
 from storage.places import today
+from storage.rows import part
 from storage.transaction import Scrub, Transaction
 from storage.waiting import promote
 
@@ -22,6 +24,7 @@ _REPARENT = (
     .where(messages.c.id == bindparam("k_id"))
     .values(parent=bindparam("k_parent"), window_start=bindparam("k_window_start"))
 )
+_OPEN = select(answers.c.id, answers.c.lease_until).where(answers.c.closed_at.is_(None))
 _KEPT_BY_MESSAGES = exists(select(messages.c.id).where(messages.c.answer == answers.c.id))
 
 
@@ -35,6 +38,16 @@ class _Doomed:
     conversation: int
 
 
+@dataclass
+class _Ended:
+    """Answers that go with their questions."""
+
+    count: int = 0
+    begun: list[int] = field(default_factory=list)
+    sent: list[MessageRef] = field(default_factory=list)
+    """Of those that were not closed."""
+
+
 def remove(transaction: Transaction, ids: Iterable[int]) -> Forgotten:
     """Remove messages, and the answers that have nothing left to belong to.
 
@@ -46,15 +59,20 @@ def remove(transaction: Transaction, ids: Iterable[int]) -> Forgotten:
     if not doomed:
         return Forgotten(messages=0, answers=0)
     transaction.scrub = max(transaction.scrub, Scrub.LOG)
-    gone = _release_answers(transaction, doomed)
+    ended = _release_answers(transaction, doomed)
     _reparent(transaction, doomed)
     _move_heads(transaction, doomed)
     for chunk in chunks(doomed):
         transaction.execute(delete(messages).where(messages.c.id.in_(chunk)))
-    if gone:
+    if ended.count:
         for conversation in {one.conversation for one in doomed.values()}:
             promote(transaction, conversation)
-    return Forgotten(messages=len(doomed), answers=gone + _drop_empty(transaction, doomed))
+    return Forgotten(
+        messages=len(doomed),
+        answers=ended.count + _drop_empty(transaction, doomed),
+        superseded=tuple(ended.begun),
+        orphans=tuple(ended.sent),
+    )
 
 
 def drop_answers(transaction: Transaction, condition: ColumnElement[bool]) -> int:
@@ -88,14 +106,25 @@ def _load(transaction: Transaction, ids: Iterable[int]) -> dict[int, _Doomed]:
     return doomed
 
 
-def _release_answers(transaction: Transaction, doomed: dict[int, _Doomed]) -> int:
+def _release_answers(transaction: Transaction, doomed: dict[int, _Doomed]) -> _Ended:
     """Answers to doomed questions: those that are open or said nothing go, the others lose their question."""
-    gone = 0
+    ended = _Ended()
     for chunk in chunks(doomed):
         asked = answers.c.question.in_(chunk)
-        gone += drop_answers(transaction, asked & (answers.c.closed_at.is_(None) | ~_KEPT_BY_MESSAGES))
+        _note_open(transaction, asked, ended)
+        ended.count += drop_answers(transaction, asked & (answers.c.closed_at.is_(None) | ~_KEPT_BY_MESSAGES))
         transaction.execute(update(answers).where(asked).values(question=None))
-    return gone
+    return ended
+
+
+def _note_open(transaction: Transaction, asked: ColumnElement[bool], ended: _Ended) -> None:
+    """Which answers are in progress, and what the platforms show of those that are not closed."""
+    for chunk in chunks(rows := {row.id: row for row in transaction.execute(_OPEN.where(asked))}):
+        ended.begun += sorted(answer for answer in chunk if rows[answer].lease_until is not None)
+        sent = select(sent_parts).where(sent_parts.c.answer.in_(chunk), sent_parts.c.message_id.is_not(None))
+        for row in transaction.execute(sent.order_by(sent_parts.c.answer, sent_parts.c.number)):
+            if message := part(row).message:
+                ended.sent.append(message)
 
 
 def _drop_empty(transaction: Transaction, doomed: dict[int, _Doomed]) -> int:

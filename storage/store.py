@@ -24,7 +24,7 @@ from bot.messages import (
     Usage,
 )
 from bot.ports import Exported, Forgotten, Received
-from storage import backup, claiming, closing, privacy, reading, receiving
+from storage import backup, claiming, closing, privacy, reading, receiving, waiting
 from storage.engine import Engines, connect
 from storage.failures import translated
 from storage.migrate import migrate
@@ -87,6 +87,14 @@ class SqlStore:
             lambda t: claiming.claim(t, owner=owner, lease=lease, accounts=accounts, busy=busy)
         )
 
+    async def stop(self, key: ConversationKey, *, asker: str | None) -> int | None:
+        """See `bot.ports.Store`."""
+        return await self._transactions.write(lambda t: waiting.stop(t, key, asker))
+
+    async def is_open(self, key: ConversationKey, event_id: str) -> bool:
+        """See `bot.ports.Store`."""
+        return await self._transactions.read(lambda t: reading.is_open(t, key, event_id))
+
     async def extend(self, claim: Claim, *, lease: float) -> None:
         """See `bot.ports.Store`."""
         await self._transactions.write(lambda t: closing.extend(t, claim, lease))
@@ -121,9 +129,13 @@ class SqlStore:
 
     async def conversation(self, key: ConversationKey, *, direct: bool = True) -> Conversation:
         """See `bot.ports.Store`."""
-        if known := await self._transactions.read(lambda t: reading.conversation(t, key)):
+        if known := await self.find_conversation(key):
             return known
         return await self._transactions.write(lambda t: conversation_of(obtain(t, key, direct=direct)))
+
+    async def find_conversation(self, key: ConversationKey) -> Conversation | None:
+        """See `bot.ports.Store`."""
+        return await self._transactions.read(lambda t: reading.conversation(t, key))
 
     async def set_head(self, conversation: int, head: int | None) -> None:
         """See `bot.ports.Store`."""

@@ -6,6 +6,7 @@ import base64
 import json
 import sys
 from array import array
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from bot.messages import (
     MessageState,
     Outcome,
     Role,
+    Usage,
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -132,6 +134,8 @@ def pack_finished(finished: Finished) -> str:
             "moves_head": finished.moves_head,
             "private": finished.private,
             "files": [[f.name, f.media_type, base64.b64encode(f.data).decode()] for f in finished.files],
+            "model": finished.model,
+            "usage": asdict(finished.usage),
             "erase": finished.erase,
         }
     )
@@ -151,7 +155,8 @@ def unpack_finished(data: str) -> Finished:
         for item in values.pop("drafts")
     )
     files = tuple(File(name, media_type, base64.b64decode(text)) for name, media_type, text in values.pop("files"))
-    return Finished(outcome=outcome, drafts=drafts, files=files, **values)
+    used = Usage(**values.pop("usage"))
+    return Finished(outcome=outcome, drafts=drafts, files=files, usage=used, **values)
 
 
 def _attachment(item: Attachment) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The queue of a conversation: which of its open answers is `ready` to be claimed."""
+"""The queue of a conversation: which of its open answers is `ready` to be claimed, and which is stopped."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import bindparam, exists, literal, not_, select, update
 
-from bot.messages import AnswerState
-from storage.models import answers
+from bot.messages import AnswerState, ConversationKey
+from storage.models import answers, messages
+from storage.places import find
 from storage.transaction import Transaction
 
 _open = answers.alias("open_answers")
@@ -51,6 +52,22 @@ _DEMOTE = (
     .where(answers.c.conversation == bindparam("k_conversation"), answers.c.closed_at.is_(None), answers.c.ready)
     .values(ready=False)
 )
+_STOP = (
+    update(answers)
+    .where(
+        answers.c.id
+        == select(_open.c.id)
+        .where(_open.c.conversation == bindparam("k_conversation"), _open.c.closed_at.is_(None))
+        .order_by(_open.c.lease_until.is_(None), _open.c.position, _open.c.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    .values(stopped=True)
+    .returning(answers.c.id)
+)
+_STOP_OWN = _STOP.where(
+    exists(select(literal(1)).where(messages.c.id == answers.c.question, messages.c.author_id == bindparam("k_asker")))
+)
 
 
 def add_last(transaction: Transaction, conversation: Any, question: int, position: int, **values: Any) -> int:
@@ -72,6 +89,15 @@ def add_at(transaction: Transaction, conversation: Any, question: int, position:
 def promote(transaction: Transaction, conversation: int) -> None:
     """Let the first open answer be claimed, unless one is in progress."""
     transaction.execute(_PROMOTE, {"k_conversation": conversation})
+
+
+def stop(transaction: Transaction, key: ConversationKey, asker: str | None) -> int | None:
+    """See `bot.ports.Store.stop`."""
+    place = find(transaction, key)
+    if place is None:
+        return None
+    statement = _STOP if asker is None else _STOP_OWN
+    return transaction.execute(statement, {"k_conversation": place.id, "k_asker": asker}).scalar()
 
 
 def _fresh(transaction: Transaction, conversation: Any, question: int, position: int) -> dict[str, Any]:

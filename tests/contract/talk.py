@@ -21,6 +21,7 @@ from bot.messages import (
     Role,
     SentPart,
     Triage,
+    Usage,
 )
 from bot.ports import Received, Store
 
@@ -59,7 +60,8 @@ def finished(text: str, parent: int | None, **more: Any) -> Finished:
         cached_tokens=4,
         completion_tokens=3,
     )
-    return Finished(outcome=AnswerState.DONE, text=text, drafts=(draft,), **more)
+    cost = Usage(prompt_tokens=10, cached_tokens=4, completion_tokens=3)
+    return Finished(outcome=AnswerState.DONE, text=text, drafts=(draft,), model="tiny@1", usage=cost, **more)
 
 
 async def ask(store: Store, event_id: str, text: str = "hello", **more: Any) -> Received:

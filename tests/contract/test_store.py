@@ -32,6 +32,7 @@ from tests.contract.talk import (
     answer,
     ask,
     claimed,
+    edited,
     finished,
     overhear,
     said,
@@ -320,7 +321,6 @@ class TestClose:
         found = await store.find_sent(CHAT, "m1")
         assert found is not None
         assert found.id == new[-1]
-        assert (await store.usage())[0]["completion_tokens"] == 7
 
     async def test_a_second_close_finds_the_lease_gone(self, store: SqlStore) -> None:
         await ask(store, "1")
@@ -378,6 +378,7 @@ class TestClose:
             private=True,
             moves_head=False,
             erase=True,
+            usage=Usage(prompt_tokens=7, cached_tokens=6, completion_tokens=5),
             files=(File("a.bin", "application/octet-stream", bytes(range(256))),),
         )
         await store.keep(claim, done)
@@ -403,6 +404,27 @@ class TestClose:
         assert [(d["day"], d["messages"]) for d in await store.usage()] == [("2026-03-02", 2), ("2026-03-01", 2)]
         assert [d["messages"] for d in await store.usage(platform="telegram", author="ann")] == [2, 1]
 
+    @pytest.mark.parametrize("outcome", [AnswerState.STOPPED, AnswerState.FAILED])
+    async def test_what_was_computed_is_counted_although_nothing_came_of_it(
+        self, store: SqlStore, clock: Clock, outcome: AnswerState
+    ) -> None:
+        await ask(store, "1")
+        await claimed(store, lease=1)
+        clock.pass_(seconds=2)
+        cost = Usage(prompt_tokens=900, cached_tokens=100, completion_tokens=2)
+        end = Finished(outcome=outcome, text="", model="tiny@1", usage=cost)  # type: ignore[arg-type]
+        claim = await claimed(store)
+        await store.keep(claim, end)
+        assert await store.close(claim, end.outcome, end) == ()
+        assert await store.count_today("telegram", "ann") == cost
+        assert [(row["model"], row["messages"]) for row in await store.usage()] == [("tiny@1", 1)]
+
+    async def test_what_no_model_was_asked_for_costs_nothing(self, store: SqlStore) -> None:
+        await ask(store, "1", "/help")
+        word = Finished(outcome=AnswerState.DONE, text="These are ...", moves_head=False)
+        await store.close(await claimed(store), AnswerState.DONE, word)
+        assert await store.usage() == []
+
     async def test_with_retention_0_nothing_stays_but_the_mark_of_the_event(self, open_store: OpenStore) -> None:
         store = await open_store(default_retention_days=0)
         await overhear(store, "1")
@@ -416,6 +438,19 @@ class TestClose:
         assert (await store.conversation(GROUP)).head is None
         assert (await overhear(store, "1")).duplicate
         assert (await ask(store, "2", key=GROUP)).duplicate
+
+    async def test_with_retention_0_what_it_said_before_its_edits_goes_too(self, open_store: OpenStore) -> None:
+        store = await open_store(default_retention_days=0)
+        await ask(store, "1", "one")
+        olds = []
+        for revision, text in ((5, "two"), (6, "three")):
+            olds.append((await claimed(store)).question.id)
+            await store.receive(edited("1", text, revision), Triage.PENDING)
+        claim = await claimed(store)
+        assert [await texts(store, old) for old in olds] == [["one"], ["two"]]
+        await store.close(claim, AnswerState.DONE, finished("well", claim.question.id))
+        assert [await texts(store, one) for one in (*olds, claim.question.id)] == [[], [], []]
+        assert (await store.receive(edited("1", "two", 5), Triage.PENDING)).duplicate
 
     async def test_a_conversations_own_retention_of_0_counts(self, store: SqlStore) -> None:
         place = await store.conversation(CHAT)

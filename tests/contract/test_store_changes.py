@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bot.errors import LeaseLost
@@ -126,6 +128,78 @@ class TestEdits:
         assert await store.receive(edited("1", "one"), Triage.PENDING) == Received()
         assert (await ask(store, "1", "zero")).work
 
+    async def test_who_may_not_talk_any_more_changes_the_text_only(self, store: SqlStore) -> None:
+        await ask(store, "1", "one")
+        _, tip = await answer(store, "eins", "m1")
+        received = await store.receive(edited("1", "two"), Triage.CONTEXT)
+        assert (received.work, received.superseded) == (False, ())
+        assert await texts(store, tip) == ["two", "eins"]
+        assert await store.pending() == 0
+
+    async def test_nor_does_that_end_an_answer_in_progress(self, store: SqlStore) -> None:
+        await ask(store, "1", "one")
+        claim = await claimed(store)
+        assert (await store.receive(edited("1", "two"), Triage.CONTEXT)).superseded == ()
+        new = await store.close(claim, AnswerState.DONE, finished("eins", claim.question.id))
+        assert await texts(store, new[-1]) == ["two", "eins"]
+        assert (await store.receive(edited("1", "two"), Triage.CONTEXT)).duplicate
+
+
+class TestCommandsThatBecomeQuestions:
+    """A mistyped command is corrected into a question by an edit; the word about it gives way to the answer."""
+
+    async def command(self, store: SqlStore, event_id: str, **more: Any) -> None:
+        await ask(store, event_id, "/hello", **more)
+        claim = await claimed(store)
+        await send(store, claim, f"word {event_id}")
+        word = Finished(outcome=AnswerState.DONE, text="There is no command /hello.", moves_head=False)
+        await store.close(claim, AnswerState.DONE, word)
+
+    async def test_it_is_answered_where_the_word_about_it_stands(self, store: SqlStore) -> None:
+        await ask(store, "1", "one")
+        await answer(store, "eins")
+        await self.command(store, "2")
+        assert (await store.receive(edited("2", "hello"), Triage.PENDING)).work
+        claim, tip = await answer(store, "well")
+        assert [part.message for part in claim.parts] == [MessageRef(CHAT, "word 2")]
+        assert await texts(store, tip) == ["one", "eins", "hello", "well"]
+        assert (await store.conversation(CHAT)).head == tip
+
+    async def test_also_if_nothing_was_said_before(self, store: SqlStore) -> None:
+        await self.command(store, "1")
+        await store.receive(edited("1", "hello"), Triage.PENDING)
+        _, tip = await answer(store, "well")
+        assert await texts(store, tip) == ["hello", "well"]
+
+    async def test_a_reply_to_an_older_message_stays_beside_the_line(self, store: SqlStore) -> None:
+        await ask(store, "1", "one")
+        await answer(store, "eins", "m1")
+        await ask(store, "2", "two")
+        _, head = await answer(store, "zwei")
+        await self.command(store, "3", reply_to="m1")
+        await store.receive(edited("3", "hello"), Triage.PENDING)
+        claim, side = await answer(store, "well")
+        assert claim.side_branch
+        assert await texts(store, side) == ["one", "eins", "hello", "well"]
+        assert (await store.conversation(CHAT)).head == head
+
+    async def test_another_command_is_not_run_by_an_edit(self, store: SqlStore) -> None:
+        await self.command(store, "1")
+        assert not (await store.receive(edited("1", " /help"), Triage.PENDING)).work
+
+    async def test_after_other_talk_the_text_changes_only(self, store: SqlStore) -> None:
+        await self.command(store, "1")
+        await ask(store, "2", "waits")
+        assert not (await store.receive(edited("1", "hello"), Triage.PENDING)).work
+        assert (await claimed(store)).event.text == "waits"
+
+    async def test_a_command_that_moved_the_line_is_left_alone(self, store: SqlStore) -> None:
+        await ask(store, "1", "one")
+        await answer(store, "eins")
+        await self.command(store, "2")
+        await store.set_head((await store.conversation(CHAT)).id, None)
+        assert not (await store.receive(edited("2", "hello"), Triage.PENDING)).work
+
 
 class TestDeletions:
     """What is gone from the platform goes here; the rest of the tree stays connected."""
@@ -142,10 +216,26 @@ class TestDeletions:
         await ask(store, "2")
         claim = await claimed(store)
         await send(store, claim, "m1")
-        assert (await store.receive(deleted("1"), Triage.PENDING)).superseded == (claim.id,)
+        received = await store.receive(deleted("1"), Triage.PENDING)
+        assert received == Received(superseded=(claim.id,), orphans=(MessageRef(CHAT, "m1"),))
         with pytest.raises(LeaseLost):
             await store.close(claim, AnswerState.DONE, finished("eins", claim.question.id))
         assert (await claimed(store)).event.event_id == "2"
+
+    async def test_what_was_half_sent_of_an_answer_that_waits_again_is_orphaned(self, store: SqlStore) -> None:
+        await ask(store, "1")
+        claim = await claimed(store)
+        await send(store, claim, "m1")
+        await send(store, claim, "m2", 1)
+        await store.intend(claim, SentPart(index=2, nonce="n", message=None))
+        await store.release(claim)
+        received = await store.receive(deleted("1"), Triage.PENDING)
+        assert received == Received(orphans=(MessageRef(CHAT, "m1"), MessageRef(CHAT, "m2")))
+
+    async def test_what_a_new_answer_took_over_is_not_orphaned_with_the_old_one(self, store: SqlStore) -> None:
+        await ask(store, "1", "one")
+        await send(store, await claimed(store), "m1")
+        assert (await store.receive(edited("1", "two"), Triage.PENDING)).orphans == ()
 
     async def test_the_answer_of_a_deleted_question_stays(self, store: SqlStore) -> None:
         await ask(store, "1", "one")

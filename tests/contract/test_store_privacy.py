@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from bot.errors import LeaseLost
-from bot.messages import ActionName, AnswerState, Attachment, Finished, Settings, Triage
+from bot.messages import ActionName, AnswerState, Attachment, Finished, MessageRef, Settings, Triage
 from bot.ports import Forgotten
 from storage.store import SqlStore
 from tests.contract.conftest import Clock, OpenStore
@@ -82,6 +82,14 @@ class TestForgetMessage:
         assert await store.forget_message(claim.question.id) == Forgotten(messages=4, answers=3)
         for tip in (first, second, third[-1]):
             assert await store.history(tip) == []
+
+    async def test_a_question_being_answered_ends_with_what_was_sent(self, store: SqlStore) -> None:
+        await ask(store, "1", "one")
+        claim = await claimed(store)
+        await send(store, claim, "m1")
+        assert await store.forget_message(claim.question.id) == Forgotten(
+            messages=1, answers=1, superseded=(claim.id,), orphans=(MessageRef(CHAT, "m1"),)
+        )
 
     async def test_a_waiting_question_is_not_answered(self, store: SqlStore) -> None:
         received = await ask(store, "1", "one")
@@ -159,10 +167,15 @@ class TestForgetPerson:
         assert (await store.conversation(CHAT)).settings == Settings()
 
     async def test_an_answer_in_progress_ends(self, store: SqlStore) -> None:
+        await ask(store, "0")
+        await answer(store, "done", "m0")
         await ask(store, "1")
         claim = await claimed(store)
+        await send(store, claim, "m1")
         await store.keep(claim, finished("well", claim.question.id))
-        await store.forget_person("telegram", "ann")
+        assert await store.forget_person("telegram", "ann") == Forgotten(
+            messages=3, answers=2, superseded=(claim.id,), orphans=(MessageRef(CHAT, "m1"),)
+        )
         with pytest.raises(LeaseLost):
             await store.close(claim, AnswerState.DONE, finished("well", claim.question.id))
 

@@ -1,0 +1,87 @@
+"""What the store promises about stops, and about what is still open, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from bot.messages import AnswerState, Triage
+from storage.store import SqlStore
+from tests.contract.conftest import Clock
+from tests.contract.talk import BEN, CHAT, GROUP, answer, ask, claimed, deleted, edited, finished
+
+
+class TestStop:
+    """A stop is committed: whoever takes the answer up later finds it."""
+
+    async def test_the_answer_in_progress_is_stopped_before_those_that_wait(self, store: SqlStore) -> None:
+        for number in ("1", "2"):
+            await ask(store, number)
+        claim = await claimed(store)
+        assert not claim.stopped
+        assert await store.stop(CHAT, asker=None) == claim.id
+        await store.close(claim, AnswerState.DONE, finished("well", claim.question.id))
+        assert not (await claimed(store)).stopped
+
+    async def test_it_holds_for_the_next_attempt(self, store: SqlStore, clock: Clock) -> None:
+        await ask(store, "1")
+        claim = await claimed(store, lease=10)
+        clock.pass_(seconds=11)
+        assert await store.stop(CHAT, asker="ann") == claim.id
+        assert (await claimed(store)).stopped
+
+    async def test_it_holds_for_an_answer_that_was_given_back(self, store: SqlStore) -> None:
+        await ask(store, "1")
+        claim = await claimed(store)
+        await store.stop(CHAT, asker="ann")
+        await store.release(claim)
+        assert (await claimed(store)).stopped
+
+    async def test_where_none_is_in_progress_the_next_is_stopped(self, store: SqlStore) -> None:
+        for number in ("1", "2"):
+            await ask(store, number)
+        answer = await store.stop(CHAT, asker="ann")
+        first = await claimed(store)
+        assert (first.id, first.event.event_id, first.stopped) == (answer, "1", True)
+
+    async def test_anothers_answer_is_not_stopped(self, store: SqlStore) -> None:
+        await ask(store, "1", key=GROUP, by=BEN)
+        claim = await claimed(store)
+        await ask(store, "2", key=GROUP)
+        assert await store.stop(GROUP, asker="ann") is None
+        assert await store.stop(GROUP, asker="ben") == claim.id
+
+    async def test_where_nothing_is_answered_nothing_is_stopped(self, store: SqlStore) -> None:
+        assert await store.stop(CHAT, asker=None) is None
+        await ask(store, "1")
+        await answer(store)
+        assert await store.stop(CHAT, asker=None) is None
+        assert await store.stop(GROUP, asker=None) is None
+
+    async def test_a_new_text_is_not_stopped_with_the_old_one(self, store: SqlStore) -> None:
+        await ask(store, "1", "one")
+        await store.stop(CHAT, asker="ann")
+        await store.receive(edited("1", "two"), Triage.PENDING)
+        assert not (await claimed(store)).stopped
+
+
+class TestIsOpen:
+    """Who waits for an answer may ask whether it will come."""
+
+    async def test_an_event_is_open_from_its_coming_to_the_end_of_its_answer(self, store: SqlStore) -> None:
+        assert not await store.is_open(CHAT, "1")
+        await ask(store, "1")
+        await ask(store, "2", key=GROUP)
+        assert await store.is_open(CHAT, "1")
+        assert not await store.is_open(CHAT, "2")
+        claim = await claimed(store)
+        assert await store.is_open(CHAT, "1")
+        await store.close(claim, AnswerState.DONE, finished("well", claim.question.id))
+        assert not await store.is_open(CHAT, "1")
+
+    async def test_what_was_removed_or_expired_is_not_open(self, store: SqlStore) -> None:
+        for number in ("1", "2", "3"):
+            await ask(store, number)
+        await store.receive(deleted("1"), Triage.PENDING)
+        assert not await store.is_open(CHAT, "1")
+        await store.close(await claimed(store), AnswerState.EXPIRED, None)
+        assert not await store.is_open(CHAT, "2")
+        await store.forget_person("telegram", "ann")
+        assert not await store.is_open(CHAT, "3")
