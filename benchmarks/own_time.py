@@ -121,7 +121,7 @@ async def open_house(folder: Path, url: str, engine: AnswersAtOnce) -> AsyncIter
         stack.push_async_callback(registry.aclose)
         await registry.get("default")
         platform = MemoryAdapter()
-        manager = Manager(store, registry, lambda: config, attempts=ATTEMPTS)
+        manager = Manager(store, registry, lambda: config, attempts=ATTEMPTS, removed=lambda _: None)
         adapters = {(platform.name, ACCOUNT): platform}
         dispatcher = Dispatcher(store, manager, Delivery(store), adapters, lambda: config)
         running = asyncio.create_task(dispatcher.run())

@@ -63,6 +63,9 @@ class Answering:
             return Finished(
                 outcome=AnswerState.STOPPED if stopped else AnswerState.FAILED,
                 text="Stopped." if stopped else "The model had nothing to say to that.",
+                moves_head=self._is_question(),
+                model=self.model or "",
+                usage=self.usage,
             )
         draft = Draft(
             role=Role.ASSISTANT,
@@ -82,13 +85,20 @@ class Answering:
             drafts=(draft,),
             window_start=self.window_start,
             moves_head=not self.claim.side_branch,
+            model=self.model or "",
+            usage=self.usage,
         )
 
     def failed(self, error: Told) -> Finished:
         """What it came to when an error is told. A command and what was not allowed are no part of the history."""
-        asked = commands.parse(self.claim.event.text) is None and not isinstance(error, NotAllowed)
+        asked = self._is_question() and not isinstance(error, NotAllowed)
         text = "\n\n".join(part for part in (self.text, error.words) if part)
-        return Finished(outcome=AnswerState.FAILED, text=text, moves_head=asked)
+        return Finished(
+            outcome=AnswerState.FAILED, text=text, moves_head=asked, model=self.model or "", usage=self.usage
+        )
+
+    def _is_question(self) -> bool:
+        return commands.parse(self.claim.event.text) is None
 
 
 async def generate(answering: Answering, store: Store, models: Registry, config: Config) -> AsyncGenerator[Piece, None]:
@@ -100,11 +110,11 @@ async def generate(answering: Answering, store: Store, models: Registry, config:
     loaded = await _load(models, _model(config, settings.model or persona.model))
     path = await store.history(answering.question.id)
     request = await _request(answering, path, loaded, persona, config)
-    answering.model = loaded.engine.name
     visible = Visible(loaded.prompts.answer_head)
     async with loaded.scheduler.ticket(_person(answering.claim)) as ticket:
         async for place in ticket.waiting(QUEUE_NOTICE_SECONDS):
             yield Notice(f"I will begin soon: place {place} in the queue.")
+        answering.model = loaded.engine.name
         async with aclosing(ticket.stream(request)) as stream:
             async for item in stream:
                 if shown := _take(answering, item, visible):

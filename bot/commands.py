@@ -29,7 +29,7 @@ from bot.messages import (
     StoredMessage,
 )
 from bot.permissions import is_admin
-from bot.ports import Store
+from bot.ports import Removed, Store
 
 _COMMAND = re.compile(r"/([A-Za-z][A-Za-z0-9_]{0,31})(?:@\w+)?(?:\s+(.*))?", re.DOTALL)
 """A name has at most 32 characters on Telegram and on Discord; what is longer is a text."""
@@ -39,6 +39,8 @@ MAX_DIGITS = 18
 """Of a message's number: what a 64-bit id can have."""
 EXCERPT = 120
 """Characters of each that /history shows."""
+MAX_DAYS = 36_500
+"""Of retention: a hundred years."""
 MAX_SYSTEM_PROMPT = 8000
 """Characters of a system prompt set by /system: above this a small model's window holds nothing else."""
 
@@ -67,6 +69,8 @@ class Context:
     config: Config
     models: Mapping[str, str]
     """Alias -> what it is, in words."""
+    removed: Removed
+    """Told of what a command has removed."""
 
     @property
     def admin(self) -> bool:
@@ -101,8 +105,10 @@ def parse(text: str) -> Call | None:
 
 
 def as_action(event: Event) -> Event:
-    """/stop takes effect at once, so it is no message that waits in line."""
-    if isinstance(event, Message) and (call := parse(event.text)) and call.name == "stop":
+    """A /stop to this bot takes effect at once, so it is no message that waits in line."""
+    if not isinstance(event, Message) or not (event.direct or event.addressed):
+        return event
+    if (call := parse(event.text)) and call.name == "stop":
         return Action(
             key=event.key, event_id=event.event_id, author=event.author, name=ActionName.STOP, sent_at=event.sent_at
         )
@@ -132,6 +138,7 @@ async def _help(_: Context, __: str) -> Reply:
 
 
 async def _new(context: Context, _: str) -> Reply:
+    _require(context)
     await context.store.set_head(context.claim.conversation.id, None)
     return Reply("A new conversation begins. What was said before is not in it.")
 
@@ -142,9 +149,14 @@ async def _retry(context: Context, _: str) -> Result:
 
 
 async def _undo(context: Context, _: str) -> Reply:
+    if context.claim.side_branch:
+        return Reply("/undo takes back the last question. Please write it without replying to an older message.")
     question = await _last_question(context)
     if question is None:
         return Reply("There is nothing to take back.")
+    own = question.author is not None and question.author.id == context.claim.event.author.id
+    if not (own or context.may_change):
+        raise NotAllowed("In a group you can take back your own question only.")
     await context.store.set_head(context.claim.conversation.id, question.parent)
     return Reply(f"Taken back: {_excerpt(question.text)}")
 
@@ -233,23 +245,41 @@ async def _forget(context: Context, argument: str) -> Reply:
     if not (context.admin or context.claim.event.direct or (author and author.id == context.claim.event.author.id)):
         raise NotAllowed("You can make me forget your own messages and my answers to them.")
     gone = await context.store.forget_message(target.id)
+    context.removed(gone)
     return Reply(f"Forgotten: {gone.messages} message{'s' if gone.messages != 1 else ''}.")
 
 
 async def _forgetme(context: Context, _: str) -> Reply:
     event = context.claim.event
     gone = await context.store.forget_person(event.key.platform, event.author.id, but=context.claim.id)
+    context.removed(gone)
     return Reply(f"Everything of yours is removed: {gone.messages} messages and answers. I do not know you any more.")
 
 
-async def _privacy(context: Context, _: str) -> Reply:
-    own = context.claim.conversation.settings.retention_days
-    days = context.config.retention.days if own is None else own
-    kept = f"are kept for {days} days and then removed" if days else "are not kept: they go when the answer is there"
-    return Reply(
-        f"Your messages and my answers {kept}. They are in a database on the machine of this bot's owner, and the "
-        "model runs there too. /export gives you everything, /forget removes a message, /forgetme removes everything."
-    )
+async def _privacy(context: Context, argument: str) -> Reply:
+    settings, usual = context.claim.conversation.settings, context.config.retention.days
+    if not argument:
+        days = usual if settings.retention_days is None else settings.retention_days
+        return Reply(
+            f"Messages here and my answers {_kept(days)}. They are in a database on the machine of this bot's owner, "
+            "and the model runs there too. /privacy DAYS changes how long they are kept here, /privacy default takes "
+            "that back. /export gives you everything, /forget removes a message, /forgetme removes everything of yours."
+        )
+    if argument != "default" and not (_is_number(argument) and int(argument) <= MAX_DAYS):
+        return Reply(f"A number of days from 0 to {MAX_DAYS}, please, or /privacy default for the usual {usual}.")
+    _require(context)
+    own = None if argument == "default" else int(argument)
+    await context.store.set_settings(context.claim.conversation.id, replace(settings, retention_days=own))
+    return Reply(f"From now on messages here and my answers {_kept(usual if own is None else own)}.")
+
+
+def _kept(days: int) -> str:
+    unit = "day" if days == 1 else "days"
+    return f"are kept for {days} {unit} and then removed" if days else "are not kept: they go when the answer is there"
+
+
+def _is_number(argument: str) -> bool:
+    return argument.isdecimal() and len(argument) <= MAX_DIGITS
 
 
 async def _line(context: Context) -> list[StoredMessage]:
@@ -259,7 +289,7 @@ async def _line(context: Context) -> list[StoredMessage]:
 
 async def _target(context: Context, argument: str) -> StoredMessage | None:
     event = context.claim.event
-    if argument.isdecimal() and len(argument) <= MAX_DIGITS:
+    if _is_number(argument):
         return next((m for m in await _line(context) if m.id == int(argument)), None)
     if event.reply_to is not None:
         return await context.store.find_sent(event.key, event.reply_to)
@@ -302,5 +332,5 @@ TABLE: dict[str, Entry] = {
     "export": Entry(_export, "gives you all your data", private=True),
     "forget": Entry(_forget, "removes a message (reply to it, or give its number)", "[NUMBER]"),
     "forgetme": Entry(_forgetme, "removes everything about you, at once"),
-    "privacy": Entry(_privacy, "says what is stored, and for how long"),
+    "privacy": Entry(_privacy, "says what is stored and for how long, or sets it", "[DAYS]"),
 }

@@ -6,32 +6,18 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from bot import commands
 from bot.config import Config
+from bot.control import Adapters, Control, Running
 from bot.errors import DatabaseError, LeaseLost, PlatformError, Unreachable
 from bot.manager import Manager
-from bot.messages import (
-    Action,
-    ActionName,
-    AnswerState,
-    Claim,
-    Destination,
-    Event,
-    Finished,
-    Message,
-    Outcome,
-    Outgoing,
-    Piece,
-)
-from bot.permissions import is_admin
-from bot.ports import Adapter, Deliver, Received, Store
+from bot.messages import AnswerState, Claim, Event, Finished, Outcome, Piece
+from bot.ports import Adapter, Deliver, Forgotten, Received, Store
 
 log = structlog.get_logger(__name__)
 
@@ -48,20 +34,6 @@ REST_SECONDS = 30.0
 POLL_SECONDS = 5.0
 """How often the store is asked although nobody called: for leases that ran out and retries that are due."""
 GIVEN_UP = "I tried to answer this three times and failed each time. The reason is in my owner's log."
-
-Adapters = Mapping[tuple[str, str], Adapter]
-"""By platform and bot account."""
-
-
-@dataclass
-class Running:
-    """An answer in progress in this process."""
-
-    claim: Claim
-    alone: bool = False
-    """Its earlier attempts ended with a process. Perhaps it is what ends them: nobody else is to go down with it."""
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[None] | None = None
 
 
 class Dispatcher:
@@ -93,8 +65,7 @@ class Dispatcher:
         self._draining = asyncio.Event()
         self._claiming = asyncio.Lock()
         """Held by `run`."""
-        self._passed_over: set[int] = set()
-        """Conversations of accounts that are not connected."""
+        self._control = Control(store, adapters, config, self._running, rest=rest)
         self._failed: set[int] = set()
         """Answers of which an attempt failed in passing, in this process."""
         self._side: set[asyncio.Task[None]] = set()
@@ -112,13 +83,12 @@ class Dispatcher:
 
     def committed(self, event: Event, received: Received) -> None:
         """An event was committed: begin what is new, stop what is superseded, and obey actions at once."""
-        for answer in received.superseded:
-            if running := self._running.get(answer):
-                self._cancel(running)
-        if isinstance(event, Action) and event.name is ActionName.STOP:
-            self._keep(self._stop(event))
-        elif isinstance(event, Message) and received.work and self._config().chat.while_answering == "interrupt":
-            self._interrupt(event)
+        self._control.committed(event, received)
+        self._wake.set()
+
+    def removed(self, gone: Forgotten) -> None:
+        """Something was removed from the store: its answers end at once, and what was sent of them is deleted."""
+        self._control.removed(gone)
         self._wake.set()
 
     async def drain(self, seconds: float) -> None:
@@ -126,16 +96,17 @@ class Dispatcher:
         self._draining.set()
         self._wake.set()
         async with self._claiming:  # so that a claim on its way is among them
-            tasks = [r.task for r in self._running.values() if r.task]
+            tasks = [r.task for r in self._running.values() if r.task] + [*self._control.tasks]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=seconds)
             for task in late:
                 task.cancel()
             if late:
                 await asyncio.wait(late)
-        for side in self._side:
+        sides = [*self._side, *self._control.tasks]
+        for side in sides:
             side.cancel()
-        await asyncio.gather(*self._side, return_exceptions=True)
+        await asyncio.gather(*sides, return_exceptions=True)
 
     @property
     def in_progress(self) -> int:
@@ -152,10 +123,11 @@ class Dispatcher:
         return not (self._draining.is_set() or alone or full)
 
     async def _claim(self) -> Claim | None:
-        busy = {running.claim.conversation.id for running in self._running.values()} | self._passed_over
+        busy = {running.claim.conversation.id for running in self._running.values()}
         return await self._store.claim(self._owner, lease=self._lease, accounts=set(self._adapters), busy=busy)
 
     def _start(self, claim: Claim) -> None:
+        claim = self._control.marked(claim)
         alone = claim.attempt == ATTEMPTS and claim.id not in self._failed
         running = self._running[claim.id] = Running(claim, alone)
         running.task = asyncio.create_task(self._answer(running), name=f"answer {claim.id}")
@@ -193,15 +165,12 @@ class Dispatcher:
     async def _see_through(self, running: Running) -> Outcome | None:
         """Answer, deliver and close; None if it must wait for better times and was given back."""
         claim = running.claim
-        adapter = self._adapters.get((claim.event.key.platform, claim.event.key.account))
+        adapter = self._adapters[claim.event.key.platform, claim.event.key.account]
+        if claim.attempt > ATTEMPTS + 1:
+            return await self._bury(claim)
         if self._is_old(claim) and not claim.parts and claim.kept is None:  # a half-sent answer is completed
             await self._store.close(claim, AnswerState.EXPIRED, None)
             return AnswerState.EXPIRED
-        if adapter is None:
-            log.warning("this account is not connected; its questions wait", account=claim.event.key.account)
-            self._passed_over.add(claim.conversation.id)
-            await self._store.release(claim)
-            return None
         try:
             finished = await self._deliver_all(running, adapter)
         except Unreachable as error:
@@ -218,15 +187,15 @@ class Dispatcher:
 
     async def _deliver_all(self, running: Running, adapter: Adapter) -> Finished:
         claim = running.claim
-        given_up = claim.attempt > ATTEMPTS
+        last = claim.attempt > ATTEMPTS and not claim.stopped
         try:
-            async with aclosing(self._given_up(claim) if given_up else self._pieces(running)) as pieces:
+            async with aclosing(self._last_word(claim) if last else self._pieces(running)) as pieces:
                 return await self._deliver.deliver(claim, adapter, pieces)
         except PlatformError as error:
-            if not given_up:
+            if not last or (isinstance(error, Unreachable) and not self._is_old(claim)):
                 raise
-            log.error("could not be told that it failed", conversation=str(claim.event.key), error=str(error))
-            return claim.kept or Finished(outcome=AnswerState.FAILED, text="")
+            log.error("the last word could not be delivered", conversation=str(claim.event.key), error=str(error))
+            return claim.kept or _given_up()
 
     async def _pieces(self, running: Running) -> AsyncGenerator[Piece, None]:
         """The manager's pieces; the last one is committed before it is delivered."""
@@ -236,10 +205,19 @@ class Dispatcher:
                     await self._store.keep(running.claim, piece)
                 yield piece
 
-    async def _given_up(self, claim: Claim) -> AsyncGenerator[Piece, None]:
+    async def _last_word(self, claim: Claim) -> AsyncGenerator[Piece, None]:
         log.error("given up after three attempts", conversation=str(claim.event.key), answer=claim.id)
-        # What ended the process three times is not put into the next question's prompt.
-        yield Finished(outcome=AnswerState.FAILED, text=GIVEN_UP, moves_head=False)
+        yield claim.kept or _given_up()
+
+    async def _bury(self, claim: Claim) -> Outcome:
+        """The last word too has failed: close without it, so that the conversation goes on."""
+        # If even the kept answer cannot be closed, it is what stands in the way.
+        last = claim.kept if claim.kept and claim.attempt == ATTEMPTS + 2 else _given_up()
+        log.error(
+            "closed without a word", conversation=str(claim.event.key), answer=claim.id, outcome=str(last.outcome)
+        )
+        await self._store.close(claim, last.outcome, last)
+        return last.outcome
 
     def _is_old(self, claim: Claim) -> bool:
         return datetime.now(UTC) - claim.received_at > timedelta(seconds=self._config().chat.answer_within)
@@ -260,7 +238,7 @@ class Dispatcher:
                 await self._store.extend(claim, lease=self._lease)
             except LeaseLost:
                 if running := self._running.get(claim.id):
-                    self._cancel(running)
+                    running.cancel()
                 return
             except DatabaseError as error:
                 log.warning("the lease could not be renewed", answer=claim.id, error=str(error))
@@ -285,57 +263,15 @@ class Dispatcher:
         await asyncio.sleep(seconds)
         self._wake.set()
 
-    def _interrupt(self, event: Message) -> None:
-        """Who goes on talking stops the own answer, not another's; a command only waits for its turn."""
-        for running in self._in(event):
-            if running.claim.event.author.id == event.author.id and commands.parse(event.text) is None:
-                running.stop.set()
-
-    async def _stop(self, action: Action) -> None:
-        found = [running for running in self._in(action) if await self._is_meant(action, running.claim)]
-        allowed = [r for r in found if self._may_stop(action, r.claim)]
-        for running in allowed:
-            running.stop.set()
-        if found and not allowed:
-            await self._say(action, "Only who asked, or an owner of this bot, can stop that answer.")
-        elif not found:
-            await self._say(action, "There is nothing to stop.")
-        elif action.target is None:
-            await self._say(action, "Stopping.")  # a button needs no word
-
-    async def _is_meant(self, action: Action, claim: Claim) -> bool:
-        """Whether a stop is about this answer: a button may be under one that ended long ago."""
-        parts = {part.message.message_id for part in claim.parts if part.message}
-        if action.target is None or action.target in parts:
-            return True
-        return await self._store.find_sent(action.key, action.target) is None
-
-    def _may_stop(self, action: Action, claim: Claim) -> bool:
-        asker = claim.event.author.id == action.author.id
-        return asker or claim.event.direct or is_admin(self._config().permissions, action.author, action.key)
-
-    def _in(self, event: Event) -> list[Running]:
-        return [r for r in self._running.values() if r.claim.event.key == event.key]
-
-    async def _say(self, action: Action, words: str) -> None:
-        """A passing word that nobody waits for in line: not kept, and nothing is lost with it."""
-        adapter = self._adapters.get((action.key.platform, action.key.account))
-        if adapter is None:
-            return
-        try:
-            to = Destination(key=action.key, reply_to=action.event_id, interaction=action.event_id)
-            await adapter.send(to, Outgoing(text=words, private=adapter.limits.private_answers))
-        except PlatformError as error:
-            log.warning("not said", conversation=str(action.key), error=str(error))
-
-    def _cancel(self, running: Running) -> None:
-        if running.task is not None and not running.task.cancelling():
-            running.task.cancel()
-
     def _keep(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
         self._side.add(task)
         task.add_done_callback(self._side.discard)
+
+
+def _given_up() -> Finished:
+    """What ended the process three times is not put into the next question's prompt."""
+    return Finished(outcome=AnswerState.FAILED, text=GIVEN_UP, moves_head=False)
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:

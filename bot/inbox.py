@@ -8,7 +8,7 @@ import structlog
 
 from bot.commands import as_action
 from bot.config import Config
-from bot.messages import Action, Event, Triage
+from bot.messages import Event, Triage
 from bot.permissions import triage
 from bot.ports import Received, Store
 
@@ -38,7 +38,7 @@ class Inbox:
             log.debug("ignored", conversation=str(event.key), event_id=event.event_id)
             return
         received = await self._store.receive(event, decision)
-        if received.duplicate and not isinstance(event, Action):
+        if received.duplicate:
             log.debug("seen before", conversation=str(event.key), event_id=event.event_id)
             return
         self._committed(event, received)

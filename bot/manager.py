@@ -15,7 +15,7 @@ from bot.engines.registry import Registry
 from bot.errors import EngineBroken, EngineError, EngineTimeout, NotAllowed, Told
 from bot.messages import AnswerState, Claim, Finished, Piece, Reply
 from bot.permissions import RateLimit, is_admin
-from bot.ports import Store
+from bot.ports import Removed, Store
 
 log = structlog.get_logger(__name__)
 
@@ -23,11 +23,14 @@ log = structlog.get_logger(__name__)
 class Manager:
     """Answers claims. `answer` is the way of one message; the methods below it are its steps."""
 
-    def __init__(self, store: Store, models: Registry, config: Callable[[], Config], *, attempts: int) -> None:
+    def __init__(
+        self, store: Store, models: Registry, config: Callable[[], Config], *, attempts: int, removed: Removed
+    ) -> None:
         self._store = store
         self._models = models
         self._config = config
         self._attempts = attempts
+        self._removed = removed
         self._rate = RateLimit()
 
     async def answer(self, claim: Claim, stop: asyncio.Event) -> AsyncGenerator[Piece, None]:
@@ -39,6 +42,9 @@ class Manager:
             yield claim.kept
             return
         answering = Answering(claim, claim.question)
+        if claim.stopped:
+            yield answering.finished(stopped=True)
+            return
         try:
             self._check_rate(claim)
             if call := commands.parse(claim.event.text):
@@ -74,7 +80,7 @@ class Manager:
 
     def _context(self, claim: Claim) -> commands.Context:
         models = {m.alias: m.description or m.name or "not loaded yet" for m in self._models.describe()}
-        return commands.Context(claim, self._store, self._config(), models)
+        return commands.Context(claim, self._store, self._config(), models, self._removed)
 
 
 def _may_pass(error: Told) -> bool:

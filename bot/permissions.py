@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from bot.config import PermissionsConfig
 from bot.errors import NotAllowed
-from bot.messages import Action, Author, ConversationKey, Event, Message, Triage
+from bot.messages import Action, Author, ConversationKey, Edited, Event, Message, Triage
 
 LOCAL_PLATFORM = "console"
 """Who reaches the local socket owns the process already: always allowed, always an owner, never limited."""
@@ -43,10 +43,11 @@ def is_admin(config: PermissionsConfig, author: Author, key: ConversationKey) ->
 def triage(config: PermissionsConfig, event: Event, *, remember_group_talk: bool) -> Triage:
     """What becomes of an event, before it is committed.
 
-    Only messages are answered. An edit or a deletion changes what is stored already, whoever sends it.
+    An edit or a deletion changes what is stored already, whoever sends it; an edit of one who may not talk (any more)
+    changes the text only.
     """
-    if isinstance(event, Message | Action) and not may_talk(config, event.author, event.key):
-        return Triage.IGNORED
+    if isinstance(event, Message | Action | Edited) and not may_talk(config, event.author, event.key):
+        return Triage.CONTEXT if isinstance(event, Edited) else Triage.IGNORED
     if not isinstance(event, Message):
         return Triage.PENDING
     if event.direct or event.addressed:

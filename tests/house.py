@@ -20,7 +20,7 @@ from bot.engines.registry import Registry
 from bot.inbox import Inbox
 from bot.manager import Manager
 from bot.messages import Action, ActionName, Author, Conversation, ConversationKey, Deleted, Edited, Message, Role
-from bot.ports import ChatEngine
+from bot.ports import ChatEngine, Forgotten
 from bot.testing import MemoryAdapter, ScriptedEngine
 from storage.store import SqlStore
 
@@ -186,7 +186,11 @@ async def house(
         return engine
 
     registry = Registry(config.models, config.queue, folder, loaders={".fake": load}, grace=0.0)
-    manager = Manager(opened, registry, lambda: built.config, attempts=ATTEMPTS)
+
+    def removed(gone: Forgotten) -> None:
+        built.dispatcher.removed(gone)
+
+    manager = Manager(opened, registry, lambda: built.config, attempts=ATTEMPTS, removed=removed)
     dispatcher = Dispatcher(
         opened,
         manager,

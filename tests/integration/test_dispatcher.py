@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.messages import ActionName, Author, MessageState, Role
+from bot.errors import DatabaseError, FloodWait, Unreachable
+from bot.messages import ActionName, AnswerState, Author, ConversationKey, Finished, MessageState, Role
 from bot.testing import ScriptedEngine
+from bot.testing_platform import Fault
+from storage.store import SqlStore
 from tests.house import ADA, BEA, configuration, house, question, stalled, until
 
 # Order
@@ -154,6 +157,68 @@ async def test_a_stop_button_under_an_older_answer_leaves_the_present_one_alone(
         assert h.texts() == ["You said: first", "You s", "There is nothing to stop."]
 
 
+async def test_a_stop_outlives_the_process(tmp_path: Path) -> None:
+    """The answer was between two attempts; the next process neither computes it nor forgets who stopped it."""
+    async with house(tmp_path, start=False) as h:
+        await h.say("tell me")
+        assert await h.store.claim("died", lease=-1)
+        await h.say("/stop")
+        await until(lambda: h.texts() == ["Stopping."], "the word")
+        platform = h.platform
+    async with house(tmp_path, platform=platform) as h:
+        await h.settled()
+        assert h.texts() == ["Stopping.", "Stopped."]
+        assert h.engine.requests == []
+        assert await h.line() == [(Role.USER, "tell me")]
+
+
+async def test_a_stop_is_for_an_answer_that_waits_too(tmp_path: Path) -> None:
+    async with house(tmp_path, configuration(chat={"concurrent_conversations": 1})) as h:
+        await stalled(h)
+        await h.say("me too", chat="other")
+        await h.say("/stop", chat="other")
+        await until(lambda: h.texts("other") == ["Stopping."], "the word")
+        h.engine.resume.set()
+        await h.settled()
+        assert h.texts("other") == ["Stopping.", "Stopped."]
+        assert h.texts() == ["You said: tell me"]
+
+
+async def test_a_stopped_answer_that_was_finished_is_delivered_as_it_is(tmp_path: Path) -> None:
+    async with house(tmp_path, start=False) as h:
+        await h.say("tell me")
+        claim = await h.store.claim("died", lease=-1)
+        assert claim is not None
+        await h.store.keep(claim, Finished(outcome=AnswerState.DONE, text="This."))
+        await h.press(ActionName.STOP)
+        await until(lambda: h.texts() == ["Stopping."], "the word")
+        h.start()
+        await h.settled()
+        assert h.texts() == ["Stopping.", "This."]
+
+
+async def test_in_a_group_nobody_stops_anothers_waiting_answer(tmp_path: Path) -> None:
+    async with house(tmp_path, start=False) as h:
+        await h.say("tell me", group=True)
+        await h.press(ActionName.STOP, author=BEA)
+        await until(lambda: h.texts() == ["There is nothing to stop."], "the word")
+        h.start()
+        await h.settled()
+        assert h.texts()[1:] == ["You said: Ada: tell me"]
+
+
+async def test_a_stop_that_the_database_refuses_is_told(tmp_path: Path) -> None:
+    class Full(SqlStore):
+        async def stop(self, key: ConversationKey, *, asker: str | None) -> int | None:
+            raise DatabaseError("the disk is full")
+
+    store = await Full.open(f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", default_retention_days=30)
+    async with house(tmp_path, store=store) as h:
+        await stalled(h)
+        await h.press(ActionName.STOP)
+        await until(lambda: "That could not be written down. Please try again." in h.texts(), "the word")
+
+
 # Interrupt
 
 
@@ -240,6 +305,35 @@ async def test_the_deletion_of_the_question_in_progress_frees_the_engine(tmp_pat
         await h.settled()
         assert h.engine.active == 0
         assert await h.line() == []
+
+
+async def test_what_was_sent_of_an_answer_goes_with_its_deleted_question(tmp_path: Path) -> None:
+    """Also where the platform is away for a moment: half an answer with a Stop button would stay for ever."""
+    async with house(tmp_path) as h:
+        event = await stalled(h)
+        h.platform.faults += [Fault(Unreachable("timed out"), kind="delete"), Fault(FloodWait(0.0), kind="delete")]
+        await h.delete(event)
+        await until(lambda: h.texts() == [], "an empty chat")
+        await h.settled()
+        assert len(h.platform.messages) == 1
+
+
+async def test_who_is_forgotten_elsewhere_gets_no_more_of_an_answer(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        await stalled(h)
+        assert (await h.ask("/forgetme", chat="other")).startswith("Everything of yours is removed: ")
+        await until(lambda: h.texts() == [], "an empty chat")
+        assert h.engine.active == 0
+        assert h.dispatcher.in_progress == 0
+
+
+async def test_a_drain_waits_until_what_was_sent_is_deleted(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        event = await stalled(h)
+        h.platform.faults.append(Fault(Unreachable("timed out"), kind="delete"))
+        await h.delete(event)
+        await h.drain()
+        assert h.texts() == []
 
 
 async def test_many_edits_in_a_row_leave_one_answer(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from structlog.testing import capture_logs
 
 from bot.dispatcher import GIVEN_UP
 from bot.errors import EngineError, MessageGone, PlatformError, Unreachable
-from bot.messages import AnswerState, Destination, MessageRef, Outgoing, Role
+from bot.messages import AnswerState, Destination, Draft, Finished, MessageRef, Outgoing, Role
 from bot.testing import MemoryAdapter, ScriptedEngine
 from bot.testing_platform import Fault
-from tests.house import BEA, configuration, house, place, question, stalled, until
+from tests.house import BEA, House, configuration, house, place, question, stalled, until
 
 # Failures
 
@@ -73,6 +73,80 @@ async def test_a_finished_answer_that_was_not_delivered_is_not_computed_again(tm
         await h.settled()
         assert h.texts() == ["You said: tell me"]
         assert len(h.engine.requests) == 1
+
+
+async def kept(h: House, text: str) -> None:
+    """The first attempt ends with its process, just before the finished answer is delivered."""
+    claim = await h.store.claim("died", lease=-1)
+    assert claim is not None
+    draft = Draft(role=Role.ASSISTANT, text=text, parent=claim.question.id)
+    await h.store.keep(claim, Finished(outcome=AnswerState.DONE, text=text, drafts=(draft,)))
+
+
+async def test_an_answer_that_was_finished_is_the_last_word_of_a_process_that_died_three_times(tmp_path: Path) -> None:
+    async with house(tmp_path, start=False) as h:
+        await h.say("tell me")
+        await kept(h, "This.")
+        for _ in range(2):
+            assert await h.store.claim("died", lease=-1)
+        h.start()
+        await h.settled()
+        assert h.texts() == ["This."]
+        assert await h.line() == [(Role.USER, "tell me"), (Role.ASSISTANT, "This.")]
+
+
+async def test_where_the_last_word_fails_too_the_answer_is_closed_without_it(tmp_path: Path) -> None:
+    """Otherwise it would be tried for ever, and everything in its conversation would wait behind it."""
+
+    class Odd(MemoryAdapter):
+        failures = 3
+
+        async def send(self, to: Destination, what: Outgoing) -> MessageRef:
+            if self.failures:
+                self.failures -= 1
+                raise RuntimeError("a bug in an adapter")
+            return await super().send(to, what)
+
+    async with house(tmp_path, platform=Odd(), start=False) as h:
+        await h.say("tell me")
+        await kept(h, "This.")
+        await h.say("and now?")
+        h.start()
+        await h.settled()
+        assert h.texts() == ["You said: and now?"]
+        assert [text for _, text in await h.line()] == ["tell me", "This.", "and now?", "You said: and now?"]
+
+
+async def test_a_process_that_dies_over_the_last_word_too_leaves_the_conversation_free(tmp_path: Path) -> None:
+    async with house(tmp_path, start=False) as h:
+        await h.say("tell me")
+        for _ in range(4):
+            assert await h.store.claim("died", lease=-1)
+        h.start()
+        await h.settled()
+        assert h.texts() == []
+        assert h.engine.requests == []
+        assert await h.ask("and now?") == "You said: and now?"
+
+
+async def test_the_last_word_waits_for_a_platform_that_is_away(tmp_path: Path) -> None:
+    class Away(MemoryAdapter):
+        outages = 30
+
+        async def send(self, to: Destination, what: Outgoing) -> MessageRef:
+            if self.outages:
+                self.outages -= 1
+                raise Unreachable("timed out")
+            return await super().send(to, what)
+
+    short = asyncio.sleep
+    async with house(tmp_path, platform=Away(), start=False, sleep=lambda seconds: short(seconds / 1000)) as h:
+        await h.say("tell me")
+        for _ in range(3):
+            assert await h.store.claim("died", lease=-1)
+        h.start()
+        await h.settled()
+        assert h.texts() == [GIVEN_UP]
 
 
 async def test_where_the_chat_is_gone_the_answer_is_closed(tmp_path: Path) -> None:
@@ -229,12 +303,10 @@ async def test_a_worker_that_lost_its_lease_leaves_everything_to_the_other(tmp_p
 async def test_questions_of_an_account_that_is_not_connected_wait(tmp_path: Path) -> None:
     """They are not failed attempts, and they do not keep the dispatcher busy."""
     async with house(tmp_path) as h:
-        with capture_logs() as logs:
-            await h.say("is anybody here?", account="former bot")
-            await h.say("hello")
-            await until(lambda: h.texts() == ["You said: hello"], "the answer")
-            await until(lambda: h.dispatcher.in_progress == 0, "rest")
-        assert [entry["event"] for entry in logs].count("this account is not connected; its questions wait") == 1
+        await h.say("is anybody here?", account="former bot")
+        await h.say("hello")
+        await until(lambda: h.texts() == ["You said: hello"], "the answer")
+        await until(lambda: h.dispatcher.in_progress == 0, "rest")
         claim = await h.store.claim("next", lease=60)
         assert claim is not None
         assert (claim.event.text, claim.attempt) == ("is anybody here?", 1)

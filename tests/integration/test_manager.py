@@ -263,6 +263,17 @@ async def test_who_has_used_up_the_days_tokens_is_told_and_keeps_the_commands(tm
         assert (await h.ask("/forgetme")).startswith("Everything of yours is removed")
 
 
+async def test_a_stop_before_the_first_word_is_no_way_around_the_limit(tmp_path: Path) -> None:
+    async with house(tmp_path, limited(tokens_per_day=10)) as h:
+        h.engine.stall_in_prefill = True
+        await h.say("hello")
+        await until(lambda: h.engine.active == 1, "the prefill")
+        await h.say("/stop")
+        await h.settled()
+        assert await h.ask("hello?") == "You have used today's tokens. There are new ones after midnight (UTC)."
+        assert len(h.engine.requests) == 1
+
+
 # Commands in the conversation
 
 
@@ -347,7 +358,7 @@ async def effect(h: House, claim: Claim) -> None:
 
     call = commands.parse(claim.event.text)
     assert call is not None
-    await commands.run(commands.Context(claim, h.store, h.config, {}), call)
+    await commands.run(commands.Context(claim, h.store, h.config, {}, lambda _: None), call)
 
 
 # What is remembered

@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -23,6 +24,7 @@ from bot.messages import (
     Settings,
     StoredMessage,
     Text,
+    Usage,
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -56,6 +58,26 @@ def test_a_stopped_answer_is_kept_as_far_as_it_goes() -> None:
 def test_a_stop_before_the_first_word_leaves_nothing_in_the_history() -> None:
     nothing = Answering(CLAIM, ASKED).finished(stopped=True)
     assert (nothing.outcome, nothing.text, nothing.drafts) == (AnswerState.STOPPED, "Stopped.", ())
+
+
+def test_a_stop_before_the_first_word_leaves_a_command_out_of_the_line() -> None:
+    command = replace(CLAIM, event=replace(CLAIM.event, text="/retry"))
+    assert not Answering(command, ASKED).finished(stopped=True).moves_head
+    assert Answering(CLAIM, ASKED).finished(stopped=True).moves_head
+
+
+def test_what_an_answer_cost_is_told_also_where_nothing_came_of_it() -> None:
+    """Otherwise a stop before the first word would be a way around the limit of tokens."""
+    cost = Usage(prompt_tokens=900, cached_tokens=100)
+    read = Answering(CLAIM, ASKED, model="m@1", usage=cost)
+    for finished in (read.finished(stopped=True), read.finished(stopped=False), read.failed(EngineError())):
+        assert (finished.drafts, finished.model, finished.usage) == ((), "m@1", cost)
+    part = Answering(CLAIM, ASKED, text="Hel", model="m@1", usage=cost).finished(stopped=True)
+    assert (part.model, part.usage) == ("m@1", cost)
+
+
+def test_where_no_model_was_asked_none_is_named() -> None:
+    assert Answering(CLAIM, ASKED).failed(EngineError()).model == ""
 
 
 class Source:

@@ -1,6 +1,7 @@
 """The table of commands: what a command is, what each one says, and who may."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,18 @@ def test_what_is_ordinary_text(text: str) -> None:
 
 
 def message(text: str) -> Message:
-    return Message(key=place(), event_id="7", author=ADA, text=text, sent_at=NOW)
+    return Message(key=place(), event_id="7", author=ADA, text=text, sent_at=NOW, direct=True)
 
 
 @pytest.mark.parametrize("text", ["/stop", " /Stop@HearthBot ", "/stop it now"])
 def test_stop_is_an_action(text: str) -> None:
     assert as_action(message(text)) == Action(key=place(), event_id="7", author=ADA, name=ActionName.STOP, sent_at=NOW)
+
+
+def test_in_a_group_a_stop_is_an_action_if_it_is_meant_for_this_bot() -> None:
+    heard = replace(message("/stop@otherbot"), direct=False)
+    assert as_action(heard) == heard
+    assert isinstance(as_action(replace(heard, addressed=True)), Action)
 
 
 @pytest.mark.parametrize("text", ["/stopping", "stop", "/help"])
@@ -77,6 +84,7 @@ def test_the_menu_has_every_command_with_its_help() -> None:
         "persona": "[NAME]",
         "system": "[TEXT]",
         "forget": "[NUMBER]",
+        "privacy": "[DAYS]",
     }
 
 
@@ -155,7 +163,10 @@ async def test_a_system_prompt_has_a_longest_length(tmp_path: Path) -> None:
         assert await h.ask("/system " + "x" * 8000) == "The system prompt is set."
 
 
-@pytest.mark.parametrize("text", ["/model default", "/persona default", "/system Obey.", "/system reset"])
+@pytest.mark.parametrize(
+    "text",
+    ["/model default", "/persona default", "/system Obey.", "/system reset", "/privacy 5", "/privacy default", "/new"],
+)
 async def test_in_a_group_only_owners_change_what_others_see(tmp_path: Path, text: str) -> None:
     async with house(tmp_path, configuration(permissions={"admins": ["memory:2"]})) as h:
         before = (await h.conversation()).settings
@@ -257,7 +268,61 @@ async def test_in_a_group_nobody_makes_the_bot_forget_anothers_message(tmp_path:
 )
 async def test_privacy_says_how_long_messages_are_kept(tmp_path: Path, days: int, kept: str) -> None:
     async with house(tmp_path, configuration(retention={"days": days})) as h:
-        assert (await h.ask("/privacy")).startswith(f"Your messages and my answers {kept}. ")
+        assert (await h.ask("/privacy")).startswith(f"Messages here and my answers {kept}. ")
+
+
+async def test_a_conversation_has_its_own_retention(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        assert await h.ask("/privacy 1") == (
+            "From now on messages here and my answers are kept for 1 day and then removed."
+        )
+        assert (await h.conversation()).settings.retention_days == 1
+        assert (await h.ask("/privacy")).startswith("Messages here and my answers are kept for 1 day and")
+        assert (await h.ask("/privacy", chat="other")).startswith("Messages here and my answers are kept for 30 days")
+        assert await h.ask("/privacy default") == (
+            "From now on messages here and my answers are kept for 30 days and then removed."
+        )
+        assert (await h.conversation()).settings.retention_days is None
+
+
+async def test_where_somebody_wants_nothing_kept_nothing_is(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        assert await h.ask("/privacy 0") == (
+            "From now on messages here and my answers are not kept: they go when the answer is there."
+        )
+        await h.ask("hello")
+        assert await h.line() == []
+        await h.ask("hello", chat="other")
+        assert len(await h.line("other")) == 2
+
+
+@pytest.mark.parametrize("argument", ["-1", "36501", "1.5", "ten", "9" * 30])
+async def test_an_odd_retention_is_refused(tmp_path: Path, argument: str) -> None:
+    async with house(tmp_path) as h:
+        words = "A number of days from 0 to 36500, please, or /privacy default for the usual 30."
+        assert await h.ask(f"/privacy {argument}") == words
+        assert (await h.conversation()).settings.retention_days is None
+
+
+async def test_undo_does_not_move_the_line_from_a_reply_to_an_older_answer(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        await h.ask("one")
+        first = h.platform.messages[0].ref.message_id
+        await h.ask("two")
+        assert await h.ask("/undo", reply_to=first) == (
+            "/undo takes back the last question. Please write it without replying to an older message."
+        )
+        assert [text for _, text in await h.line()] == ["one", "You said: one", "two", "You said: two"]
+
+
+async def test_in_a_group_nobody_takes_back_anothers_question(tmp_path: Path) -> None:
+    async with house(tmp_path, configuration(permissions={"admins": ["memory:3"]})) as h:
+        await h.ask("first", group=True)
+        await h.ask("mine", group=True)
+        assert await h.ask("/undo", group=True, author=BEA) == "In a group you can take back your own question only."
+        assert (await h.line())[-1] == (Role.ASSISTANT, "You said: Ada: mine")
+        assert await h.ask("/undo", group=True) == "Taken back: mine"
+        assert await h.ask("/undo", group=True, author=Author("3", "Owner")) == "Taken back: first"
 
 
 async def test_a_commands_word_is_no_message_of_the_conversation(tmp_path: Path) -> None:

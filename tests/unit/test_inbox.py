@@ -9,7 +9,7 @@ import pytest
 from bot.config import Config
 from bot.errors import DatabaseError
 from bot.inbox import Inbox
-from bot.messages import Action, ActionName, Author, Deleted, Edited, Event, Message
+from bot.messages import Action, ActionName, AnswerState, Author, Deleted, Edited, Event, Message
 from bot.ports import Received
 from storage.store import SqlStore
 from tests.house import ADA, BEA, configuration, place
@@ -74,12 +74,36 @@ async def test_a_typed_stop_is_no_question(tmp_path: Path) -> None:
     await h.store.aclose()
 
 
-async def test_a_stop_that_is_repeated_takes_effect_again(tmp_path: Path) -> None:
-    """The process may have died between the commit and the effect, and the answer goes on in the next one."""
+async def test_a_stop_that_is_repeated_does_not_stop_what_came_after_it(tmp_path: Path) -> None:
     h = await hall(tmp_path)
     stop = replace(HELLO, text="/stop")
     await h.receive(stop, stop)
-    assert len(h.passed) == 2
+    assert len(h.passed) == 1
+    await h.store.aclose()
+
+
+async def test_in_a_group_a_stop_for_another_bot_is_ordinary_talk(tmp_path: Path) -> None:
+    h = await hall(tmp_path)
+    stop = replace(HELLO, text="/stop@otherbot", direct=False)
+    await h.receive(stop)
+    assert h.passed == []
+    await h.receive(replace(stop, text="/stop", addressed=True, event_id="2"))
+    assert [type(event) for event, _ in h.passed] == [Action]
+    await h.store.aclose()
+
+
+async def test_an_edit_of_one_who_may_not_talk_any_more_is_not_answered(tmp_path: Path) -> None:
+    h = await hall(tmp_path)
+    await h.receive(HELLO)
+    claim = await h.store.claim("worker", lease=60)
+    assert claim is not None
+    await h.store.close(claim, AnswerState.FAILED, None)
+    denied = Hall(h.store, configuration(permissions={"deny": ["memory:1"]}))
+    await denied.receive(Edited(key=place(), event_id="1", revision=5, author=ADA, text="hi", sent_at=NOW))
+    assert await h.store.pending() == 0
+    found = await h.store.find_sent(place(), "1")
+    assert found is not None
+    assert found.text == "hi"
     await h.store.aclose()
 
 

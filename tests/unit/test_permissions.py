@@ -1,5 +1,6 @@
 """Who may talk, who owns the bot, what becomes of an event, and how much is enough."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -109,13 +110,14 @@ def test_a_strangers_button_press_does_nothing() -> None:
 
 
 def test_a_change_of_what_is_stored_is_followed_whoever_sends_it() -> None:
-    """A person who was denied since may still delete what was said."""
+    """A person who was denied since may still change and delete what was said; it is not answered anew."""
     eve = Author("43", "Eve")
     edited = Edited(key=CHAT, event_id="1", revision=5, author=eve, text="new", sent_at=NOW)
     deleted = Deleted(key=CHAT, event_id="1", sent_at=NOW)
     moved = Migrated(key=CHAT, event_id="m", new_chat="-200", sent_at=NOW)
-    for event in (edited, deleted, moved):
+    for event in (replace(edited, author=ADA), deleted, moved):
         assert triage(ALLOWED, event, remember_group_talk=False) is Triage.PENDING
+    assert triage(ALLOWED, edited, remember_group_talk=False) is Triage.CONTEXT
 
 
 def refusal(limit: RateLimit, second: float, author: str = "42") -> str | None:

@@ -1,0 +1,174 @@
+"""Control: what takes effect at once on answers in progress, and never waits in line behind them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from bot import commands
+from bot.config import Config
+from bot.errors import DatabaseError, FloodWait, PlatformError, Unreachable
+from bot.messages import Action, ActionName, Claim, Destination, Event, Message, MessageRef, Outgoing
+from bot.permissions import is_admin
+from bot.ports import Adapter, Forgotten, Received, Store
+
+log = structlog.get_logger(__name__)
+
+DELETIONS = 3
+"""So often the deletion of an orphaned message is tried."""
+
+Adapters = Mapping[tuple[str, str], Adapter]
+"""By platform and bot account."""
+
+
+@dataclass
+class Running:
+    """An answer in progress in this process."""
+
+    claim: Claim
+    alone: bool = False
+    """Its earlier attempts ended with a process. Perhaps it is what ends them: nobody else is to go down with it."""
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+    def cancel(self) -> None:
+        """End it at once; the store has given it up already."""
+        if self.task is not None and not self.task.cancelling():
+            self.task.cancel()
+
+
+class Control:
+    """Stops, interrupts and removes answers. `running`: those in progress here, by id; `rest`: seconds between tries."""
+
+    def __init__(
+        self,
+        store: Store,
+        adapters: Adapters,
+        config: Callable[[], Config],
+        running: Mapping[int, Running],
+        *,
+        rest: float,
+    ) -> None:
+        self._store = store
+        self._adapters = adapters
+        self._config = config
+        self._running = running
+        self._rest = rest
+        self._marked: set[int] = set()
+        """Answers that were to be stopped while no task was making them: a claim may have been on its way."""
+        self.tasks: set[asyncio.Task[None]] = set()
+        """Words and deletions that are under way."""
+
+    def committed(self, event: Event, received: Received) -> None:
+        """An event was committed: stop what is superseded, and obey actions."""
+        self._supersede(received.superseded, received.orphans)
+        if isinstance(event, Action) and event.name is ActionName.STOP:
+            self._keep(self._stop(event))
+        elif isinstance(event, Message) and received.work and self._config().chat.while_answering == "interrupt":
+            self._interrupt(event)
+
+    def removed(self, gone: Forgotten) -> None:
+        """Answers were removed: stop making them, and delete what was sent of them."""
+        self._supersede(gone.superseded, gone.orphans)
+
+    def marked(self, claim: Claim) -> Claim:
+        """A new claim, with a stop that was committed while it was on its way."""
+        if claim.id not in self._marked:
+            return claim
+        self._marked.discard(claim.id)
+        return replace(claim, stopped=True)
+
+    def _supersede(self, answers: Collection[int], orphans: Collection[MessageRef]) -> None:
+        found = [running for answer in answers if (running := self._running.get(answer))]
+        for running in found:
+            running.cancel()
+        if orphans:
+            self._keep(self._clear([running.task for running in found if running.task], orphans))
+
+    async def _clear(self, ending: Collection[asyncio.Task[None]], orphans: Collection[MessageRef]) -> None:
+        """Delete messages once nobody writes in them any more."""
+        if ending:
+            await asyncio.wait(ending)
+        for message in orphans:
+            await self._delete(message)
+
+    async def _delete(self, message: MessageRef) -> None:
+        adapter = self._adapters.get((message.key.platform, message.key.account))
+        for _ in range(DELETIONS if adapter else 0):
+            assert adapter is not None, "an account that is not connected is not called"
+            try:
+                await adapter.delete(message)
+                return
+            except FloodWait as error:
+                await asyncio.sleep(error.seconds)
+            except Unreachable:
+                await asyncio.sleep(self._rest)
+            except PlatformError as error:
+                log.warning("the platform refuses to delete", conversation=str(message.key), error=str(error))
+                return
+        log.warning("a message of a removed answer stays", conversation=str(message.key))
+
+    def _interrupt(self, event: Message) -> None:
+        """Who goes on talking stops the own answer, not another's; a command only waits for its turn."""
+        running = self._in(event)
+        if running and running.claim.event.author.id == event.author.id and commands.parse(event.text) is None:
+            running.stop.set()
+
+    async def _stop(self, action: Action) -> None:
+        """The stop is committed first: it holds for an answer that waits for its next attempt too."""
+        running = self._in(action)
+        asker = self._asker(action, running)
+        try:
+            meant = await self._is_meant(action, running)
+            answer = await self._store.stop(action.key, asker=asker) if meant else None
+        except DatabaseError as error:
+            log.error("a stop could not be committed", conversation=str(action.key), error=str(error))
+            await self._say(action, "That could not be written down. Please try again.")
+            return
+        if answer is None:
+            refused = meant and running is not None and asker not in {None, running.claim.event.author.id}
+            only = "Only who asked, or an owner of this bot, can stop that answer."
+            await self._say(action, only if refused else "There is nothing to stop.")
+            return
+        if making := self._running.get(answer):
+            making.stop.set()
+        else:
+            self._marked.add(answer)
+        if action.target is None:
+            await self._say(action, "Stopping.")  # a button needs no word
+
+    def _asker(self, action: Action, running: Running | None) -> str | None:
+        """Whose answers this person may stop: the own ones; None means anybody's."""
+        direct = running is not None and running.claim.event.direct
+        owner = is_admin(self._config().permissions, action.author, action.key)
+        return None if direct or owner else action.author.id
+
+    async def _is_meant(self, action: Action, running: Running | None) -> bool:
+        """Whether a stop is about the current answer: a button may be under one that ended long ago."""
+        parts = {part.message.message_id for part in running.claim.parts if part.message} if running else set()
+        if action.target is None or action.target in parts:
+            return True
+        return await self._store.find_sent(action.key, action.target) is None
+
+    def _in(self, event: Event) -> Running | None:
+        """The answer that is being made where an event happened."""
+        return next((one for one in self._running.values() if one.claim.event.key == event.key), None)
+
+    async def _say(self, action: Action, words: str) -> None:
+        """A passing word that nobody waits for in line: not kept, and nothing is lost with it."""
+        adapter = self._adapters.get((action.key.platform, action.key.account))
+        if adapter is None:
+            return
+        try:
+            to = Destination(key=action.key, reply_to=action.event_id, interaction=action.event_id)
+            await adapter.send(to, Outgoing(text=words, private=adapter.limits.private_answers))
+        except PlatformError as error:
+            log.warning("not said", conversation=str(action.key), error=str(error))
+
+    def _keep(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
