@@ -15,6 +15,7 @@ import secrets
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,8 +34,9 @@ from bot.messages import Delta, Finish, Generation, Prefill, Usage
 log = structlog.get_logger(__name__)
 
 BATCH = 64
-"""Tokens per step of prefill: a cancelled prompt costs the step under way, on a busy machine one more. 512 was measured
-4 % faster, 32 was 15 % slower."""
+"""Tokens per step of prefill. The server notices a closed stream when it reports a step, and may have begun the next one
+by then: a cancelled prompt costs the step under way and at most one more. 512 was measured 4 % faster, 32 was 15 %
+slower."""
 LEAST_KV_BYTES = 2**30
 """The KV caches of all slots may take this, or as much as the weights if that is more, where the configuration names no
 context length. llama.cpp writes to all of it at the start, so it is not only reserved."""
@@ -45,6 +47,10 @@ FAILURES = (aiohttp.ClientError, OSError, ValueError, RuntimeError)
 """What a lost connection can look like; aiohttp's closed sessions are RuntimeErrors."""
 START_SECONDS = 60.0
 """For the first answer, on however busy a machine."""
+START_POLL = 0.2
+LOG_SECONDS, LOG_POLL = 2.0, 0.02
+"""For the reason of a failed load: the library's log is written by a thread of its own."""
+CAUSE = "error loading model: "
 CLOSE_SECONDS, CLOSE_POLL = 10.0, 0.02
 """For cancelled streams to end: a step or two each."""
 HTTP_RESERVE = 8
@@ -71,13 +77,23 @@ class Listener:
     socket: Path
     key: str
 
-    def wait_until_it_answers(self) -> None:
-        """Ask what both its threads must work for, the listener and the engine's loop.
+    def wait_until_it_answers(self, seconds: float = START_SECONDS) -> None:
+        """Ask what both its threads must work for, the listener and the engine's loop. Raises OSError in the end.
 
         The library forgets a stop that comes before those have begun, and its destructor then waits for ever.
         """
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return self._ask(seconds)
+            except OSError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(START_POLL)
+
+    def _ask(self, seconds: float) -> None:
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(START_SECONDS)
+            client.settimeout(seconds)
             client.connect(str(self.socket))
             client.sendall(f"GET /metrics HTTP/1.0\r\nAuthorization: Bearer {self.key}\r\n\r\n".encode())
             client.recv(1)
@@ -245,7 +261,10 @@ def _start(config: ModelConfig, context_length: int, data_dir: Path) -> Listener
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before the import: spinning threads were measured 30 times slower
     import xllamacpp
 
-    path, key = _free_socket(data_dir), secrets.token_urlsafe(32)
+    try:
+        path, key = _free_socket(data_dir), secrets.token_urlsafe(32)
+    except OSError as error:
+        raise ModelError(f"{config.path}: no socket for llama.cpp can be made in {data_dir} ({error})") from error
     params = xllamacpp.CommonParams()
     params.model.path = str(config.path)
     params.n_parallel = config.slots
@@ -270,7 +289,11 @@ def _start(config: ModelConfig, context_length: int, data_dir: Path) -> Listener
         reason = _reason(words) or str(error)
         raise ModelError(f"{config.path}: llama.cpp cannot load this model ({reason})") from error
     listener = Listener(server, path, key)
-    listener.wait_until_it_answers()
+    try:
+        listener.wait_until_it_answers()
+    except OSError as error:
+        listener.close()
+        raise ModelError(f"{config.path}: llama.cpp does not answer on its socket ({error})") from error
     return listener
 
 
@@ -288,6 +311,9 @@ def _captured_errors(words: list[str]) -> Iterator[None]:
         os.dup2(file.fileno(), 2)
         try:
             yield
+        except (RuntimeError, ValueError):
+            _wait_for_cause(file.fileno())
+            raise
         finally:
             os.dup2(saved, 2)
             os.close(saved)
@@ -295,7 +321,13 @@ def _captured_errors(words: list[str]) -> Iterator[None]:
             words += file.read().decode("utf-8", "replace").splitlines()
 
 
+def _wait_for_cause(file: int) -> None:
+    end = time.monotonic() + LOG_SECONDS
+    while CAUSE.encode() not in os.pread(file, os.fstat(file).st_size, 0) and time.monotonic() < end:
+        time.sleep(LOG_POLL)
+
+
 def _reason(words: Sequence[str]) -> str:
     """The last line that tells a cause, without the time and the function before it."""
-    causes = [line.rpartition("error loading model: ")[2] for line in words if "error loading model: " in line]
+    causes = [line.rpartition(CAUSE)[2] for line in words if CAUSE in line]
     return causes[-1] if causes else next((line for line in reversed(words) if line.strip()), "")

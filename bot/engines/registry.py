@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from bot.config import ModelConfig, QueueConfig
+from bot.engines import gguf
 from bot.engines.llamacpp import LlamaCppEngine
 from bot.engines.scheduler import Scheduler
 from bot.errors import BadRequest, EngineBroken, ModelError
@@ -91,6 +92,12 @@ class Registry:
         self._one_at_a_time = asyncio.Lock()
         self._closed = False
 
+    def set_limits(self, queue: QueueConfig) -> None:
+        """Change the limits of every queue, from the next to come on."""
+        self._queue = queue
+        for loaded in self._loaded.values():
+            loaded.scheduler.config = queue
+
     def names(self) -> list[str]:
         """The aliases, in the order of the configuration."""
         return list(self._models)
@@ -153,21 +160,31 @@ class Registry:
     async def _load(self, alias: str) -> Loaded:
         config = self._models[alias]
         async with self._one_at_a_time, AsyncExitStack() as pauses:
-            await self._make_room()
-            await self._pause_others(pauses)
+            loader = self._loaders.get(config.path.suffix.lower(), self._loaders[GGUF])
             try:
-                loader = self._loaders.get(config.path.suffix.lower(), self._loaders[GGUF])
-                engine = await loader(alias, config, self._data_dir)
+                if loader is self._loaders[GGUF]:  # a bad file is to be found before another model makes room for it
+                    _ = (await asyncio.to_thread(gguf.read, config.path)).template
+                await self._make_room()
+                await self._pause_others(pauses)
+                engine, prompts = await self._with_prompts(await loader(alias, config, self._data_dir))
             except ModelError as error:
                 self._failed[alias] = _Failure(error)
                 log.warning("model not loaded", model=alias, reason=str(error))
                 raise
             self._failed.pop(alias, None)
             scheduler = Scheduler(engine, self._queue, slots=config.slots)
-            loaded = Loaded(engine, scheduler, PromptBuilder(engine), config)
+            loaded = Loaded(engine, scheduler, prompts, config)
             self._loaded[alias] = loaded
             self._used[alias] = time.monotonic()
             return loaded
+
+    async def _with_prompts(self, engine: ChatEngine) -> tuple[ChatEngine, PromptBuilder]:
+        """Raises ModelError, with the engine closed, if nothing can be made of its chat template."""
+        try:
+            return engine, PromptBuilder(engine)
+        except ModelError:
+            await engine.aclose()
+            raise
 
     async def _pause_others(self, pauses: AsyncExitStack) -> None:
         try:

@@ -47,6 +47,8 @@ class Bench:
     """The bot's messages as a person sees them in the chat now, oldest first."""
     hear: Callable[[str], Awaitable[None]]
     """A person writes this text in the chat; returns when the platform has had its acknowledgement."""
+    menu: Callable[[], Awaitable[list[tuple[str, str]]]]
+    """Name and help of each command in the platform's menu now. The adapter is listening."""
 
 
 @asynccontextmanager
@@ -66,26 +68,37 @@ async def memory() -> AsyncIterator[Bench]:
             Message(key=key, event_id=f"m{next(said)}", author=Author("7", "Ann"), text=text, sent_at=now)
         )
 
-    yield Bench(adapter, Destination(key=key), standing, hear)
+    async def menu() -> list[tuple[str, str]]:
+        return [(command.name, command.help) for command in adapter.commands]
+
+    yield Bench(adapter, Destination(key=key), standing, hear, menu)
 
 
 @asynccontextmanager
 async def console() -> AsyncIterator[Bench]:
     """The local socket; the screen of one event is open."""
+
+    async def is_open(_: ConversationKey, __: str) -> bool:
+        return True
+
     said = iter(range(1, 100))
     shown: dict[int, str] = {}
     with TemporaryDirectory() as folder:
-        adapter = Console(Path(folder) / "run" / "hearth.sock")
+        adapter = Console(Path(folder) / "run" / "hearth.sock", is_open=is_open)
+
+        def client() -> aiohttp.ClientSession:
+            return aiohttp.ClientSession("http://hearth", connector=aiohttp.UnixConnector(f"{folder}/run/hearth.sock"))
 
         async def hear(text: str) -> None:
             await adapter.listening.wait()
-            connector = aiohttp.UnixConnector(f"{folder}/run/hearth.sock")
             body = {"id": f"m{next(said)}", "conversation": "1", "author": "7", "text": text}
-            async with (
-                aiohttp.ClientSession("http://hearth", connector=connector) as http,
-                http.post("/messages", json=body) as response,
-            ):
+            async with client() as http, http.post("/messages", json=body) as response:
                 assert await response.content.readline() == b'{"received": true}\n'
+
+        async def menu() -> list[tuple[str, str]]:
+            await adapter.listening.wait()
+            async with client() as http, http.get("/commands") as response:
+                return [(row["name"], row["help"]) for row in await response.json()]
 
         with adapter.screen("1", "m0") as states:
 
@@ -96,7 +109,7 @@ async def console() -> AsyncIterator[Bench]:
                 return [text for text in shown.values() if text]
 
             key = ConversationKey("console", "local", "1")
-            yield Bench(adapter, Destination(key=key, interaction="m0"), standing, hear)
+            yield Bench(adapter, Destination(key=key, interaction="m0"), standing, hear, menu)
 
 
 BENCHES: dict[str, Callable[[], AbstractAsyncContextManager[Bench]]] = {"memory": memory, "console": console}
@@ -167,6 +180,7 @@ async def test_a_sign_of_life_never_fails(bench: Bench) -> None:
     await bench.adapter.show(bench.to, Typing())
     await bench.adapter.show(bench.to, Preview("half a sen"))
     await bench.adapter.show(Destination(key=replace(bench.to.key, chat="999999")), Typing())
+    assert await bench.standing() == []
 
 
 async def test_what_people_say_is_received_in_order_and_acknowledged_after_it_is_committed(bench: Bench) -> None:
@@ -209,10 +223,16 @@ async def test_a_file_that_is_not_there_is_a_platform_error(bench: Bench) -> Non
         await bench.adapter.fetch(missing)
 
 
-async def test_commands_can_be_published_again_and_again(bench: Bench) -> None:
+async def test_commands_can_be_published_again_and_the_last_menu_counts(bench: Bench) -> None:
     commands = [Command(name="new", help="Begin anew"), Command(name="model", help="Choose", argument="name")]
-    await bench.adapter.publish(commands)
-    await bench.adapter.publish(commands)
+
+    async def receive(event: Event) -> None:
+        raise AssertionError("nothing was said")
+
+    async with listening(bench.adapter, receive):
+        await bench.adapter.publish(commands[:1])
+        await bench.adapter.publish(commands)
+        assert await bench.menu() == [("new", "Begin anew"), ("model", "Choose")]
 
 
 async def test_the_limits_make_sense(bench: Bench) -> None:

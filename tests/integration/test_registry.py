@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from bot.config import EMBEDDED_CHAT_MODEL, ModelConfig, QueueConfig
-from bot.engines.registry import Registry
+from bot.engines.registry import Loaded, Registry
 from bot.errors import BadRequest, EngineError, ModelError
-from bot.messages import Delta, Generation
+from bot.messages import ChatTemplate, Delta, Generation
 from bot.testing import ScriptedEngine
 
 
@@ -28,6 +28,8 @@ class Loads:
         if config.path.stem == "broken":
             raise ModelError(f"{config.path}: is cut off")
         engine = ScriptedEngine(name=f"{alias}@0")
+        if config.path.stem == "silent":
+            engine.template = ChatTemplate(source="{{ raise_exception('never') }}")
         self.made.append(engine)
         return engine
 
@@ -42,10 +44,26 @@ def loads() -> Loads:
 
 @pytest.fixture
 async def registry(loads: Loads, tmp_path: Path) -> AsyncIterator[Registry]:
-    models = {name: ModelConfig(path=Path(f"{name}.scripted"), slots=1) for name in ("one", "two", "three", "broken")}
-    registry = Registry(models, QueueConfig(), tmp_path, loaded_models=2, loaders={".scripted": loads}, grace=0.01)
+    models = {name: ModelConfig(path=Path(f"{name}.scripted"), slots=2) for name in ("one", "two", "three", "broken")}
+    registry = Registry(models, QueueConfig(), tmp_path, loaded_models=2, loaders={".scripted": loads}, grace=0.0)
     yield registry
     await registry.aclose()
+
+
+async def nothing_more_to_do() -> None:
+    """So many turns of the event loop, and a load that nothing holds up has ended."""
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+async def held_back(loaded: Loaded) -> None:
+    """Returns when the model gives out no slot although it has one."""
+    async with asyncio.timeout(30):
+        while True:
+            async with loaded.scheduler.ticket("ben") as ticket:
+                if not ticket.has_slot:
+                    return
+            await asyncio.sleep(0.01)
 
 
 async def test_a_model_is_loaded_on_first_use_and_once(registry: Registry, loads: Loads) -> None:
@@ -91,7 +109,7 @@ async def test_a_model_in_use_is_not_taken_away(registry: Registry, loads: Loads
     request = Generation(prompt=(65,) * 10, max_tokens=50)
     async with one.scheduler.ticket("ann") as ticket:
         loading = asyncio.create_task(registry.get("three"))
-        await asyncio.sleep(0.05)
+        await nothing_more_to_do()
         text = "".join([event.text async for event in ticket.stream(request) if isinstance(event, Delta)])
         assert not loading.done()
     assert text == "You said: AAAAAAAAAA"
@@ -103,7 +121,8 @@ async def test_a_load_waits_until_the_others_have_finished_their_answers(registr
     one = await registry.get("one")
     async with one.scheduler.ticket("ann"):
         loading = asyncio.create_task(registry.get("two"))
-        await asyncio.sleep(0.05)
+        await held_back(one)
+        await nothing_more_to_do()
         assert loads.names() == ["one@0"]
     await loading
     assert loads.names() == ["one@0", "two@0"]
@@ -119,9 +138,35 @@ async def test_a_model_that_cannot_be_loaded_is_told_and_the_others_go_on(regist
     assert [state.error for state in registry.describe() if state.error] == ["broken.scripted: is cut off"]
 
 
+async def test_a_file_that_is_no_model_takes_no_other_models_place(tmp_path: Path, loads: Loads) -> None:
+    bad = tmp_path / "bad.gguf"
+    bad.write_bytes(EMBEDDED_CHAT_MODEL.read_bytes()[:1000])
+    models = {"good": ModelConfig(path=Path("good.scripted")), "bad": ModelConfig(path=bad)}
+    registry = Registry(models, QueueConfig(), tmp_path, loaded_models=1, loaders={".scripted": loads}, grace=0.0)
+    good = await registry.get("good")
+    with pytest.raises(ModelError, match=r"bad\.gguf: is cut off"):
+        await registry.get("bad")
+    assert await registry.get("good") is good
+    assert [engine.closed for engine in loads.made] == [False]
+    await registry.aclose()
+
+
+async def test_a_model_whose_template_takes_no_question_is_told_and_closed(tmp_path: Path, loads: Loads) -> None:
+    models = {"silent": ModelConfig(path=Path("silent.scripted"))}
+    registry = Registry(models, QueueConfig(), tmp_path, loaders={".scripted": loads})
+    for _ in range(2):
+        with pytest.raises(ModelError, match="does not take a user's message"):
+            await registry.get("silent")
+    assert [engine.closed for engine in loads.made] == [True]
+    assert [state.error for state in registry.describe()] == [
+        "the model's chat template does not take a user's message"
+    ]
+    await registry.aclose()
+
+
 async def test_after_the_end_there_are_no_models(registry: Registry, loads: Loads) -> None:
     one = await registry.get("one")
-    async with one.scheduler.ticket("ann"), one.scheduler.ticket("ben") as waits:
+    async with one.scheduler.ticket("ann"), one.scheduler.ticket("cat"), one.scheduler.ticket("ben") as waits:
         await registry.aclose()
         with pytest.raises(EngineError):
             await anext(waits.stream(Generation(prompt=(65,), max_tokens=1)))
