@@ -64,30 +64,45 @@ class Engines:
 
 def connect(text: str) -> Engines:
     """Make the engines. Raises DatabaseError for a URL of another kind, and InUse if another process owns the file."""
+    url = parsed(text)
+    return _sqlite(url) if url.get_backend_name() == "sqlite" else postgresql(url)
+
+
+def parsed(text: str) -> URL:
+    """The URL of a database that Hearth can use. Raises DatabaseError, which never shows the password."""
     try:
         url = make_url(text)
-    except ArgumentError as error:
-        raise DatabaseError(f"database.url: {text!r} is no URL; sqlite+aiosqlite:///PATH is one") from error
+    except (ArgumentError, ValueError):
+        # Neither the text nor the cause is told: there is a password in it.
+        raise DatabaseError("database.url is no URL; sqlite+aiosqlite:///PATH is one") from None
+    if "@" in (url.host or ""):
+        raise DatabaseError("database.url: a @ within the password is written %40")
+    if url.get_backend_name() not in {"sqlite", "postgresql"}:
+        raise DatabaseError(f"database.url: {url.get_backend_name()} is not supported; sqlite and postgresql are")
+    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
+        raise DatabaseError("database.url: a database in memory would forget; name a file: sqlite+aiosqlite:///PATH")
+    return url
+
+
+def name_of(url: URL) -> str:
+    """The path of a file, or the URL without its password, which may stand among the options too."""
     if url.get_backend_name() == "sqlite":
-        return _sqlite(url)
-    if url.get_backend_name() == "postgresql":
-        return _postgresql(url)
-    raise DatabaseError(f"database.url: {url.get_backend_name()} is not supported; sqlite and postgresql are")
+        return str(url.database)
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def _sqlite(url: URL) -> Engines:
-    if not url.database or url.database == ":memory:":
-        raise DatabaseError("database.url: a database in memory would forget; name a file: sqlite+aiosqlite:///PATH")
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise DatabaseError(f"SQLite {sqlite3.sqlite_version} is too old: 3.35 or later is needed")
-    path = Path(url.database)
+    path = Path(name_of(url))
     lock = _lock(path)
     url = url.set(drivername="sqlite+aiosqlite")
 
     async def creator() -> aiosqlite.Connection:
         return await OneHopConnection(str(path))
 
-    write = create_async_engine(url, pool_size=1, max_overflow=0, async_creator=creator)
+    # Parameters are people's words, and errors are logged.
+    write = create_async_engine(url, pool_size=1, max_overflow=0, async_creator=creator, hide_parameters=True)
     event.listen(write.sync_engine, "connect", _set_pragmas)
     event.listen(write.sync_engine, "begin", _begin_immediate)
     read = create_async_engine(
@@ -98,15 +113,17 @@ def _sqlite(url: URL) -> Engines:
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
         async_creator=creator,
+        hide_parameters=True,
     )
     event.listen(read.sync_engine, "connect", _set_pragmas)
     return Engines(str(path), write, read, path, lock)
 
 
-def _postgresql(url: URL) -> Engines:
+def postgresql(url: URL) -> Engines:
+    """The engines for a server; nothing is connected yet. Raises DatabaseError."""
     if url.drivername not in {"postgresql", "postgresql+psycopg"}:
         raise DatabaseError(f"database.url: {url.drivername} is not supported; postgresql+psycopg is")
-    name = url.render_as_string(hide_password=True)
+    name = name_of(url)
     try:
         # A connection that the server closed while it rested is replaced before it is used.
         write = create_async_engine(
@@ -114,6 +131,7 @@ def _postgresql(url: URL) -> Engines:
             pool_size=READERS + WRITERS,
             max_overflow=1,  # one that cleans up
             pool_pre_ping=True,
+            hide_parameters=True,  # people's words: errors are logged
             connect_args={"connect_timeout": CONNECT_SECONDS},
         )
     except (ModuleNotFoundError, NoSuchModuleError) as error:
@@ -134,9 +152,14 @@ def _begin_immediate(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def lock_of(path: Path) -> Path:
+    """The file whose lock says that a process uses the database."""
+    return path.with_name(path.name + ".lock")
+
+
 def _lock(path: Path) -> TextIO:
     """Own the file until the process ends, however it ends."""
-    file = path.with_name(path.name + ".lock")
+    file = lock_of(path)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # SQLite's own default would let others on this machine read what people wrote.

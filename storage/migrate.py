@@ -26,8 +26,8 @@ def migrate(connection: Connection, name: str) -> None:
     if revision == SCHEMA:
         return
     check_known(revision, name)
-    if revision is None and connection.dialect.name == "sqlite" and (strange := inspect(connection).get_table_names()):
-        raise DatabaseError(f"{name}: this is the database of another program (it has a table {strange[0]!r})")
+    if revision is None:
+        check_empty(connection, name)
     _upgrade(connection)
 
 
@@ -51,6 +51,12 @@ def check_known(revision: str | None, name: str) -> None:
             f"{name}: its schema ({revision}) is that of a later version of Hearth; install that version, or restore "
             "a backup made before the upgrade"
         )
+
+
+def check_empty(connection: Connection, name: str) -> None:
+    """Raises DatabaseError for a SQLite file that belongs to another program; a PostgreSQL may be shared with others."""
+    if connection.dialect.name == "sqlite" and (strange := inspect(connection).get_table_names()):
+        raise DatabaseError(f"{name}: this is the database of another program (it has a table {strange[0]!r})")
 
 
 def _upgrade(connection: Connection) -> None:

@@ -42,7 +42,8 @@ _OPEN = select(
         )
     )
 )
-_WAITING = select(func.count()).select_from(answers).where(answers.c.closed_at.is_(None))
+WAITING = select(func.count()).select_from(answers).where(answers.c.closed_at.is_(None))
+"""How many answers are waiting or in progress."""
 
 
 def _path() -> Select[Any]:
@@ -99,7 +100,7 @@ def find_sent(transaction: Transaction, key: ConversationKey, message_id: str) -
 
 def pending(transaction: Transaction, place: int | None) -> int:
     """See `bot.ports.Store.pending`."""
-    statement = _WAITING if place is None else _WAITING.where(answers.c.conversation == place)
+    statement = WAITING if place is None else WAITING.where(answers.c.conversation == place)
     count: int = transaction.execute(statement).scalar_one()
     return count
 
