@@ -7,8 +7,10 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +18,9 @@ import typer
 
 from adapters.console.client import Client
 from adapters.console.socket import answers
+from adapters.console.wire import cleaned
 from bot.config import Config, load
-from bot.errors import ConfigError, HearthError
+from bot.errors import ConfigError, HearthError, InUse, StartError
 
 cli = typer.Typer(
     help="Hearth: a self-hosted chat assistant with the model inside its own process.",
@@ -31,21 +34,41 @@ models = typer.Typer(help="The models.", no_args_is_help=True)
 cli.add_typer(db, name="db")
 cli.add_typer(models, name="models")
 
-Conversation = Annotated[str, typer.Option("--conversation", "-c", help="The conversation's name.")]
-Person = Annotated[str, typer.Argument(help="PLATFORM:ID, as in the permissions, for example console:ada.")]
+LOCK_SECONDS = 60.0
+"""How long another process that owns the database may take until it answers or ends: a large model is loaded first."""
+POLL_SECONDS = 0.1
+
+
+def _cleaned(value: str) -> str:
+    return cleaned(value)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"hearth {version('hearth')}")
+        raise typer.Exit
+
+
+Conversation = Annotated[str, typer.Option("--conversation", "-c", help="The conversation's name.", callback=_cleaned)]
+Person = Annotated[
+    str, typer.Argument(help="PLATFORM:ID, as in the permissions, for example console:ada.", callback=_cleaned)
+]
 
 
 @cli.callback()
 def _options(
     context: typer.Context,
     config: Annotated[Path | None, typer.Option(help="The configuration file.")] = None,
+    _: Annotated[
+        bool, typer.Option("--version", help="Show the version and leave.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     context.obj = config
 
 
 @cli.command()
 def run(context: typer.Context) -> None:
-    """Start what is configured, and serve until SIGTERM or Ctrl-C. SIGHUP reads personas and permissions again."""
+    """Start what is configured, and serve until SIGTERM or Ctrl-C. SIGHUP reads personas, permissions and limits again."""
     _run(_serve(context.obj))
 
 
@@ -99,7 +122,7 @@ def check(context: typer.Context) -> None:
 
 @cli.command()
 def usage(context: typer.Context) -> None:
-    """Show messages and tokens by day, model and person."""
+    """Show messages and tokens by day and model."""
 
     async def show(client: Client) -> None:
         from rich.console import Console
@@ -109,12 +132,12 @@ def usage(context: typer.Context) -> None:
         if not rows:
             print("Nothing has been used yet.")
             return
-        table = Table(*rows[0])
+        table = Table(*(name.replace("_", " ") for name in rows[0]))
         for row in rows:
             table.add_row(*(str(value) for value in row.values()))
         Console().print(table)
 
-    _run(_connected(_read(context), show))
+    _run(_connected(_read(context), show, answering=False))
 
 
 @cli.command()
@@ -125,7 +148,7 @@ def export(context: typer.Context, person: Person) -> None:
     async def show(client: Client) -> None:
         print(json.dumps(await client.export(platform, author), ensure_ascii=False, indent=2))
 
-    _run(_connected(_read(context), show))
+    _run(_connected(_read(context), show, answering=False))
 
 
 @cli.command()
@@ -137,7 +160,7 @@ def forget(context: typer.Context, person: Person) -> None:
         gone = await client.forget(platform, author)
         print(f"Removed: {gone['messages']} messages and {gone['answers']} answers.")
 
-    _run(_connected(_read(context), remove))
+    _run(_connected(_read(context), remove, answering=False))
 
 
 @models.command("list")
@@ -165,7 +188,7 @@ def backup(context: typer.Context, target: Path) -> None:
         await client.backup(target.absolute())
         print(f"Written: {target}")
 
-    _run(_connected(_read(context), write))
+    _run(_connected(_read(context), write, answering=False))
 
 
 @db.command()
@@ -203,22 +226,41 @@ async def _serve(path: Path | None) -> None:
         print("Stopping: answers in progress are finished, the rest waits for the next start.", flush=True)
 
 
-async def _connected(config: Config, use: Callable[[Client], Awaitable[None]], *, preload: bool = False) -> None:
-    """Use the running process, or be one for as long as it takes."""
-    async with _process(config, preload=preload), Client(config.socket) as client:
-        await use(client)
+async def _connected(
+    config: Config, use: Callable[[Client], Awaitable[None]], *, answering: bool = True, preload: bool = False
+) -> None:
+    """Use the running process, or be one for as long as it takes; then `answering` tells whether questions too."""
+    async with AsyncExitStack() as stack:
+        socket = await _find(stack, config, answering=answering, preload=preload)
+        async with Client(socket) as client:
+            await use(client)
+
+
+async def _find(stack: AsyncExitStack, config: Config, *, answering: bool, preload: bool) -> Path:
+    """The socket of the running process, or of the one that this becomes until the stack is closed."""
+    end = time.monotonic() + LOCK_SECONDS
+    while not await answers(config.socket):
+        try:
+            return await stack.enter_async_context(_being(config, answering=answering, preload=preload))
+        except InUse:  # its owner is about to answer, or to end
+            if time.monotonic() > end:
+                raise
+            await asyncio.sleep(POLL_SECONDS)
+        except ExceptionGroup as error:
+            # On PostgreSQL nobody is locked out: of two that began together one has the socket now.
+            if error.split(StartError)[1] is not None or not await answers(config.socket):
+                raise
+    return config.socket
 
 
 @asynccontextmanager
-async def _process(config: Config, *, preload: bool) -> AsyncIterator[None]:
-    if await answers(config.socket):
-        yield
-        return
+async def _being(config: Config, *, answering: bool, preload: bool) -> AsyncIterator[Path]:
     from bot.app import configure_logging, running
 
     configure_logging(config.log, quiet=True)
-    async with running(config, preload=preload):
-        yield
+    async with running(config, answering=answering, preload=preload) as app:
+        yield app.socket
+        await app.console.unwatched.wait()  # others may have found this process
 
 
 def _read(context: typer.Context) -> Config:

@@ -11,22 +11,24 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import structlog
 
+from adapters.console.account import account_in
 from adapters.console.adapter import Console
 from adapters.console.operator import Operator
 from adapters.console.wire import ACCOUNT
 from adapters.delivery import Delivery
 from bot import commands
-from bot.config import Config, LogConfig
+from bot.config import Config, LogConfig, socket_path
 from bot.dispatcher import ATTEMPTS, LEASE_SECONDS, Dispatcher
 from bot.engines.registry import Loader, Registry
 from bot.errors import ConfigError, DatabaseError, StartError
 from bot.inbox import Inbox
 from bot.manager import Manager
-from bot.ports import Adapter
+from bot.ports import Adapter, Forgotten
 from storage.store import SqlStore
 
 log = structlog.get_logger(__name__)
@@ -37,13 +39,22 @@ RESTART_SECONDS, RESTART_MOST = 1.0, 60.0
 """How long an adapter that died rests before its next start: doubled each time."""
 HEALTHY_SECONDS = 300.0
 """An adapter that lived so long begins again with the shortest rest."""
+RELOADED = ("personas", "permissions", "chat", "queue")
+"""The sections of the configuration that a running process takes over anew."""
 
 
 class App:
     """A running Hearth. Made by `running`."""
 
     def __init__(
-        self, config: Config, reload: Callable[[], Config], store: SqlStore, registry: Registry, lease: float
+        self,
+        config: Config,
+        reload: Callable[[], Config],
+        store: SqlStore,
+        registry: Registry,
+        *,
+        socket: Path,
+        lease: float,
     ) -> None:
         self.config = config
         self.store = store
@@ -52,9 +63,12 @@ class App:
         self._started = time.monotonic()
         self._resting: set[str] = set()
         """Adapters that died and are not started again yet."""
-        self.console = Console(config.socket, Operator(store, self.health))
-        self.adapters: dict[tuple[str, str], Adapter] = {(self.console.name, ACCOUNT): self.console}
-        manager = Manager(store, registry, lambda: self.config, attempts=ATTEMPTS)
+        self.socket = socket
+        account = account_in(config.data_dir) if config.shared_database else ACCOUNT
+        operator = Operator(store, self.health, self._removed, account=account)
+        self.console = Console(socket, operator, is_open=store.is_open, account=account)
+        self.adapters: dict[tuple[str, str], Adapter] = {(self.console.name, account): self.console}
+        manager = Manager(store, registry, lambda: self.config, attempts=ATTEMPTS, removed=self._removed)
         self.dispatcher = Dispatcher(store, manager, Delivery(store), self.adapters, lambda: self.config, lease=lease)
         self.inbox = Inbox(store, lambda: self.config, self.dispatcher.committed)
 
@@ -72,15 +86,18 @@ class App:
         }
 
     def reload(self) -> None:
-        """Read the configuration again: personas, permissions and limits take effect, the rest at the next start."""
+        """Read the configuration again. What is not of RELOADED takes effect at the next start; the log says so."""
         try:
             new = self._reload()
         except ConfigError as error:
             log.error("the configuration stays as it was", error=str(error))
             return
-        fresh = {"personas": new.personas, "permissions": new.permissions, "chat": new.chat}
-        self.config = self.config.model_copy(update=fresh)
+        self.config = self.config.model_copy(update={name: getattr(new, name) for name in RELOADED})
+        self.registry.set_limits(new.queue)
         log.info("configuration read again", personas=list(new.personas))
+        late = [name for name in Config.model_fields if getattr(new, name) != getattr(self.config, name)]
+        if late:
+            log.warning("changes that take effect at the next start", sections=late)
 
     async def listen(self, adapter: Adapter) -> None:
         """Keep an adapter alive: whatever kills it, it is started again, and the others go on."""
@@ -109,11 +126,15 @@ class App:
         while True:
             try:
                 gone = await self.store.expire(datetime.now(UTC), self.config.retention.days)
+                self._removed(gone)
                 if gone.messages:
                     log.info("removed what is past its retention", messages=gone.messages)
             except DatabaseError as error:
                 log.error("retention could not be kept", error=str(error))
             await asyncio.sleep(RETENTION_SECONDS)
+
+    def _removed(self, gone: Forgotten) -> None:
+        self.dispatcher.removed(gone)
 
 
 @asynccontextmanager
@@ -122,6 +143,7 @@ async def running(
     *,
     reload: Callable[[], Config] | None = None,
     adapters: Sequence[tuple[str, Adapter]] = (),
+    answering: bool = True,
     preload: bool = True,
     loaders: Mapping[str, Loader] | None = None,
     store: type[SqlStore] = SqlStore,
@@ -129,9 +151,10 @@ async def running(
 ) -> AsyncIterator[App]:
     """Start Hearth; on leaving it drains and closes everything.
 
-    `adapters`: bot account and adapter, beside the console. `preload`: load the default model before serving.
+    `adapters`: bot account and adapter, beside the console. `answering` False: for the owner's requests only, on a
+    socket of its own that nobody else finds; questions go on waiting. `preload`: load the default model before serving.
     `loaders`: of engines, by the suffix of a model's path. `lease`: seconds for which an answer in progress is this
-    process's alone. Raises StartError.
+    process's alone. Raises StartError; InUse if another process owns the database.
     """
     _make_private(config)
     async with AsyncExitStack() as stack:
@@ -141,18 +164,21 @@ async def running(
             config.models, config.queue, config.data_dir, loaded_models=config.engine.loaded_models, loaders=loaders
         )
         stack.push_async_callback(registry.aclose)
-        app = App(config, reload or (lambda: config), opened, registry, lease)
+        socket = config.socket if answering else socket_path(config.data_dir, f"command-{os.getpid()}.sock")
+        app = App(config, reload or (lambda: config), opened, registry, socket=socket, lease=lease)
         app.adapters.update({(adapter.name, account): adapter for account, adapter in adapters})
-        if preload:
+        if preload and answering:
             await registry.get("default")
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(app.listen(adapter)) for adapter in app.adapters.values()]
+            heard = app.adapters.values() if answering else [app.console]
+            tasks = [group.create_task(app.listen(adapter)) for adapter in heard]
             await _ready(app, tasks)
-            tasks += [group.create_task(app.dispatcher.run()), group.create_task(app.keep_retention())]
+            if answering:
+                tasks += [group.create_task(app.dispatcher.run()), group.create_task(app.keep_retention())]
             try:
                 yield app
             finally:
-                await app.dispatcher.drain(config.chat.drain)
+                await app.dispatcher.drain(app.config.chat.drain)
                 for task in tasks:
                     task.cancel()
 
@@ -170,6 +196,8 @@ def _make_private(config: Config) -> None:
     """The data directory is its owner's alone."""
     try:
         config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except FileExistsError as error:
+        raise StartError(f"{config.data_dir} is not a directory. HEARTH_DATA_DIR chooses another.") from error
     except OSError as error:
         raise StartError(
             f"{config.data_dir} cannot be made ({error.strerror}). HEARTH_DATA_DIR chooses another."

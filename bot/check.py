@@ -12,7 +12,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from sqlalchemy.engine import make_url
 
 from adapters.console.client import Client
 from adapters.console.socket import answers
@@ -35,11 +34,11 @@ class Finding:
 
 
 async def inspect(config: Config) -> list[Finding]:
-    """Look at everything that a start needs; changes nothing but the data directory, which it makes."""
+    """Look at everything that a start needs, and change nothing."""
     running = await answers(config.socket)
     findings = [_try("data directory", lambda: _data_dir(config.data_dir))]
     findings.append(await _process(config) if running else Finding("process", True, "none is running"))
-    findings.append(await _database(config, running=running))
+    findings.append(await _database(config.database_url))
     findings += [_try(f"model {alias}", partial(_model, model.path)) for alias, model in config.models.items()]
     findings.append(Finding("who may talk", True, _permissions(config)))
     return findings
@@ -76,16 +75,16 @@ def _try(what: str, look: Callable[[], str]) -> Finding:
 
 
 def _data_dir(folder: Path) -> str:
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise StartError(f"{folder} cannot be made ({error.strerror}). HEARTH_DATA_DIR chooses another.") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise StartError(f"{folder} cannot be written to")
-    free = shutil.disk_usage(folder).free
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise StartError(f"{there} is not a directory. HEARTH_DATA_DIR chooses another.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise StartError(f"{there} cannot be written to. HEARTH_DATA_DIR chooses another.")
+    free = shutil.disk_usage(there).free
     if free < LOW_DISK:
-        raise StartError(f"{folder} has only {free // MEBIBYTE} MiB free")
-    return f"{folder}, {free // MEBIBYTE} MiB free"
+        raise StartError(f"{there} has only {free // MEBIBYTE} MiB free")
+    made = "" if there == folder else " will be made"
+    return f"{folder}{made}, {free // MEBIBYTE} MiB free"
 
 
 def _model(path: Path) -> str:
@@ -105,19 +104,13 @@ async def _process(config: Config) -> Finding:
     return Finding("process", good, words if good else f"{words}; {health['status']}")
 
 
-async def _database(config: Config, *, running: bool) -> Finding:
-    name = make_url(config.database_url).render_as_string(hide_password=True)
-    if running:
-        return Finding("database", True, f"{name}, in use by the running process")
-    from storage.store import SqlStore
+async def _database(url: str) -> Finding:
+    from storage import look
 
     try:
-        store = await SqlStore.open(config.database_url, default_retention_days=config.retention.days)
-        waiting = await store.pending()
-        await store.aclose()
+        return Finding("database", True, await look.inspect(url))
     except HearthError as error:
         return Finding("database", False, str(error))
-    return Finding("database", True, f"{name}, {waiting} questions wait")
 
 
 def _permissions(config: Config) -> str:

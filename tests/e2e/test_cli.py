@@ -7,6 +7,7 @@ import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -86,8 +87,33 @@ def test_say_prints_one_json_object(hearth: CommandLine) -> None:
 def test_check_tells_what_works(hearth: CommandLine) -> None:
     """Exit code 0 on a fresh machine, while a process runs and when none does."""
     assert "none is running" in hearth.says("check")
+    assert not hearth.data_dir.exists()
     with hearth.running() as process:
         assert f"process {process.pid} is running" in hearth.says("check")
+
+
+def test_the_version_is_told(hearth: CommandLine) -> None:
+    """`hearth --version`, for a report of a fault."""
+    assert hearth.says("--version") == f"hearth {version('hearth')}\n"
+
+
+def test_commands_that_begin_together_are_all_answered(hearth: CommandLine) -> None:
+    """Where no process runs one of them becomes it, and stays until the others have their answers."""
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(lambda number: hearth.ask(f"Count to {number}.", f"chat {number}"), (2, 3, 4, 5)))
+    assert told == ["1 2", "1 2 3", "1 2 3 4", "1 2 3 4 5"]
+
+
+def test_a_conversations_name_may_be_any_bytes(hearth: CommandLine) -> None:
+    """What is not UTF-8 is replaced before it is used."""
+    done = subprocess.run(
+        [*hearth.command, "say", "--json", "-c", b"a\xff", "/help"],
+        env=hearth.environ,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(done.stdout)["conversation"] == "a\ufffd"
 
 
 def test_check_names_the_model_file_that_is_not_there(hearth: CommandLine) -> None:
@@ -138,6 +164,8 @@ def test_the_environment_overrides_the_file(hearth: CommandLine) -> None:
     assert "pirate: from the file" in hearth.ask("/persona")
     hearth.settings = {"HEARTH_PERSONAS__PIRATE__DESCRIPTION": "from outside", "HEARTH_LOG__LEVEL": "error"}
     assert "pirate: from outside" in hearth.ask("/persona")
+    hearth.settings = {"HEARTH_LOG_LEVEL": "error"}
+    assert "did you mean HEARTH_LOG__LEVEL?" in hearth("say", "/help").stderr
     hearth.settings = {"HEARTH_LOG__LEVEL": "loud"}
     done = hearth("say", "/help")
     assert done.returncode == 1
@@ -173,7 +201,7 @@ def test_the_commands_of_the_table_work_through_say(hearth: CommandLine) -> None
         assert hearth.ask("/system Answer in one word.") == "The system prompt is set."
         assert hearth.ask("/system").startswith("Answer in one word.")
         assert hearth.ask("/system reset") == "The system prompt is the persona's again."
-        assert hearth.ask("/privacy").startswith("Your messages and my answers are kept for 30 days")
+        assert hearth.ask("/privacy").startswith("Messages here and my answers are kept for 30 days")
         assert hearth.ask("/stop") == "There is nothing to stop."
         assert hearth.ask("/nonsense") == "There is no command /nonsense. /help lists them."
 

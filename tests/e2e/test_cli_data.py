@@ -55,12 +55,29 @@ def test_export_usage_and_forget(hearth: CommandLine) -> None:
         exported = json.loads(hearth.says("export", ME))
         assert exported["person"] == {"platform": "console", "id": getpass.getuser()}
         assert SECRET in json.dumps(exported)
-        assert "prompt_tokens" in hearth.says("usage")
+        assert "prompt tokens" in hearth.says("usage")
         assert "is not PLATFORM:ID" in hearth("forget", "nobody").stderr
         assert hearth.says("forget", ME) == "Removed: 2 messages and 1 answers.\n"
         assert SECRET not in json.dumps(json.loads(hearth.says("export", ME)))
         assert hearth.holds(SECRET) == []
     assert hearth.says("forget", ME) == "Removed: 0 messages and 0 answers.\n"
+
+
+def test_the_owners_commands_answer_no_questions(tmp_path: Path, hearth_command: list[str]) -> None:
+    """What waits is left to a process that runs on."""
+    with serving(Hearth(tmp_path / "hearth")) as server:
+        commands = CommandLine(hearth_command, server.data_dir)
+        server.start()
+        server.ask("one", "Count to 20.")
+        wait(lambda: any(line["call"] == "send" for line in server.platform()), "the first words")
+        server.kill()
+        assert "Nothing has been used yet." in commands.says("usage")
+        assert json.loads(commands.says("export", "files:nobody"))["conversations"] == []
+        commands.says("db", "backup", str(tmp_path / "copy.db"))
+        server.start()
+        server.finish()
+        assert server.stop() == 0
+        assert [mark["attempt"] for mark in server.marks() if mark["phase"] == "claimed"] == [1, 2]
 
 
 def test_with_retention_zero_nothing_stays_after_the_answer(hearth: CommandLine) -> None:

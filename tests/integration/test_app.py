@@ -1,6 +1,7 @@
 """The composition root: start, serve, reload, and leave nothing behind; also where something is in the way."""
 
 import asyncio
+import getpass
 import json
 import os
 import stat
@@ -14,15 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.console.client import Client
 from adapters.console.socket import answers
 from bot.app import App, running
 from bot.config import Config, ModelConfig
-from bot.errors import ConfigError, DatabaseError, ModelError, StartError
-from bot.messages import Message
+from bot.errors import ConfigError, DatabaseError, InUse, ModelError, StartError
+from bot.messages import Message, Triage
 from bot.ports import ChatEngine, Receive
 from bot.testing import MemoryAdapter, ScriptedEngine
+from storage.store import SqlStore
 from tests.house import ADA, configuration, place, until
 
 PERSONA = "You are a pirate."
@@ -180,7 +183,11 @@ async def test_a_model_that_cannot_be_loaded_ends_the_start(tmp_path: Path) -> N
 async def test_a_data_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     error = await refusal(config(tmp_path))
-    assert str(error) == f"{tmp_path}/data cannot be made (File exists). HEARTH_DATA_DIR chooses another."
+    assert str(error) == f"{tmp_path}/data is not a directory. HEARTH_DATA_DIR chooses another."
+    error = await refusal(config(tmp_path / "data" / "deeper"))
+    assert (
+        str(error) == f"{tmp_path}/data/deeper/data cannot be made (Not a directory). HEARTH_DATA_DIR chooses another."
+    )
 
 
 async def test_a_database_that_is_none_is_told(tmp_path: Path) -> None:
@@ -232,6 +239,85 @@ async def test_a_reload_brings_personas_and_permissions_and_leaves_the_rest(tmp_
         assert await ask(client, "/persona pirate") == "From now on I am the persona pirate here."
         assert made.config.permissions.allow == ("memory:1",)
         assert made.config.log.level == "info"
+
+
+async def test_a_reload_brings_the_limits_of_the_queues(tmp_path: Path) -> None:
+    """Those of a model that is loaded already, and those of the next."""
+    settings = config(tmp_path)
+    again = config(tmp_path, queue={"per_user": 1, "length": 2}, chat={"drain": 0.5})
+    async with app(settings, reload=lambda: again) as (made, _):
+        loaded = await made.registry.get("default")
+        made.reload()
+        assert loaded.scheduler.config.per_user == 1
+        assert made.config.queue.length == 2
+        assert made.config.chat.drain == 0.5
+
+
+async def test_a_reload_names_what_waits_for_the_next_start(tmp_path: Path) -> None:
+    settings = config(tmp_path)
+    same = config(tmp_path, permissions={"deny": ["memory:5"]})
+    other = config(tmp_path, retention={"days": 5}, models={"big": {"path": "big.fake"}})
+    async with app(settings, reload=[other, same].pop) as (made, _):
+        with capture_logs() as logs:
+            made.reload()
+            made.reload()
+        late = [entry["sections"] for entry in logs if entry["event"] == "changes that take effect at the next start"]
+        assert late == [["models", "retention"]]
+        assert made.config.retention.days == 30
+
+
+async def test_who_asks_for_the_owner_only_answers_no_questions(tmp_path: Path) -> None:
+    """Nobody else finds its socket, and what waits goes on waiting."""
+    settings = config(tmp_path)
+    store = await SqlStore.open(settings.database_url, default_retention_days=30)
+    waiting = Message(key=place(), event_id="1", author=ADA, text="hi", sent_at=datetime.now(UTC), direct=True)
+    await store.receive(waiting, Triage.PENDING)
+    await store.aclose()
+    platform = MemoryAdapter()
+    async with (
+        running(settings, loaders={".fake": load}, adapters=[("bot", platform)], answering=False) as made,
+        Client(made.socket) as client,
+    ):
+        assert not await answers(settings.socket)
+        health = await client.health()
+        assert (health["waiting"], health["models"][0]["loaded"]) == (1, False)
+        with pytest.raises(InUse, match="another Hearth process"):
+            await SqlStore.open(settings.database_url, default_retention_days=30)
+    assert not made.socket.exists()
+    assert platform.standing(place()) == []
+
+
+async def test_who_waits_for_an_answer_that_is_forgotten_is_told(tmp_path: Path) -> None:
+    engine = ScriptedEngine()
+    engine.stall_after = 3
+
+    async def stalling(alias: str, model: ModelConfig, data_dir: Path) -> ChatEngine:
+        return engine
+
+    settings = config(tmp_path)
+    async with running(settings, loaders={".fake": stalling}), Client(settings.socket) as client:
+        asking = asyncio.create_task(ask(client, "hello"))
+        await until(lambda: engine.active == 1, "the answer")
+        assert (await client.forget("console", getpass.getuser()))["answers"] == 1
+        await until(lambda: engine.active == 0, "its end")
+        assert (await asking).startswith("No answer comes to this: it was removed")
+
+
+@pytest.mark.parametrize("found", ["one", "two"])
+async def test_processes_on_one_postgresql_have_terminals_of_their_own(
+    tmp_path: Path, postgres_url: str, found: str
+) -> None:
+    """Whichever is asked answers on its own screen, also after a restart."""
+    one, two = (config(tmp_path / name, database={"url": postgres_url}) for name in ("one", "two"))
+    accounts = []
+    for _ in range(2):
+        async with app(one) as (first, asked), app(two) as (second, other):
+            accounts.append([next(iter(made.adapters))[1] for made in (first, second)])
+            for number in range(3):
+                assert await ask(asked if found == "one" else other, f"hello {number}") == f"You said: hello {number}"
+    assert accounts[0] == accounts[1]
+    assert accounts[0][0] != accounts[0][1]
+    assert "local" not in accounts[0]
 
 
 async def test_a_wrong_configuration_changes_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`hearth check`: every room is looked at, and what is wrong is told in words that help."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from bot.check import Finding, inspect, model_rows, table
 from bot.config import EMBEDDED_CHAT_MODEL, Config
 from bot.ports import ChatEngine
 from bot.testing import ScriptedEngine
+from storage.store import SqlStore
 from tests.house import configuration
 
 
@@ -26,9 +28,20 @@ async def test_a_fresh_machine_has_all_it_needs(tmp_path: Path) -> None:
     assert [finding.what for finding in found.values() if not finding.good] == []
     assert list(found) == ["data directory", "process", "database", "model default", "who may talk"]
     assert found["process"].words == "none is running"
-    assert found["database"].words == f"sqlite+aiosqlite:///{tmp_path}/data/hearth.db, 0 questions wait"
+    assert found["database"].words == f"{tmp_path}/data/hearth.db, made at the next start"
     assert found["model default"].words.startswith("hearth-demo-chat.gguf: ")
     assert found["who may talk"].words == "the terminal's user alone"
+
+
+async def test_a_look_changes_nothing(tmp_path: Path) -> None:
+    """No folder is made, no database, and no older schema is brought up to date."""
+    await findings(config(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+    settings = config(tmp_path)
+    await (await SqlStore.open(settings.database_url, default_retention_days=30)).aclose()
+    before = {path: path.read_bytes() for path in settings.data_dir.iterdir()}
+    assert (await findings(settings))["database"].words.endswith("hearth.db, 0 questions wait")
+    assert {path: path.read_bytes() for path in settings.data_dir.iterdir()} == before
 
 
 async def test_who_may_talk_is_listed(tmp_path: Path) -> None:
@@ -46,9 +59,7 @@ async def test_a_model_that_is_missing_is_told_by_its_alias(tmp_path: Path) -> N
 async def test_a_data_directory_that_cannot_be_made_is_told_and_the_rest_looked_at(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     found = await findings(config(tmp_path))
-    assert found["data directory"].words == (
-        f"{tmp_path}/data cannot be made (File exists). HEARTH_DATA_DIR chooses another."
-    )
+    assert found["data directory"].words == (f"{tmp_path}/data is not a directory. HEARTH_DATA_DIR chooses another.")
     assert not found["database"].good
     assert found["model default"].good
 
@@ -58,6 +69,15 @@ async def test_a_password_is_not_shown(tmp_path: Path) -> None:
     found = await findings(config(tmp_path, database={"url": url}))
     assert not found["database"].good
     assert "s3cret" not in found["database"].words
+
+
+@pytest.mark.parametrize("url", ["s3cret", "postgresql+psycopg://h:s3cret@db:port/h", "mysql://h:s3cret@db/h"])
+async def test_a_url_that_is_none_is_told_without_its_password(tmp_path: Path, url: str) -> None:
+    found = await findings(config(tmp_path, database={"url": url}))
+    assert not found["database"].good
+    assert found["database"].words.startswith("database.url")
+    assert "s3cret" not in found["database"].words
+    assert found["model default"].good
 
 
 async def test_a_running_process_is_asked_and_not_disturbed(tmp_path: Path) -> None:
@@ -70,7 +90,7 @@ async def test_a_running_process_is_asked_and_not_disturbed(tmp_path: Path) -> N
         found = await findings(settings)
         assert found["process"].good
         assert found["process"].words.endswith("is running, 0 questions wait")
-        assert found["database"].words.endswith("in use by the running process")
+        assert found["database"].words.endswith(f"hearth.db, in use by process {os.getpid()}")
         assert await answers(settings.socket)
 
 
