@@ -44,7 +44,8 @@ class Watch:
     attempt: dict[str, int] = field(default_factory=dict)
     """Of the answers that this process claimed and has not closed."""
     closed_at: float = 0.0
-    given_up: set[str] = field(default_factory=set)
+    last_tried: set[str] = field(default_factory=set)
+    """Questions whose three attempts were all killed."""
 
     def read(self) -> list[dict[str, Any]]:
         """The new marks."""
@@ -68,7 +69,7 @@ class Watch:
                 self.stage[question] = "claimed"
                 self.attempt[question] = mark["attempt"]
                 if mark["attempt"] > ATTEMPTS:
-                    self.given_up.add(question)
+                    self.last_tried.add(question)
             case "closed":
                 self.stage[question] = "closed"
                 self.attempt.pop(question, None)
