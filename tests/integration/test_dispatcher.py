@@ -3,11 +3,12 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot.errors import DatabaseError, FloodWait, Unreachable
-from bot.messages import ActionName, AnswerState, Author, ConversationKey, Finished, MessageState, Role
+from bot.messages import ActionName, AnswerState, Author, Claim, ConversationKey, Finished, MessageState, Role
 from bot.testing import ScriptedEngine
 from bot.testing_platform import Fault
 from storage.store import SqlStore
@@ -148,6 +149,7 @@ async def test_a_stop_button_under_an_older_answer_leaves_the_present_one_alone(
         await h.ask("first")
         older = h.platform.messages[0].ref.message_id
         await stalled(h, "second")
+        await until(lambda: h.texts()[1:] == ["You s"], "the second answer's first words")
         await h.press(ActionName.STOP, target=older)
         await until(lambda: "There is nothing to stop." in h.texts(), "the word")
         assert h.engine.active == 1
@@ -170,6 +172,23 @@ async def test_a_stop_outlives_the_process(tmp_path: Path) -> None:
         assert h.texts() == ["Stopping.", "Stopped."]
         assert h.engine.requests == []
         assert await h.line() == [(Role.USER, "tell me")]
+
+
+async def test_a_stop_that_comes_while_a_claim_is_on_its_way_is_not_lost(tmp_path: Path) -> None:
+    class Slow(SqlStore):
+        async def claim(self, *args: Any, **how: Any) -> Claim | None:
+            claim = await super().claim(*args, **how)
+            if claim is not None:
+                await h.press(ActionName.STOP)
+                await until(lambda: h.texts() == ["Stopping."], "the word")
+            return claim
+
+    store = await Slow.open(f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", default_retention_days=30)
+    async with house(tmp_path, store=store) as h:
+        await h.say("tell me")
+        await h.settled()
+        assert h.texts() == ["Stopping.", "Stopped."]
+        assert h.engine.requests == []
 
 
 async def test_a_stop_is_for_an_answer_that_waits_too(tmp_path: Path) -> None:
