@@ -12,14 +12,12 @@ from adapters.console import wire
 from adapters.console.wire import ACCOUNT, PLATFORM
 from bot.errors import DatabaseError
 from bot.messages import ConversationKey
-from bot.ports import Forgotten, Store
+from bot.ports import Removed, Store
 
 LINE_SHOWN = 50
 """Messages of a line that a client gets: what a person would still scroll back to."""
 
 Health = Callable[[], dict[str, Any]]
-Removed = Callable[[Forgotten], None]
-"""Told of what was removed: answers in progress that must stop are among it. Must not block."""
 
 
 class Operator:
