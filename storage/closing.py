@@ -12,7 +12,7 @@ from bot.messages import AnswerState, Claim, Draft, Finished, MessageState, Outc
 from storage.claiming import SECOND
 from storage.models import answers, conversations, messages, sent_parts, usage
 from storage.places import today, versions_of
-from storage.removal import drop_answers, remove
+from storage.removal import drop_answers, remove, vacate
 from storage.rows import Group
 from storage.transaction import Scrub, Transaction, insert
 from storage.values import pack_finished, pack_ids
@@ -146,10 +146,13 @@ def close(transaction: Transaction, claim: Claim, outcome: Outcome, finished: Fi
     if finished is not None and finished.model and question.author_id is not None:
         _count(transaction, answer.platform, question.author_id, finished)
     days = transaction.default_days if place.retention_days is None else place.retention_days
-    if days == 0 or (finished is not None and finished.erase):
+    erase = finished is not None and finished.erase
+    if days == 0 or erase:
         drop_answers(transaction, answers.c.id == answer.id)
         remove(transaction, versions_of(transaction, answer.question))
-        transaction.scrub = Scrub.FILE if finished is not None and finished.erase else Scrub.LOG
+        if erase:
+            vacate(transaction, [answer.conversation])
+        transaction.scrub = Scrub.FILE if erase else Scrub.LOG
         promote(transaction, answer.conversation)
         return ()
     new = _append(transaction, answer, question, finished.drafts if finished is not None else ())

@@ -4,6 +4,7 @@
          |                  |  `answer`: by which answer an assistant's message was written
          1 ---------- n answers (`question`) 1 --- n sent_parts
     events: what was received, without content; stays when the message goes, so that a redelivery brings nothing back
+            (after /forgetme under a digest of its chat, whose name a person may have chosen)
     usage:  counters by day, person and model
 
 Invariants, kept by the modules of this package:

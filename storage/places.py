@@ -11,26 +11,17 @@ from bot.messages import ConversationKey, Event
 from storage.models import answers, conversations, events, messages, sent_parts
 from storage.rows import CONVERSATION, HERE, KEY, at
 from storage.transaction import Transaction, insert
-from storage.values import time_of
+from storage.values import time_of, veiled
 
 _FIND = select(*CONVERSATION).where(HERE)
+_SEEN = and_(
+    *(events.c[name] == bindparam(f"k_{name}") for name in ("platform", "account", "event_id")),
+    events.c.chat.in_((bindparam("k_chat"), bindparam("k_veiled"))),
+)
 _FIND_WITH_EVENT = (
-    select(*CONVERSATION, events.c.revision, events.c.message)
-    .outerjoin_from(
-        conversations,
-        events,
-        and_(
-            events.c.platform == conversations.c.platform,
-            events.c.account == conversations.c.account,
-            events.c.chat == conversations.c.chat,
-            events.c.event_id == bindparam("k_event_id"),
-        ),
-    )
-    .where(HERE)
+    select(*CONVERSATION, events.c.revision, events.c.message).outerjoin_from(conversations, events, _SEEN).where(HERE)
 )
-_EVENT = select(events.c.revision, events.c.message).where(
-    *(events.c[name] == bindparam(f"k_{name}") for name in ("platform", "account", "chat", "event_id"))
-)
+_EVENT = select(events.c.revision, events.c.message).where(_SEEN)
 _FIND_BY_ID = select(*CONVERSATION).where(conversations.c.id == bindparam("k_id"))
 _PART = (
     select(sent_parts.c.answer)
@@ -81,7 +72,8 @@ def find_with_event(transaction: Transaction, event: Event) -> tuple[Row[Any] | 
     the same one again is then refused by the database, and the transaction run again.
     """
     statement = _FIND_WITH_EVENT.with_for_update(of=conversations) if transaction.shared else _FIND_WITH_EVENT
-    values = {**at(event.key), "k_event_id": event.event_id}
+    key = event.key
+    values = {**at(key), "k_event_id": event.event_id, "k_veiled": veiled(key.platform, key.account, key.chat)}
     rows = transaction.execute(statement, values).all()
     # Events are known by chat: one may be remembered although its thread has no conversation (any more).
     seen = rows or transaction.execute(_EVENT, values).all()

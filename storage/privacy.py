@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, bindparam, cast, delete, exists, func, litera
 from bot.ports import Forgotten
 from storage.models import answers, conversations, events, messages, usage
 from storage.places import today, versions_of
-from storage.removal import chunks, remove
+from storage.removal import chunks, remove, vacate
 from storage.transaction import Scrub, Transaction
 from storage.values import DAY, micros
 
@@ -44,6 +44,7 @@ def forget_person(transaction: Transaction, platform: str, author: str, but: int
         transaction.execute(
             update(conversations).where(conversations.c.id.in_(chunk)).values(**blank, first_day=today(transaction))
         )
+    vacate(transaction, places)
     transaction.execute(delete(usage).where(usage.c.platform == platform, usage.c.author == author))
     # With `but` there is more to remove in a moment: the file is cleaned once, when that answer is closed.
     transaction.scrub = Scrub.FILE if but is None else Scrub.LOG

@@ -10,10 +10,11 @@ from sqlalchemy import ColumnElement, bindparam, delete, exists, select, update
 
 from bot.messages import MessageRef
 from bot.ports import Forgotten
-from storage.models import answers, conversations, messages, sent_parts
+from storage.models import answers, conversations, events, messages, sent_parts
 from storage.places import today
 from storage.rows import part
 from storage.transaction import Scrub, Transaction
+from storage.values import veiled
 from storage.waiting import promote
 
 CHUNK = 500
@@ -26,6 +27,28 @@ _REPARENT = (
 )
 _OPEN = select(answers.c.id, answers.c.lease_until).where(answers.c.closed_at.is_(None))
 _KEPT_BY_MESSAGES = exists(select(messages.c.id).where(messages.c.answer == answers.c.id))
+_VACATE = (
+    delete(conversations)
+    .where(
+        conversations.c.direct,
+        ~exists(select(messages.c.id).where(messages.c.conversation == conversations.c.id)),
+        ~exists(select(answers.c.id).where(answers.c.conversation == conversations.c.id)),
+    )
+    .returning(conversations.c.platform, conversations.c.account, conversations.c.chat)
+)
+_VEIL = (
+    update(events)
+    .where(
+        *(events.c[name] == bindparam(f"k_{name}") for name in ("platform", "account", "chat")),
+        # Another thread of the same chat may still have content.
+        ~exists(
+            select(conversations.c.id).where(
+                *(conversations.c[name] == events.c[name] for name in ("platform", "account", "chat"))
+            )
+        ),
+    )
+    .values(chat=bindparam("k_veiled"))
+)
 
 
 @dataclass
@@ -82,6 +105,14 @@ def drop_answers(transaction: Transaction, condition: ColumnElement[bool]) -> in
         transaction.execute(delete(sent_parts).where(sent_parts.c.answer.in_(chunk)))
         transaction.execute(delete(answers).where(answers.c.id.in_(chunk)))
     return len(ids)
+
+
+def vacate(transaction: Transaction, places: Iterable[int]) -> None:
+    """Remove a person's direct conversations in which nothing is left, and their names from the marks of events."""
+    for chunk in chunks(places):
+        for row in transaction.execute(_VACATE.where(conversations.c.id.in_(chunk))).all():
+            chat = {"k_platform": row.platform, "k_account": row.account, "k_chat": row.chat}
+            transaction.execute(_VEIL, {**chat, "k_veiled": veiled(row.platform, row.account, row.chat)})
 
 
 def chunks(ids: Iterable[int]) -> Iterator[list[int]]:

@@ -8,6 +8,7 @@ import sys
 from array import array
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 from bot.messages import (
@@ -43,6 +44,11 @@ def clean(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def veiled(platform: str, account: str, chat: str) -> str:
+    """What stands for a chat in the marks of events whose content a person had removed: the name may be their own."""
+    return "forgotten:" + sha256("\0".join(clean(part) for part in (platform, account, chat)).encode()).hexdigest()
 
 
 def micros(time: datetime) -> int:

@@ -33,7 +33,8 @@ THEN = datetime(2026, 3, 1, 11, 59, tzinfo=UTC)
 
 
 def said(event_id: str, text: str = "hello", *, key: ConversationKey = CHAT, by: Author = ANN, **more: Any) -> Message:
-    return Message(key=key, event_id=event_id, author=by, text=text, sent_at=THEN, direct=key == CHAT, **more)
+    more.setdefault("direct", key == CHAT)
+    return Message(key=key, event_id=event_id, author=by, text=text, sent_at=THEN, **more)
 
 
 def edited(event_id: str, text: str, revision: int = 5, *, key: ConversationKey = CHAT, by: Author = ANN) -> Edited:

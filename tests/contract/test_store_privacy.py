@@ -195,6 +195,38 @@ class TestForgetPerson:
         assert (await store.export("telegram", "ann")).data["conversations"] == []
         assert (await ask(store, "2", "/forgetme")).duplicate
 
+    async def test_their_conversations_are_there_no_more(self, store: SqlStore) -> None:
+        thread = replace(CHAT, thread="7")
+        await ask(store, "1")
+        await answer(store)
+        await ask(store, "2", key=thread, direct=True)
+        await ask(store, "3", key=GROUP)
+        await ask(store, "4", key=replace(CHAT, chat="ben's"), by=BEN, direct=True)
+        claim = await claimed(store)
+        assert claim.event.event_id == "2"
+        await store.forget_person("telegram", "ann", but=claim.id)
+        assert await store.find_conversation(CHAT) is None
+        assert await store.find_conversation(thread) is not None
+        word = Finished(outcome=AnswerState.DONE, text="Done.", moves_head=False, erase=True)
+        await store.close(claim, AnswerState.DONE, word)
+        assert await store.find_conversation(thread) is None
+        assert await store.find_conversation(GROUP) is not None
+        assert await store.find_conversation(replace(CHAT, chat="ben's")) is not None
+        for key in (CHAT, thread):
+            for event_id in ("1", "2"):
+                assert (await ask(store, event_id, key=key)).duplicate
+
+    async def test_what_came_meanwhile_keeps_its_conversation(self, store: SqlStore) -> None:
+        await ask(store, "1", "/forgetme")
+        claim = await claimed(store)
+        await store.forget_person("telegram", "ann", but=claim.id)
+        await ask(store, "2", "still here")
+        word = Finished(outcome=AnswerState.DONE, text="Done.", moves_head=False, erase=True)
+        await store.close(claim, AnswerState.DONE, word)
+        _, tip = await answer(store, "yes")
+        assert await texts(store, tip) == ["still here", "yes"]
+        assert await store.is_open(CHAT, "2") is False
+
     async def test_who_writes_again_begins_anew(self, store: SqlStore) -> None:
         await ask(store, "1", "one")
         await answer(store)

@@ -269,6 +269,27 @@ class TestBytes:
         await store.close(claim, AnswerState.DONE, word)
         assert self._found(file) == []
 
+    @pytest.mark.parametrize("asked_here", [True, False])
+    async def test_the_name_of_a_conversation_goes_too(self, store: SqlStore, file: Path, asked_here: bool) -> None:
+        """Whoever asked for it: the person in that conversation, or the owner on the command line."""
+        own = replace(CHAT, chat=self.WORD)
+        await ask(store, "1", "one", key=own, direct=True)
+        await answer(store)
+        await ask(store, "2", "/forgetme", key=own, direct=True)
+        claim = await claimed(store)
+        await store.forget_person("telegram", "ann", but=claim.id if asked_here else None)
+        if asked_here:
+            assert self._found(file)
+            word = Finished(outcome=AnswerState.DONE, text="Done.", moves_head=False, erase=True)
+            await store.close(claim, AnswerState.DONE, word)
+        assert self._found(file) == []
+        for event_id in ("1", "2"):
+            assert (await ask(store, event_id, key=own, direct=True)).duplicate
+        assert (await ask(store, "3", key=own, direct=True)).work
+        assert (await ask(store, "1", key=own, direct=True)).duplicate
+        await store.forget_person("telegram", "ann")
+        assert self._found(file) == []
+
     async def test_another_program_that_reads_is_told_of(self, store: SqlStore, file: Path) -> None:
         await ask(store, "1", self.WORD)
         with closing(sqlite3.connect(file, isolation_level=None)) as other:
