@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import stat
+import subprocess
 from pathlib import Path
 
 from tests.e2e.conftest import CommandLine
@@ -68,12 +69,16 @@ def test_the_owners_commands_answer_no_questions(tmp_path: Path, hearth_command:
     with serving(Hearth(tmp_path / "hearth")) as server:
         commands = CommandLine(hearth_command, server.data_dir)
         server.start()
-        server.ask("one", "Count to 20.")
-        wait(lambda: any(line["call"] == "send" for line in server.platform()), "the first words")
-        server.kill()
+        with subprocess.Popen(
+            [*hearth_command, "say", "Count to 20."], env=commands.environ, stderr=subprocess.DEVNULL
+        ) as asking:
+            wait(lambda: any(mark["phase"] == "claimed" for mark in server.marks()), "its turn")
+            server.kill()
+            assert asking.wait() == 1
         assert "Nothing has been used yet." in commands.says("usage")
         assert json.loads(commands.says("export", "files:nobody"))["conversations"] == []
         commands.says("db", "backup", str(tmp_path / "copy.db"))
+        assert "1 questions wait" in commands.says("check")
         server.start()
         server.finish()
         assert server.stop() == 0

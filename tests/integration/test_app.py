@@ -296,11 +296,14 @@ async def test_who_waits_for_an_answer_that_is_forgotten_is_told(tmp_path: Path)
 
     settings = config(tmp_path)
     async with running(settings, loaders={".fake": stalling}), Client(settings.socket) as client:
-        asking = asyncio.create_task(ask(client, "hello"))
-        await until(lambda: engine.active == 1, "the answer")
+        shown = client.ask("default", "hello")
+        while not (await anext(shown))["text"].startswith("You"):
+            pass
         assert (await client.forget("console", getpass.getuser()))["answers"] == 1
         await until(lambda: engine.active == 0, "its end")
-        assert (await asking).startswith("No answer comes to this: it was removed")
+        taken_back, last = [state["text"] async for state in shown]
+        assert taken_back == ""
+        assert last.startswith("No answer comes to this: it was removed")
 
 
 @pytest.mark.parametrize("found", ["one", "two"])
