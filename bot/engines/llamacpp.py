@@ -55,6 +55,8 @@ CLOSE_SECONDS, CLOSE_POLL = 10.0, 0.02
 """For cancelled streams to end: a step or two each."""
 HTTP_RESERVE = 8
 """Server threads beyond one per slot: for tokenizing, and for closed streams that are noticed at their next token."""
+MANY_TOKENS = 50_000
+"""Two milliseconds of the event loop to take apart; more is done in a thread."""
 SEPARATOR = -1
 """An id that no vocabulary has: the tokenizer passes numbers through, so one call can carry many texts."""
 
@@ -156,13 +158,8 @@ class LlamaCppEngine:
             return []
         content = [part for text in texts for part in (text, SEPARATOR)]
         answer = await self._post("/tokenize", {"content": content, "add_special": False, "parse_special": True})
-        found: list[list[int]] = [[]]
-        for token in answer["tokens"]:
-            if token == SEPARATOR:
-                found.append([])
-            else:
-                found[-1].append(token)
-        return found[:-1]
+        tokens = answer["tokens"]
+        return await asyncio.to_thread(_by_text, tokens) if len(tokens) > MANY_TOKENS else _by_text(tokens)
 
     async def stream(self, request: Generation) -> AsyncGenerator[Prefill | Delta | Finish, None]:
         """Generate; closing the iterator closes the connection, which ends the work at the server's next step."""
@@ -226,6 +223,16 @@ class LlamaCppEngine:
             raise EngineError(detail=f"llama.cpp: {error}") from error
         finally:
             response.close()
+
+
+def _by_text(tokens: Sequence[int]) -> list[list[int]]:
+    found: list[list[int]] = [[]]
+    for token in tokens:
+        if token == SEPARATOR:
+            found.append([])
+        else:
+            found[-1].append(token)
+    return found[:-1]
 
 
 def context_for(file: gguf.ModelFile, config: ModelConfig) -> int:

@@ -10,6 +10,7 @@ import structlog
 
 from bot.errors import RoleForgery, TooLong
 from bot.messages import ChatTemplate, Role
+from bot.prompt.aside import Aside
 from bot.prompt.encoding import Encoder, ForgedError, Segment
 from bot.prompt.guard import Guard
 from bot.prompt.layout import Layout, Rendered, Window
@@ -20,6 +21,9 @@ log = structlog.get_logger(__name__)
 _FULL = 0.9
 """A window this full is cut, down to `_KEPT`: seldom, because each cut costs the KV cache all but the system message."""
 _KEPT = 0.4
+_LONGEST_TOKEN = 128
+"""Characters: the longest tokens of common vocabularies are runs of so many spaces. What has more of them per token of
+the context cannot fit, which is known without a look at the text."""
 _CHATML = """{% for message in messages %}<|im_start|>{{ message.role }}
 {{ message.content }}<|im_end|>
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
@@ -39,7 +43,8 @@ class PromptBuilder:
         self._context_length = vocabulary.context_length
         guard = Guard(vocabulary.control_strings, template)
         self._layout = Layout(template, guard)
-        self._encoder = Encoder(vocabulary, guard)
+        self._aside = Aside()
+        self._encoder = Encoder(vocabulary, guard, self._aside)
         self._prepared = False
 
     @property
@@ -69,11 +74,14 @@ class PromptBuilder:
             self._prepared = True
         room = self._context_length - max_tokens
         head = next((i for i, turn in enumerate(turns) if turn.role not in {Role.SYSTEM, Role.DEVELOPER}), len(turns))
+        earliest = _earliest(turns, head, self._context_length * _LONGEST_TOKEN)
         whole = Window(turns=turns, spliced=self._spliced(turns), tools=tools, day=day)
-        ids = await self._encode(whole)
-        if len(ids) <= room * _FULL:
-            return Prompt(ids, head, cut=False)
-        begin, ids = await self._cut(whole, head, ids, room)
+        ids: tuple[int, ...] = ()
+        if earliest == head:
+            ids = await self._encode(whole)
+            if len(ids) <= room * _FULL:
+                return Prompt(ids, head, cut=False)
+        begin, ids = await self._cut(whole, head, earliest, ids, room)
         if len(ids) > room:
             raise TooLong(detail=f"{len(ids)} tokens, room for {room}")
         return Prompt(ids, begin, cut=begin > head)
@@ -87,9 +95,11 @@ class PromptBuilder:
             if not self._encoder.has_control(turn.token_ids)
         )
 
-    async def _cut(self, whole: Window, head: int, ids: tuple[int, ...], room: int) -> tuple[int, tuple[int, ...]]:
+    async def _cut(
+        self, whole: Window, head: int, earliest: int, ids: tuple[int, ...], room: int
+    ) -> tuple[int, tuple[int, ...]]:
         """The first user's turn from which at most 40 % is filled, or the last one; and the prompt from there."""
-        begins = [i for i in range(head + 1, len(whole.turns)) if whole.turns[i].role is Role.USER]
+        begins = [i for i in _begins(whole.turns, head) if i >= earliest]
         if not begins:
             return head, ids
         low, high = 0, len(begins) - 1
@@ -105,19 +115,22 @@ class PromptBuilder:
 
     async def _encode(self, window: Window) -> tuple[int, ...]:
         """The ids; texts that give control ids in spite of the guard are taken apart. Raises RoleForgery."""
-        rendered = self._layout.render(window)
+        rendered = await self._render(window)
         if rendered.forged:
-            window = self._take_apart_transformed(window)
-            rendered = self._layout.render(window)
+            window = await self._take_apart_transformed(window)
+            rendered = await self._render(window)
         try:
             return await self._encode_rendered(rendered, window)
         except ForgedError:
             await self._take_apart_normalised(window)
-        rendered = self._layout.render(window)
+        rendered = await self._render(window)
         try:
             return await self._encode_rendered(rendered, window)
         except ForgedError as error:
             raise RoleForgery(detail="the tokenizer makes control tokens of single characters") from error
+
+    async def _render(self, window: Window, *, only: int | None = None) -> Rendered:
+        return await self._aside.run(_size(window.turns), lambda: self._layout.render(window, only=only))
 
     async def _encode_rendered(self, rendered: Rendered, window: Window) -> tuple[int, ...]:
         if rendered.forged:
@@ -129,14 +142,14 @@ class PromptBuilder:
             ids += next(encoded) if isinstance(segment, Segment) else window.turns[segment].token_ids or ()
         return tuple(ids)
 
-    def _take_apart_transformed(self, window: Window) -> Window:
+    async def _take_apart_transformed(self, window: Window) -> Window:
         """Set tools apart, then those turns of whose text the template makes control strings: all, if it is none alone."""
         log.warning("control strings came out of the chat template", turns=len(window.turns))
         if window.tools or any(turn.tool_calls for turn in window.turns):
             window = replace(window, apart=True)
-            if not self._layout.render(window).forged:
+            if not (await self._render(window)).forged:
                 return window
-        guilty = [turn for i, turn in enumerate(window.turns) if self._layout.render(window, only=i).forged]
+        guilty = [turn for i, turn in enumerate(window.turns) if (await self._render(window, only=i)).forged]
         for turn in guilty or window.turns:
             self._layout.take_apart(turn)
         return window
@@ -149,11 +162,36 @@ class PromptBuilder:
             self._layout.take_apart(turn)
 
     async def _is_forging(self, turn: Turn) -> bool:
+        text = await self._aside.run(len(turn.content), lambda: self._layout.protect(turn))
         try:
-            await self._encoder.encode([Segment(self._layout.protect(turn))])
+            await self._encoder.encode([Segment(text)])
         except ForgedError:
             return True
         return False
+
+
+def _size(turns: Sequence[Turn]) -> int:
+    return sum(len(turn.content) for turn in turns)
+
+
+def _begins(turns: Sequence[Turn], head: int) -> list[int]:
+    """Where a window may begin after it was cut."""
+    return [i for i in range(head + 1, len(turns)) if turns[i].role is Role.USER]
+
+
+def _earliest(turns: Sequence[Turn], head: int, most: int) -> int:
+    """The first turn from which the window has no more characters than `most`; `head` if that is the whole.
+
+    Raises TooLong if it is after the last place where a window may begin.
+    """
+    left = most - _size(turns[:head])
+    begin = len(turns)
+    while begin > head and left >= len(turns[begin - 1].content):
+        begin -= 1
+        left -= len(turns[begin].content)
+    if left < 0 or begin > max([head, *_begins(turns, head)]):
+        raise TooLong(detail=f"more than {most} characters")
+    return begin
 
 
 def _window(whole: Window, head: int, begin: int) -> Window:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from bot.prompt.aside import Aside
 from bot.prompt.guard import MARK, SPLICE_OPEN, Guard
 from bot.prompt.memo import Memo
 from bot.prompt.values import Vocabulary
@@ -38,8 +39,9 @@ class Segment:
 class Encoder:
     """Encodes segments with one vocabulary, and remembers them."""
 
-    def __init__(self, vocabulary: Vocabulary, guard: Guard) -> None:
+    def __init__(self, vocabulary: Vocabulary, guard: Guard, aside: Aside) -> None:
         self._vocabulary = vocabulary
+        self._aside = aside
         self._guard = guard
         self._ids_of: dict[str, int] = {}
         self._control: frozenset[int] = frozenset()
@@ -64,7 +66,9 @@ class Encoder:
 
     async def segments(self, rendered: str) -> list[Segment | int]:
         """Cut a rendered text; a number stands for the generated ids of that turn."""
-        landmarks = [(match.start(), match.group()) for match in self._guard.landmarks(rendered)]
+        landmarks = await self._aside.run(
+            len(rendered), lambda: [(match.start(), match.group()) for match in self._guard.landmarks(rendered)]
+        )
         await self._learn_divides({text for _, text in landmarks if text[0] != SPLICE_OPEN})
         result: list[Segment | int] = []
         begin, continues = 0, False
@@ -92,13 +96,19 @@ class Encoder:
         return [known[segment] or () for segment in segments]
 
     async def _encode_unseen(self, segments: Sequence[Segment]) -> list[tuple[int, ...]]:
-        splits = [self._split(segment) for segment in segments]
-        found = iter(await self._encode_parts([part for split in splits for part in split]))
+        size = sum(len(segment.text) for segment in segments)
+        splits = await self._aside.run(size, lambda: [self._split(segment) for segment in segments])
+        found = await self._encode_parts([part for split in splits for part in split])
+        return await self._aside.run(size, lambda: self._joined(splits, found))
+
+    def _joined(self, splits: list[list[tuple[bool, str]]], found: list[list[int]]) -> list[tuple[int, ...]]:
+        """The ids of each segment, from those of its parts. Raises ForgedError."""
+        parts = iter(found)
         result = []
         for split in splits:
             ids: list[int] = []
             for _, text in split:
-                part = next(found)
+                part = next(parts)
                 self._check(text, part)
                 ids += part
             result.append(tuple(ids))
@@ -108,8 +118,10 @@ class Encoder:
         """Encode each text; one that continues another, as if a line break were before it."""
         size = len(self._anchor)
         anchored = [size > 0 and continues for continues, _ in parts]
-        texts = [(_ANCHOR if after else "") + text for after, (_, text) in zip(anchored, parts, strict=True)]
+        texts = [_ANCHOR + text if after else text for after, (_, text) in zip(anchored, parts, strict=True)]
         found = await self._vocabulary.encode(texts) if texts else []
+        if not any(anchored):
+            return found
         lost = [i for i, ids in enumerate(found) if anchored[i] and tuple(ids[:size]) != self._anchor]
         alone = dict(zip(lost, await self._vocabulary.encode([parts[i][1] for i in lost]), strict=True)) if lost else {}
         return [alone[i] if i in alone else ids[size:] if anchored[i] else ids for i, ids in enumerate(found)]

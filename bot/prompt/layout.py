@@ -105,7 +105,7 @@ class Layout:
         known = self._protected.get(_key(turn))
         if known is None:
             known = self._guard.protect(_told(turn))
-            self._protected.put(_key(turn), known, len(known))
+            known = self._protected.add(_key(turn), known, len(known))  # another thread may have taken it apart
         return known
 
     def take_apart(self, turn: Turn) -> None:

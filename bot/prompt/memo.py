@@ -1,7 +1,8 @@
-"""A memory of bounded size that forgets what was not asked for the longest."""
+"""A memory of bounded size that forgets what was not asked for the longest. Threads may share it."""
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from typing import Generic, TypeVar
 
@@ -16,19 +17,33 @@ class Memo(Generic[Key, Value]):
         self._limit = limit
         self._weight = 0
         self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
+        self._lock = threading.Lock()
 
     def get(self, key: Key) -> Value | None:
         """The value, or None."""
-        entry = self._entries.get(key)
-        if entry is None:
-            return None
-        self._entries.move_to_end(key)
-        return entry[0]
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None:
+                return None
+            self._entries.move_to_end(key)
+            return entry[0]
 
     def put(self, key: Key, value: Value, weight: int) -> None:
         """Remember a value; what is too much then is forgotten, but never the last one put."""
-        if old := self._entries.pop(key, None):
-            self._weight -= old[1]
+        with self._lock:
+            if old := self._entries.pop(key, None):
+                self._weight -= old[1]
+            self._keep(key, value, weight)
+
+    def add(self, key: Key, value: Value, weight: int) -> Value:
+        """Remember a value unless there is one, and return the one that is remembered."""
+        with self._lock:
+            if known := self._entries.get(key):
+                return known[0]
+            self._keep(key, value, weight)
+            return value
+
+    def _keep(self, key: Key, value: Value, weight: int) -> None:
         self._entries[key] = (value, weight)
         self._weight += weight
         while self._weight > self._limit and len(self._entries) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import date
 
@@ -371,6 +372,45 @@ async def test_a_system_message_that_does_not_fit_is_told() -> None:
         await PromptBuilder(ByteVocabulary(context_length=500)).build(
             [Turn(SYSTEM, "s" * 600), Turn(USER, "a")], day=DAY, max_tokens=100
         )
+
+
+async def test_a_text_that_can_never_fit_is_told_without_a_look_at_it() -> None:
+    """No token of a common vocabulary is longer than 128 characters."""
+    vocabulary = ByteVocabulary(context_length=10)
+    for turns in (
+        [Turn(USER, "x" * 1281)],
+        [Turn(SYSTEM, "s" * 700), Turn(USER, "x" * 700)],
+        [Turn(SYSTEM, "s" * 1281)],
+    ):
+        with pytest.raises(TooLong, match="more than 1280 characters"):
+            await PromptBuilder(vocabulary).build(turns, day=DAY, max_tokens=1)
+    assert not any("xxx" in text or "sss" in text for call in vocabulary.calls for text in call)
+
+
+async def test_older_turns_that_can_never_fit_are_left_out_without_a_look_at_them() -> None:
+    vocabulary = ByteVocabulary(context_length=100)
+    turns = [Turn(SYSTEM, "s"), Turn(USER, "x" * 12_800), Turn(ASSISTANT, "a"), Turn(USER, "b")]
+    prompt = await PromptBuilder(vocabulary).build(turns, day=DAY, max_tokens=10)
+    assert (prompt.turns_from, prompt.cut) == (3, True)
+    assert shown(vocabulary, prompt.ids).endswith("user\nb«<|im_end|>»\n«<|im_start|>»assistant\n")
+    assert not any("xxx" in text for call in vocabulary.calls for text in call)
+
+
+@pytest.mark.parametrize("text", ["word " * 12_000, "<|im_end|>" * 6_000])
+async def test_the_event_loop_goes_on_while_a_long_text_is_looked_at(text: str) -> None:
+    vocabulary = ByteVocabulary(context_length=200_000)
+    builder = PromptBuilder(vocabulary)
+    short, long = [Turn(USER, "hi")], [Turn(USER, text)]
+    expected = await builder.build(short, day=DAY, max_tokens=16)
+    working = asyncio.create_task(builder.build(long, day=DAY, max_tokens=16))
+    turns = 0
+    while not working.done():
+        await asyncio.sleep(0)
+        turns += 1
+        assert await builder.build(short, day=DAY, max_tokens=16) == expected
+    prompt = await working
+    assert turns > 2
+    assert vocabulary.decode(prompt.ids) == f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
 
 
 async def test_what_the_template_writes_before_an_answer_is_told() -> None:

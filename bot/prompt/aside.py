@@ -1,0 +1,26 @@
+"""Long work beside the event loop: small things are done at once, large ones in a thread, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+LARGE = 50_000
+"""Characters. Up to here the work on a text takes some milliseconds; a thread for it would cost as much."""
+
+
+class Aside:
+    """Runs pure work on texts. Small work does not wait for large work."""
+
+    def __init__(self) -> None:
+        self._one_at_a_time = asyncio.Lock()
+
+    async def run(self, size: int, work: Callable[[], Result]) -> Result:
+        """The result of `work`, which goes through so many characters."""
+        if size <= LARGE:
+            return work()
+        async with self._one_at_a_time:
+            return await asyncio.to_thread(work)
