@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from bot.messages import AnswerState, Triage
+from dataclasses import replace
+
+from bot.messages import AnswerState, Migrated, Triage
 from storage.store import SqlStore
 from tests.contract.conftest import Clock
-from tests.contract.talk import BEN, CHAT, GROUP, answer, ask, claimed, deleted, edited, finished
+from tests.contract.talk import BEN, CHAT, GROUP, THEN, answer, ask, claimed, deleted, edited, finished
 
 
 class TestStop:
@@ -19,6 +21,15 @@ class TestStop:
         assert await store.stop(CHAT, asker=None) == claim.id
         await store.close(claim, AnswerState.DONE, finished("well", claim.question.id))
         assert not (await claimed(store)).stopped
+
+    async def test_it_is_found_although_an_older_question_waits_since_a_chat_moved(self, store: SqlStore) -> None:
+        moved = replace(CHAT, chat="moved")
+        await ask(store, "1")
+        await ask(store, "1", key=moved)
+        claim = await store.claim("worker", lease=60, busy=[(await store.conversation(CHAT)).id])
+        assert claim is not None
+        await store.receive(Migrated(key=CHAT, event_id="2", new_chat="moved", sent_at=THEN), Triage.PENDING)
+        assert await store.stop(moved, asker=None) == claim.id
 
     async def test_it_holds_for_the_next_attempt(self, store: SqlStore, clock: Clock) -> None:
         await ask(store, "1")
