@@ -27,9 +27,10 @@ from bot.config import EMBEDDED_CHAT_MODEL, Config, ModelConfig
 from bot.dispatcher import ATTEMPTS, Dispatcher
 from bot.engines.llamacpp import LlamaCppEngine
 from bot.engines.registry import Registry
+from bot.generation import Delta, Finish, Generation, Prefill, Usage
 from bot.inbox import Inbox
 from bot.manager import Manager
-from bot.messages import Author, ConversationKey, Delta, Finish, Generation, Message, Prefill, Usage
+from bot.messages import Author, ConversationKey, Message
 from bot.ports import ChatEngine
 from bot.testing import MemoryAdapter
 from storage.store import SqlStore

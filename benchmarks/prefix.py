@@ -16,7 +16,8 @@ from benchmarks.script import ANSWERED, ASKED, questions
 from bot.config import DEFAULT_SYSTEM_PROMPT, EMBEDDED_CHAT_MODEL, ModelConfig
 from bot.engines import gguf
 from bot.engines.llamacpp import LlamaCppEngine
-from bot.messages import Delta, Finish, Generation, Role, Sampling, Usage
+from bot.generation import Delta, Finish, Generation, Sampling, Usage
+from bot.messages import Role
 from bot.ports import ChatEngine
 from bot.prompt import PromptBuilder, Turn
 

@@ -23,7 +23,7 @@ from bot.config import EMBEDDED_CHAT_MODEL, ModelConfig, QueueConfig
 from bot.engines import gguf, request_body
 from bot.engines.llamacpp import LlamaCppEngine, context_for
 from bot.engines.scheduler import Scheduler
-from bot.messages import Finish, Generation, Sampling
+from bot.generation import Finish, Generation, Sampling
 
 PAIRS = 5
 PROMPT = 32

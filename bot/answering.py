@@ -11,24 +11,8 @@ from bot import commands
 from bot.config import Config, PersonaConfig
 from bot.engines.registry import Loaded, Registry
 from bot.errors import EngineBroken, ModelError, NotAllowed, Told
-from bot.messages import (
-    AnswerState,
-    Claim,
-    Delta,
-    Draft,
-    Finish,
-    Finished,
-    Generation,
-    MessageState,
-    Notice,
-    Piece,
-    Prefill,
-    Role,
-    Sampling,
-    StoredMessage,
-    Text,
-    Usage,
-)
+from bot.generation import Delta, Finish, Generation, Prefill, Sampling, Usage
+from bot.messages import AnswerState, Claim, Draft, Finished, MessageState, Notice, Piece, Role, StoredMessage, Text
 from bot.ports import Store
 from bot.prompt import Turn
 from bot.reasoning import Visible

@@ -12,32 +12,27 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from bot.generation import ChatTemplate, Delta, Finish, Generation, Prefill, Usage
 from bot.messages import (
     Attachment,
-    ChatTemplate,
     Claim,
     Command,
     Conversation,
     ConversationKey,
-    Delta,
     Destination,
     Event,
-    Finish,
     Finished,
-    Generation,
     Limits,
     MessageRef,
     Outcome,
     Outgoing,
     Piece,
-    Prefill,
     Preview,
     SentPart,
     Settings,
     StoredMessage,
     Triage,
     Typing,
-    Usage,
 )
 
 Receive = Callable[[Event], Awaitable[None]]

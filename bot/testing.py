@@ -11,7 +11,7 @@ import jsonschema
 
 from bot.engines import request_body
 from bot.errors import EngineBroken
-from bot.messages import ChatTemplate, Delta, Finish, Generation, Prefill, TokenLogprob, Usage
+from bot.generation import ChatTemplate, Delta, Finish, Generation, Prefill, TokenLogprob, Usage
 from bot.ports import ChatEngine
 from bot.testing_platform import Call, Fault, MemoryAdapter, Posted, VirtualClock
 

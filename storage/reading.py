@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, exists, func, literal, select
 
-from bot.messages import Conversation, ConversationKey, MessageState, StoredMessage, Usage
+from bot.generation import Usage
+from bot.messages import Conversation, ConversationKey, MessageState, StoredMessage
 from bot.ports import Exported
 from storage import rows
 from storage.models import answers, conversations, events, messages, usage

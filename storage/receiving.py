@@ -6,18 +6,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, select
 
-from bot.messages import (
-    Action,
-    ActionName,
-    Deleted,
-    Edited,
-    Event,
-    Message,
-    MessageState,
-    Migrated,
-    Role,
-    Triage,
-)
+from bot.messages import Action, ActionName, Deleted, Edited, Event, Message, MessageState, Migrated, Role, Triage
 from bot.ports import Received
 from storage import editing
 from storage.migrating import migrate_chat

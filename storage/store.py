@@ -10,6 +10,7 @@ from typing import Self, TypeVar
 
 from sqlalchemy import Connection, select, update
 
+from bot.generation import Usage
 from bot.messages import (
     Claim,
     Conversation,
@@ -21,7 +22,6 @@ from bot.messages import (
     Settings,
     StoredMessage,
     Triage,
-    Usage,
 )
 from bot.ports import Exported, Forgotten, Received
 from storage import backup, claiming, closing, privacy, reading, receiving, waiting

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+from bot.generation import Usage
 from bot.messages import (
     AnswerState,
     Attachment,
@@ -23,7 +24,6 @@ from bot.messages import (
     MessageState,
     Outcome,
     Role,
-    Usage,
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from bot.errors import BadRequest, EngineError, TooLong
-from bot.messages import Delta, Finish, Prefill, TokenLogprob, Usage
+from bot.generation import Delta, Finish, Prefill, TokenLogprob, Usage
 
 
 class Vocabulary(Protocol):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.errors import ModelError
-from bot.messages import ChatTemplate
+from bot.generation import ChatTemplate
 
 MAX_VOCABULARY = 4_000_000
 """Sixteen times the largest vocabulary in use (Gemma's 262,144); a larger count is damage."""

@@ -29,7 +29,7 @@ from bot.config import ModelConfig, socket_path
 from bot.engines import gguf, request_body
 from bot.engines.frames import Frames, failure, parse
 from bot.errors import EngineBroken, EngineError, ModelError
-from bot.messages import Delta, Finish, Generation, Prefill, Usage
+from bot.generation import Delta, Finish, Generation, Prefill, Usage
 
 log = structlog.get_logger(__name__)
 

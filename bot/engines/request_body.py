@@ -11,7 +11,7 @@ import jsonschema
 import llguidance
 
 from bot.errors import BadRequest, TooLong
-from bot.messages import Generation, Sampling
+from bot.generation import Generation, Sampling
 
 SAMPLERS = ["penalties", "top_k", "min_p", "temperature", "top_p"]
 """Temperature before top_p, as in the OpenAI API and transformers; llama.cpp's own order has it last. The cuts that need

@@ -15,7 +15,7 @@ import structlog
 
 from bot.config import QueueConfig
 from bot.errors import Busy, EngineError, EngineTimeout
-from bot.messages import Delta, Finish, Generation, Prefill
+from bot.generation import Delta, Finish, Generation, Prefill
 from bot.ports import ChatEngine
 
 log = structlog.get_logger(__name__)

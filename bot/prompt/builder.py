@@ -9,7 +9,8 @@ from datetime import date
 import structlog
 
 from bot.errors import RoleForgery, TooLong
-from bot.messages import ChatTemplate, Role
+from bot.generation import ChatTemplate
+from bot.messages import Role
 from bot.prompt.aside import Aside
 from bot.prompt.encoding import Encoder, ForgedError, Segment
 from bot.prompt.guard import Guard

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from bot.errors import ModelError
-from bot.messages import ChatTemplate
+from bot.generation import ChatTemplate
 
 MARK = "\ufdd0"
 """Stands where a text is split for encoding."""

@@ -15,7 +15,8 @@ from datetime import date
 from typing import Any
 
 from bot.errors import BadRequest, ModelError
-from bot.messages import ChatTemplate, Role
+from bot.generation import ChatTemplate
+from bot.messages import Role
 from bot.prompt.guard import MARK, SPLICE_CLOSE, SPLICE_OPEN, Guard, clean, clean_name, map_strings, take_apart
 from bot.prompt.memo import Memo
 from bot.prompt.shape import SHAPES, ChatMessage, fold_system, fold_tools

@@ -17,7 +17,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from bot.errors import ModelError
-from bot.messages import ChatTemplate
+from bot.generation import ChatTemplate
 from bot.prompt.guard import MARK
 
 # A template repeats a text at most a few times; anything far beyond that is a broken or hostile template.

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bot.messages import ChatTemplate, Role
+from bot.generation import ChatTemplate
+from bot.messages import Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from typing import Any
 import gguf
 import xllamacpp.xllamacpp
 
-from bot.messages import ChatTemplate
+from bot.generation import ChatTemplate
 
 UNKNOWN, CONTROL, USER_DEFINED = 2, 3, 4
 """The types of tokens in GGUF files that llama.cpp parses in text."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from bot.generation import Usage
 from bot.messages import (
     Action,
     ActionName,
@@ -21,7 +22,6 @@ from bot.messages import (
     Role,
     SentPart,
     Triage,
-    Usage,
 )
 from bot.ports import Received, Store
 

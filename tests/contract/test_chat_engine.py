@@ -15,7 +15,7 @@ import pytest
 from bot.config import EMBEDDED_CHAT_MODEL, ModelConfig
 from bot.engines.llamacpp import LlamaCppEngine
 from bot.errors import BadRequest, EngineError, TooLong
-from bot.messages import Delta, Finish, Generation, Prefill, Sampling
+from bot.generation import Delta, Finish, Generation, Prefill, Sampling
 from bot.ports import ChatEngine
 from bot.testing import ScriptedEngine, ThrottledEngine
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bot.errors import LeaseLost
+from bot.generation import Usage
 from bot.messages import (
     AnswerState,
     Attachment,
@@ -21,7 +22,6 @@ from bot.messages import (
     SentPart,
     Settings,
     Triage,
-    Usage,
 )
 from bot.ports import Received
 from storage.store import SqlStore

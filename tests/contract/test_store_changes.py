@@ -7,14 +7,7 @@ from typing import Any
 import pytest
 
 from bot.errors import LeaseLost
-from bot.messages import (
-    ActionName,
-    AnswerState,
-    Finished,
-    MessageRef,
-    SentPart,
-    Triage,
-)
+from bot.messages import ActionName, AnswerState, Finished, MessageRef, SentPart, Triage
 from bot.ports import Received
 from storage.store import SqlStore
 from tests.contract.talk import (

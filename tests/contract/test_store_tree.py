@@ -8,17 +8,7 @@ from datetime import date
 
 import pytest
 
-from bot.messages import (
-    AnswerState,
-    ConversationKey,
-    Draft,
-    Finished,
-    Migrated,
-    Role,
-    SentPart,
-    Settings,
-    Triage,
-)
+from bot.messages import AnswerState, ConversationKey, Draft, Finished, Migrated, Role, SentPart, Settings, Triage
 from storage.store import SqlStore
 from tests.contract.conftest import Clock
 from tests.contract.talk import (

@@ -20,7 +20,8 @@ from typing import Any
 from bot.app import configure_logging, running
 from bot.config import ModelConfig, load
 from bot.engines.llamacpp import LlamaCppEngine
-from bot.messages import Claim, Delta, Finish, Finished, Generation, Outcome, Prefill, SentPart
+from bot.generation import Delta, Finish, Generation, Prefill
+from bot.messages import Claim, Finished, Outcome, SentPart
 from bot.ports import ChatEngine
 from bot.testing import ThrottledEngine
 from storage.store import SqlStore

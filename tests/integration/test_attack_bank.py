@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from bot.errors import RoleForgery
-from bot.messages import ChatTemplate, Role
+from bot.generation import ChatTemplate
+from bot.messages import Role
 from bot.prompt import PromptBuilder, ToolCall, Turn
 from tests import templates
 from tests.attacks import bank, reference

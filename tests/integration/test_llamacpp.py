@@ -22,7 +22,7 @@ from bot.config import EMBEDDED_CHAT_MODEL, ModelConfig
 from bot.engines import gguf
 from bot.engines.llamacpp import BATCH, Listener, LlamaCppEngine, context_for
 from bot.errors import EngineError, ModelError
-from bot.messages import Delta, Finish, Generation, Prefill, Sampling
+from bot.generation import Delta, Finish, Generation, Prefill, Sampling
 
 QUESTION = "<|im_start|>user\nCount to 20.<|im_end|>\n<|im_start|>assistant\n"
 GREEDY = Sampling(temperature=0)

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 
 from bot.config import Config
 from bot.errors import EngineTimeout
-from bot.messages import Claim, Delta, Finish, Generation, MessageState, Prefill, Role
+from bot.generation import Delta, Finish, Generation, Prefill
+from bot.messages import Claim, MessageState, Role
 from bot.testing import MemoryAdapter, ScriptedEngine
 from tests.house import ADA, BEA, House, configuration, house, question, until
 

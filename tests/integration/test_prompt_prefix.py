@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.messages import ChatTemplate, Role
+from bot.generation import ChatTemplate
+from bot.messages import Role
 from bot.prompt import PromptBuilder, Turn
 from tests import templates
 from tests.attacks.families import FAMILIES, Family

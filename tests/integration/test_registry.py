@@ -11,7 +11,7 @@ import pytest
 from bot.config import EMBEDDED_CHAT_MODEL, ModelConfig, QueueConfig
 from bot.engines.registry import Loaded, Registry
 from bot.errors import BadRequest, EngineError, ModelError
-from bot.messages import ChatTemplate, Delta, Generation
+from bot.generation import ChatTemplate, Delta, Generation
 from bot.testing import ScriptedEngine
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from bot.answering import Answering, until
 from bot.errors import EngineError
+from bot.generation import Usage
 from bot.messages import (
     AnswerState,
     Author,
@@ -24,7 +25,6 @@ from bot.messages import (
     Settings,
     StoredMessage,
     Text,
-    Usage,
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

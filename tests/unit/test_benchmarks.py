@@ -14,7 +14,8 @@ from benchmarks.prefix import ROOM, Conversation, slide
 from benchmarks.report import Aim, Row, Table, percentile
 from benchmarks.script import ANSWERED, ASKED, fixed_answer, questions
 from benchmarks.throughput import ratios_of
-from bot.messages import Message, Role, Triage, Usage
+from bot.generation import Usage
+from bot.messages import Message, Role, Triage
 from bot.prompt import PromptBuilder, Turn
 from bot.testing import ScriptedEngine
 from storage.store import SqlStore

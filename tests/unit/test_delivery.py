@@ -11,14 +11,7 @@ import pytest
 from adapters.delivery.pacing import Slot
 from adapters.text import split, telegram_length
 from bot.errors import FloodWait
-from bot.messages import (
-    AnswerState,
-    Limits,
-    Notice,
-    Preview,
-    Text,
-    Typing,
-)
+from bot.messages import AnswerState, Limits, Notice, Preview, Text, Typing
 from bot.testing import Fault
 from tests.staging import CHAT, Stage, a_claim, done, in_group
 

@@ -9,7 +9,7 @@ import pytest
 
 from bot.engines.frames import Frames, parse, spell
 from bot.errors import BadRequest, EngineError, TooLong
-from bot.messages import Delta, Finish, Prefill, Usage
+from bot.generation import Delta, Finish, Prefill, Usage
 
 GRIN = "😀".encode()
 

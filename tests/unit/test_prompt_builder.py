@@ -10,7 +10,8 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from bot.errors import BadRequest, ModelError, RoleForgery, TooLong
-from bot.messages import ChatTemplate, Role
+from bot.generation import ChatTemplate
+from bot.messages import Role
 from bot.prompt import PromptBuilder, ToolCall, Turn
 from bot.testing import CHATML, ScriptedEngine
 

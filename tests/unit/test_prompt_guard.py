@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import ModelError
-from bot.messages import ChatTemplate
+from bot.generation import ChatTemplate
 from bot.prompt.guard import MARK, Guard, clean, clean_name, map_strings, take_apart
 
 TEMPLATE = ChatTemplate(source="<|im_start|>{{ x }}<|im_end|>", bos_token="<s>", eos_token="</s>")

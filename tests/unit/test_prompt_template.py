@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot.errors import ModelError
-from bot.messages import ChatTemplate
+from bot.generation import ChatTemplate
 from bot.prompt.template import TemplateRefused, TemplateRenderer
 
 DAY = date(2026, 3, 14)

@@ -11,7 +11,7 @@ import pytest
 from bot.config import QueueConfig
 from bot.engines.scheduler import QueueTicket, Scheduler
 from bot.errors import Busy, EngineBroken, EngineError, EngineTimeout
-from bot.messages import Delta, Finish, Generation, Prefill
+from bot.generation import Delta, Finish, Generation, Prefill
 from bot.testing import ScriptedEngine
 
 PROMPT = Generation(prompt=(65,) * 200, max_tokens=100)

@@ -1,0 +1,102 @@
+"""The vocabulary of the engines: requests, what a stream yields, and what a model brings. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one generation cost, in tokens."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How tokens are chosen, in the OpenAI API's terms; the defaults change nothing about the model's distribution."""
+
+    temperature: float = 1.0
+    """0 = always the most probable token."""
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 = off."""
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repeat_penalty: float = 1.0
+    """llama.cpp's multiplicative penalty; 1 = off."""
+    seed: int | None = None
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    """Token id -> value added to its logit, -100 (never) to 100 (only)."""
+    logprobs: int | None = None
+    """How many alternatives to report with each token; 0 = the chosen token's alone; None = no log-probabilities."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """One request to an engine."""
+
+    prompt: tuple[int, ...]
+    """Token ids, from `bot.prompt` only."""
+    max_tokens: int
+    sampling: Sampling = field(default_factory=Sampling)
+    stop: tuple[str, ...] = ()
+    """Strings at which the text ends; not part of it."""
+    json_schema: Mapping[str, object] | None = None
+    """The answer must be JSON of this schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token with its natural log-probability under the model (before sampling changes)."""
+
+    token_id: int
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """The prompt is being read: `processed` of `total` tokens, `cached` of them were known."""
+
+    processed: int
+    total: int
+    cached: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The next tokens. `text` may be empty while a character or a possible stop string is incomplete."""
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[tuple[TokenLogprob, tuple[TokenLogprob, ...]], ...] = ()
+    """For each token: itself and its alternatives, if asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """The end of a generation."""
+
+    reason: Literal["stop", "length"]
+    """stop: the model's own end or a stop string; length: `max_tokens` or the context is full."""
+    usage: Usage
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatTemplate:
+    """A model's own chat template and the strings it refers to."""
+
+    source: str
+    """Jinja."""
+    bos_token: str = ""
+    eos_token: str = ""
+    adds_bos: bool = False
+    """The model expects bos first although the template does not write it."""
