@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bot import messages
+from bot import generation, messages
 from bot.messages import ActionName, AnswerState, Author, ConversationKey, Deleted, Limits, Message, Role
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -23,7 +23,8 @@ def test_a_conversations_name_is_its_path(key: ConversationKey, text: str) -> No
 
 
 def test_every_value_is_frozen_and_has_no_room_for_others() -> None:
-    values = [value for value in vars(messages).values() if isinstance(value, type) and is_dataclass(value)]
+    named = {**vars(messages), **vars(generation)}
+    values = [value for value in named.values() if isinstance(value, type) and is_dataclass(value)]
     assert len(values) > 30
     for value in values:
         assert value.__dataclass_params__.frozen, value  # type: ignore[attr-defined]  # every dataclass has them
