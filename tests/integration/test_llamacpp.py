@@ -148,7 +148,7 @@ class TestStopping:
             from pathlib import Path
             from bot.config import EMBEDDED_CHAT_MODEL, ModelConfig
             from bot.engines.llamacpp import LlamaCppEngine
-            from bot.messages import Generation
+            from bot.generation import Generation
             kept = []
             async def main():
                 config = ModelConfig(path=EMBEDDED_CHAT_MODEL, threads=1, slots=2)
