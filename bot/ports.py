@@ -190,6 +190,9 @@ class Store(Ledger, Protocol):
     async def is_open(self, key: ConversationKey, event_id: str) -> bool:
         """Whether an answer to this event is waiting or in progress."""
 
+    async def answer_to(self, key: ConversationKey, event_id: str) -> StoredMessage | None:
+        """What was last answered to this event, as far as it is kept: of commands and failures nothing is."""
+
     async def extend(self, claim: Claim, *, lease: float) -> None:
         """Prolong the lease to `lease` seconds from now. Raises LeaseLost."""
 

@@ -6,10 +6,10 @@ import json
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Select, bindparam, exists, func, literal, select
+from sqlalchemy import Select, and_, bindparam, exists, func, literal, select
 
 from bot.generation import Usage
-from bot.messages import Conversation, ConversationKey, MessageState, StoredMessage
+from bot.messages import Conversation, ConversationKey, MessageState, Role, StoredMessage
 from bot.ports import Exported
 from storage import rows
 from storage.models import answers, conversations, events, messages, usage
@@ -26,10 +26,11 @@ where nobody cuts: group talk of months between two questions."""
 
 _HERE = select(*CONVERSATION).where(HERE)
 _BY_ID = select(*MESSAGE).where(messages.c.id == bindparam("k_id"))
+_EVENT = and_(*(events.c[name] == bindparam(f"k_{name}") for name in ("platform", "account", "chat", "event_id")))
 _BY_EVENT = (
     select(*MESSAGE)
     .join(events, events.c.message == messages.c.id)
-    .where(*(events.c[name] == bindparam(f"k_{name}") for name in ("platform", "account", "chat", "event_id")))
+    .where(_EVENT)
     .order_by(messages.c.id.desc())
     .limit(1)
 )
@@ -37,11 +38,16 @@ _OPEN = select(
     exists(
         select(literal(1))
         .join_from(events, answers, answers.c.question == events.c.message)
-        .where(
-            *(events.c[name] == bindparam(f"k_{name}") for name in ("platform", "account", "chat", "event_id")),
-            answers.c.closed_at.is_(None),
-        )
+        .where(_EVENT, answers.c.closed_at.is_(None))
     )
+)
+_ANSWER_TO = (
+    select(*MESSAGE)
+    .join_from(events, answers, answers.c.question == events.c.message)
+    .join(messages, messages.c.answer == answers.c.id)
+    .where(_EVENT, messages.c.role == Role.ASSISTANT.value)
+    .order_by(messages.c.id.desc())
+    .limit(1)
 )
 WAITING = select(func.count()).select_from(answers).where(answers.c.closed_at.is_(None))
 """How many answers are waiting or in progress."""
@@ -81,9 +87,13 @@ def conversation(transaction: Transaction, key: ConversationKey) -> Conversation
 
 def is_open(transaction: Transaction, key: ConversationKey, event_id: str) -> bool:
     """See `bot.ports.Store.is_open`."""
-    values = {**at(key), "k_event_id": event_id}
-    del values["k_thread"]
-    return bool(transaction.execute(_OPEN, values).scalar())
+    return bool(transaction.execute(_OPEN, _of_event(key, event_id)).scalar())
+
+
+def answer_to(transaction: Transaction, key: ConversationKey, event_id: str) -> StoredMessage | None:
+    """See `bot.ports.Store.answer_to`."""
+    row = transaction.execute(_ANSWER_TO, _of_event(key, event_id)).first()
+    return None if row is None else rows.stored(row)
 
 
 def find_sent(transaction: Transaction, key: ConversationKey, message_id: str) -> StoredMessage | None:
@@ -93,9 +103,7 @@ def find_sent(transaction: Transaction, key: ConversationKey, message_id: str) -
         tip = tip_of(transaction, answer)
         row = None if tip is None else transaction.execute(_BY_ID, {"k_id": tip}).first()
     else:
-        values = {**at(key), "k_event_id": message_id}
-        del values["k_thread"]
-        row = transaction.execute(_BY_EVENT, values).first()
+        row = transaction.execute(_BY_EVENT, _of_event(key, message_id)).first()
     return None if row is None else rows.stored(row)
 
 
@@ -152,6 +160,11 @@ def export(transaction: Transaction, platform: str, author: str) -> Exported:
             "usage": usage_by_day(transaction, platform, author),
         }
     )
+
+
+def _of_event(key: ConversationKey, event_id: str) -> dict[str, str]:
+    """The parameters of `_EVENT`."""
+    return {"k_platform": key.platform, "k_account": key.account, "k_chat": key.chat, "k_event_id": event_id}
 
 
 def _place(row: Any, told: list[dict[str, object]]) -> dict[str, object]:

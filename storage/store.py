@@ -95,6 +95,10 @@ class SqlStore:
         """See `bot.ports.Store`."""
         return await self._transactions.read(lambda t: reading.is_open(t, key, event_id))
 
+    async def answer_to(self, key: ConversationKey, event_id: str) -> StoredMessage | None:
+        """See `bot.ports.Store`."""
+        return await self._transactions.read(lambda t: reading.answer_to(t, key, event_id))
+
     async def extend(self, claim: Claim, *, lease: float) -> None:
         """See `bot.ports.Store`."""
         await self._transactions.write(lambda t: closing.extend(t, claim, lease))

@@ -1,13 +1,13 @@
-"""What the store promises about stops, and about what is still open, on SQLite and on PostgreSQL."""
+"""What the store promises about stops, and about what is still open or was answered, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from bot.messages import AnswerState, Migrated, Triage
+from bot.messages import ActionName, AnswerState, Finished, Migrated, Role, Triage
 from storage.store import SqlStore
 from tests.contract.conftest import Clock
-from tests.contract.talk import BEN, CHAT, GROUP, THEN, answer, ask, claimed, deleted, edited, finished
+from tests.contract.talk import BEN, CHAT, GROUP, THEN, answer, ask, claimed, deleted, edited, finished, pressed
 
 
 class TestStop:
@@ -96,3 +96,34 @@ class TestIsOpen:
         assert not await store.is_open(CHAT, "2")
         await store.forget_person("telegram", "ann")
         assert not await store.is_open(CHAT, "3")
+
+
+class TestAnswerTo:
+    """Who comes back for an answer that was closed meanwhile finds what is kept of it."""
+
+    async def test_the_last_answer_to_an_event_is_found(self, store: SqlStore) -> None:
+        assert await store.answer_to(CHAT, "1") is None
+        await ask(store, "1")
+        await ask(store, "1", key=GROUP)
+        assert await store.answer_to(CHAT, "1") is None
+        await answer(store, "well")
+        await answer(store, "elsewhere")
+        found = await store.answer_to(CHAT, "1")
+        assert found is not None
+        assert (found.role, found.text) == (Role.ASSISTANT, "well")
+        await store.receive(pressed("2", ActionName.RETRY), Triage.PENDING)
+        await answer(store, "better")
+        again = await store.answer_to(CHAT, "1")
+        assert again is not None
+        assert again.text == "better"
+
+    async def test_of_commands_failures_and_what_was_forgotten_nothing_is_kept(self, store: SqlStore) -> None:
+        await ask(store, "1", "/help")
+        word = Finished(outcome=AnswerState.DONE, text="/new begins anew", moves_head=False)
+        await store.close(await claimed(store), AnswerState.DONE, word)
+        await ask(store, "2")
+        await store.close(await claimed(store), AnswerState.EXPIRED, None)
+        await ask(store, "3")
+        await answer(store, "well")
+        await store.forget_person("telegram", "ann")
+        assert [await store.answer_to(CHAT, number) for number in ("1", "2", "3")] == [None, None, None]
