@@ -66,6 +66,43 @@ class Attachment:
     """Seconds, as the platform states them."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What was read in a file. Known by the file's bytes: however many messages bring them, they are read once."""
+
+    hash: str
+    """SHA-256 of the bytes, in hexadecimal."""
+    reader: str
+    """What read it: `text` for a text document."""
+    media_type: str
+    size: int
+    """Bytes."""
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What came of reading one attachment of a message."""
+
+    number: int
+    """Which of the message's attachments, counted from 0."""
+    content: Content | None
+    """None if nothing could be read."""
+    unread: str = ""
+    """Why not, in words for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """An attachment of a stored message, with what was read in it."""
+
+    attachment: Attachment
+    words: str | None = None
+    """None as long as nothing was read."""
+    unread: str = ""
+    """Why nothing was read, in words for people; empty if nobody tried."""
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Events: what an adapter hears. Unique by (platform, account, chat, event_id, revision).
 
@@ -233,6 +270,8 @@ class StoredMessage:
     completion_tokens: int = 0
     window_start: bool = False
     """The stored cut: a window on a path through this message begins here (the system message apart)."""
+    attachments: tuple[Attached, ...] = ()
+    """In the order in which the platform stated them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

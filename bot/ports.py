@@ -28,6 +28,7 @@ from bot.messages import (
     Outgoing,
     Piece,
     Preview,
+    Reading,
     SentPart,
     Settings,
     StoredMessage,
@@ -37,6 +38,8 @@ from bot.messages import (
 
 Receive = Callable[[Event], Awaitable[None]]
 """Returns when the event is committed: only then may the adapter acknowledge it to its platform."""
+Fetch = Callable[[Attachment], Awaitable[bytes]]
+"""`Adapter.fetch` of the account that a message came to."""
 
 
 class Adapter(Protocol):
@@ -215,10 +218,18 @@ class Store(Ledger, Protocol):
         stays, in the write-ahead log neither. Raises LeaseLost.
         """
 
+    async def record_read(self, message: int, readings: Sequence[Reading]) -> None:
+        """Write down what was read of a message's attachments, or why nothing was; again, it changes nothing.
+
+        What was read is kept once for all attachments with the same bytes, and goes with the last of their messages.
+        Nothing is written for a message that is gone, nor for an attachment that it does not have.
+        """
+
     async def history(self, tip: int | None) -> list[StoredMessage]:
         """The path from the last stored cut (or the root) to `tip`, oldest first. Empty for None.
 
-        Commands are not on it. At most the last 5000 messages: nobody's cut is that far away.
+        Commands are not on it. At most the last 5000 messages: nobody's cut is that far away. Every message that the
+        store gives has its attachments, with what was read in them.
         """
 
     async def conversation(self, key: ConversationKey, *, direct: bool = True) -> Conversation:

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from bot.messages import AnswerState, Claim, Message, MessageState
+from storage import attachments
 from storage.models import answers, conversations, messages, sent_parts
 from storage.places import answer_at, question_of, tip_of, today
 from storage.rows import CONVERSATION, MESSAGE, Group, conversation, part, stored
@@ -107,13 +108,8 @@ def claim(
     if row is None:
         return None
     answer, place, question = _ANSWER.of(row), _CONVERSATION.of(row), _QUESTION.of(row)
-    event = unpack_event(
-        question.event,
-        key=conversation(place).key,
-        event_id=question.event_id,
-        author=stored(question).author,  # type: ignore[arg-type]  # a question has an author
-        text=question.text,
-    )
+    attached = attachments.of(transaction, [question.id])[question.id] if question.attached else ()
+    event = unpack_event(question.event, key=conversation(place).key, question=stored(question, attached))
     side = _place(transaction, answer, place, question, event)
     attempt = answer.attempt + 1
     transaction.execute(
@@ -130,7 +126,7 @@ def claim(
     return Claim(
         id=answer.id,
         conversation=conversation(place),
-        question=stored(question),
+        question=stored(question, attached),
         event=event,
         attempt=attempt,
         owner=owner,

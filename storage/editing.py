@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, exists, literal, select, update
 
 from bot.messages import AnswerState, Edited, Message, MessageState
 from bot.ports import Received
+from storage import attachments
 from storage.models import answers, messages, sent_parts
 from storage.places import find_by_id, question_of
 from storage.transaction import Transaction
@@ -121,11 +122,13 @@ def _answer_at_head(transaction: Transaction, question: Any, place: Any) -> Any:
 
 def _replace(transaction: Transaction, event: Message | Edited, row: Any, answer: Any, place: Any) -> Received:
     """A new branch beside the question, to be answered where the old answer stands on the platform."""
-    copied = ("conversation", "parent", "role", "author_id", "author_name", "event_id")
+    copied = ("conversation", "parent", "role", "author_id", "author_name", "event_id", "attached")
     values: dict[str, Any] = {name: getattr(row, name) for name in copied}
     values |= {"state": MessageState.PENDING, "placed": True, "created_at": transaction.now}
     values |= {"text": event.text, "event": revised(row.event, event.revision)}
     branch: int = transaction.execute(messages.insert().returning(messages.c.id), values).scalar_one()
+    if row.attached:
+        attachments.copy(transaction, row.id, branch)
     begun = answer.closed_at is None
     if begun:
         stopped = {"state": AnswerState.STOPPED, "closed_at": transaction.now, "lease_until": None, "kept": None}

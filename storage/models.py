@@ -3,6 +3,7 @@
     conversations 1 --- n messages (a tree by `parent`)
          |                  |  `answer`: by which answer an assistant's message was written
          1 ---------- n answers (`question`) 1 --- n sent_parts
+         messages 1 --- n attachments n --- 1 contents (by the hash of the bytes, and by what read them)
     events: what was received, without content; stays when the message goes, so that a redelivery brings nothing back
             (after /forgetme under a digest of its chat, whose name a person may have chosen)
     usage:  counters by day, person and model
@@ -11,6 +12,7 @@ Invariants, kept by the modules of this package:
 - An answer is open while `closed_at` is null, in progress while `lease_until` is not null, and `ready` if it is the
   first open one of its conversation and waits. At most one is in progress per conversation.
 - A message is in the tree if it is `placed`; a waiting question or group talk is not yet.
+- A message has attachments if it is `attached`. What was read in a file goes with the last attachment that holds it.
 - Ids are never used twice (AUTOINCREMENT, a sequence), so that a dangling number in `events` finds nothing else.
 """
 
@@ -24,7 +26,9 @@ from sqlalchemy import (
     Column,
     Date,
     Dialect,
+    Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -128,6 +132,7 @@ messages = Table(
     _text("state"),
     _flag("placed"),
     _flag("window_start"),
+    _flag("attached"),
     Column("created_at", BigInteger, nullable=False),
     Column("author_id", CleanText()),
     Column("author_name", CleanText()),
@@ -161,6 +166,41 @@ messages = Table(
         postgresql_where=text("answer IS NOT NULL"),
     ),
     sqlite_autoincrement=True,
+)
+
+contents = Table(
+    "contents",
+    metadata,
+    _text("hash", primary_key=True),
+    _text("reader", primary_key=True),
+    _text("media_type"),
+    Column("size", BigInteger, nullable=False),
+    _text("words"),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+attachments = Table(
+    "attachments",
+    metadata,
+    Column("message", ForeignKey("messages.id"), primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    _text("kind"),
+    _text("name"),
+    _text("media_type"),
+    Column("size", BigInteger),
+    _text("reference"),
+    Column("duration", Double),
+    Column("hash", CleanText()),
+    Column("reader", CleanText()),
+    Column("unread", CleanText()),
+    ForeignKeyConstraint(["hash", "reader"], ["contents.hash", "contents.reader"]),
+    Index(
+        "ix_attachments_content",
+        "hash",
+        "reader",
+        sqlite_where=text("hash IS NOT NULL"),
+        postgresql_where=text("hash IS NOT NULL"),
+    ),
 )
 
 answers = Table(

@@ -11,9 +11,9 @@ from sqlalchemy import BigInteger, bindparam, cast, delete, exists, func, litera
 from bot.ports import Forgotten
 from storage.models import answers, conversations, events, messages, usage
 from storage.places import today, versions_of
-from storage.removal import chunks, remove, vacate
+from storage.removal import remove, vacate
 from storage.transaction import Scrub, Transaction
-from storage.values import DAY, micros
+from storage.values import DAY, chunks, micros
 
 BATCH = 500
 """Rows that one transaction of `expire` removes: others wait for it some tens of milliseconds, not seconds."""

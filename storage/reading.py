@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import date
 from typing import Any
 
@@ -11,14 +10,13 @@ from sqlalchemy import Select, and_, bindparam, exists, func, literal, select
 from bot.generation import Usage
 from bot.messages import Conversation, ConversationKey, MessageState, Role, StoredMessage
 from bot.ports import Exported
-from storage import rows
+from storage import attachments, rows
 from storage.models import answers, conversations, events, messages, usage
 from storage.places import answer_at, tip_of, today
 from storage.privacy import messages_of, places_of
-from storage.removal import chunks
 from storage.rows import CONVERSATION, HERE, MESSAGE, at
 from storage.transaction import Transaction
-from storage.values import time_of
+from storage.values import chunks, time_of
 
 HISTORY_LIMIT = 5000
 """The longest path that `history` returns, in messages. A path is cut long before (promise 4); this bounds the damage
@@ -76,7 +74,7 @@ _PATH = _path()
 
 def history(transaction: Transaction, tip: int) -> list[StoredMessage]:
     """See `bot.ports.Store.history`."""
-    return [rows.stored(row) for row in transaction.execute(_PATH, {"k_tip": tip})]
+    return attachments.told(transaction, transaction.execute(_PATH, {"k_tip": tip}).all())
 
 
 def conversation(transaction: Transaction, key: ConversationKey) -> Conversation | None:
@@ -104,7 +102,7 @@ def find_sent(transaction: Transaction, key: ConversationKey, message_id: str) -
         row = None if tip is None else transaction.execute(_BY_ID, {"k_id": tip}).first()
     else:
         row = transaction.execute(_BY_EVENT, _of_event(key, message_id)).first()
-    return None if row is None else rows.stored(row)
+    return None if row is None else attachments.told(transaction, [row])[0]
 
 
 def pending(transaction: Transaction, place: int | None) -> int:
@@ -146,12 +144,13 @@ def export(transaction: Transaction, platform: str, author: str) -> Exported:
     told: dict[int, list[dict[str, object]]] = {place: [] for place in own}
     for chunk in chunks(sorted(messages_of(transaction, platform, author, own))):
         wanted = select(messages.c.conversation, *MESSAGE).where(messages.c.id.in_(chunk)).order_by(messages.c.id)
-        for row in transaction.execute(wanted):
-            told.setdefault(row.conversation, []).append(_exported(row))
+        found = transaction.execute(wanted).all()
+        for row, message in zip(found, attachments.told(transaction, found), strict=True):
+            told.setdefault(row.conversation, []).append(_exported(message))
     places = {}
     for chunk in chunks(sorted(told)):
-        found = select(*CONVERSATION).where(conversations.c.id.in_(chunk))
-        places.update({row.id: row for row in transaction.execute(found)})
+        here = select(*CONVERSATION).where(conversations.c.id.in_(chunk))
+        places.update({row.id: row for row in transaction.execute(here)})
     return Exported(
         data={
             "person": {"platform": platform, "id": author},
@@ -181,20 +180,20 @@ def _place(row: Any, told: list[dict[str, object]]) -> dict[str, object]:
     return data
 
 
-def _exported(row: Any) -> dict[str, object]:
+def _exported(message: StoredMessage) -> dict[str, object]:
     data: dict[str, object] = {
-        "id": row.id,
-        "parent": row.parent,
-        "role": row.role,
-        "state": row.state,
-        "at": time_of(row.created_at).isoformat(),
-        "text": row.text,
+        "id": message.id,
+        "parent": message.parent,
+        "role": message.role,
+        "state": message.state,
+        "at": message.created_at.isoformat(),
+        "text": message.text,
     }
-    if row.author_id is not None:
-        data["author"] = row.author_name
-        data["attachments"] = json.loads(row.event).get("attachments", [])
+    if message.author is not None:
+        data["author"] = message.author.name
+        data["attachments"] = [attachments.exported(item) for item in message.attachments]
     else:
-        data["model"] = row.model
+        data["model"] = message.model
     return data
 
 

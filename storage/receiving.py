@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, func, select
 
 from bot.messages import Action, ActionName, Deleted, Edited, Event, Message, MessageState, Migrated, Role, Triage
 from bot.ports import Received
-from storage import editing
+from storage import attachments, editing
 from storage.migrating import migrate_chat
 from storage.models import answers, events, messages
 from storage.places import adopt, answer_at, find_with_event, obtain, question_of
@@ -70,8 +70,11 @@ def _message(transaction: Transaction, event: Message, triage: Triage) -> Receiv
             "event_id": event.event_id,
             "event": pack_event(event),
             "text": event.text,
+            "attached": bool(event.attachments),
         },
     ).scalar_one()
+    if event.attachments:
+        attachments.add(transaction, message, event.attachments)
     if pending:
         add_last(transaction, conversation, message, message)
     _remember(transaction, event, message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,15 +10,13 @@ from sqlalchemy import ColumnElement, bindparam, delete, exists, select, update
 
 from bot.messages import MessageRef
 from bot.ports import Forgotten
+from storage import attachments
 from storage.models import answers, conversations, events, messages, sent_parts
 from storage.places import today
 from storage.rows import part
 from storage.transaction import Scrub, Transaction
-from storage.values import veiled
+from storage.values import chunks, veiled
 from storage.waiting import promote
-
-CHUNK = 500
-"""Ids in one statement; SQLite before 3.32 allows 999 variables."""
 
 _REPARENT = (
     update(messages)
@@ -59,6 +57,7 @@ class _Doomed:
     window_start: bool
     answer: int | None
     conversation: int
+    attached: bool
 
 
 @dataclass
@@ -74,7 +73,8 @@ class _Ended:
 def remove(transaction: Transaction, ids: Iterable[int]) -> Forgotten:
     """Remove messages, and the answers that have nothing left to belong to.
 
-    Children and heads go to the nearest ancestor that stays, and a stored cut moves on to the children. An answer
+    Children and heads go to the nearest ancestor that stays, and a stored cut moves on to the children. What was read in attachments goes with the last message that has
+    them. An answer
     stays as long as one of its messages does, so that its platform messages are still known; an open one goes with
     its question.
     """
@@ -85,6 +85,7 @@ def remove(transaction: Transaction, ids: Iterable[int]) -> Forgotten:
     ended = _release_answers(transaction, doomed)
     _reparent(transaction, doomed)
     _move_heads(transaction, doomed)
+    attachments.drop(transaction, (message for message, one in doomed.items() if one.attached))
     for chunk in chunks(doomed):
         transaction.execute(delete(messages).where(messages.c.id.in_(chunk)))
     if ended.count:
@@ -115,13 +116,6 @@ def vacate(transaction: Transaction, places: Iterable[int]) -> None:
             transaction.execute(_VEIL, {**chat, "k_veiled": veiled(row.platform, row.account, row.chat)})
 
 
-def chunks(ids: Iterable[int]) -> Iterator[list[int]]:
-    """Lists short enough for one statement."""
-    rest = list(ids)
-    for start in range(0, len(rest), CHUNK):
-        yield rest[start : start + CHUNK]
-
-
 def _load(transaction: Transaction, ids: Iterable[int]) -> dict[int, _Doomed]:
     columns = (
         messages.c.id,
@@ -129,11 +123,12 @@ def _load(transaction: Transaction, ids: Iterable[int]) -> dict[int, _Doomed]:
         messages.c.window_start,
         messages.c.answer,
         messages.c.conversation,
+        messages.c.attached,
     )
     doomed: dict[int, _Doomed] = {}
     for chunk in chunks(ids):
         for row in transaction.execute(select(*columns).where(messages.c.id.in_(chunk))):
-            doomed[row.id] = _Doomed(row.parent, row.window_start, row.answer, row.conversation)
+            doomed[row.id] = _Doomed(row.parent, row.window_start, row.answer, row.conversation, row.attached)
     return doomed
 
 

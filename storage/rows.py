@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, and_, bindparam
 
 from bot.messages import (
+    Attached,
     Conversation,
     ConversationKey,
     MessageRef,
@@ -38,6 +39,7 @@ MESSAGE: tuple[Column[Any], ...] = (
     messages.c.cached_tokens,
     messages.c.completion_tokens,
     messages.c.window_start,
+    messages.c.attached,
 )
 """What `stored` reads."""
 
@@ -55,8 +57,8 @@ HERE: ColumnElement[bool] = and_(*(conversations.c[name] == bindparam(f"k_{name}
 """The conversation at a key."""
 
 
-def stored(row: Any) -> StoredMessage:
-    """A row of MESSAGE."""
+def stored(row: Any, attachments: tuple[Attached, ...] = ()) -> StoredMessage:
+    """A row of MESSAGE; `attachments` are those of a row that is `attached`."""
     author = None if row.author_id is None else unpack_author(row.author_id, row.author_name, row.event)
     return StoredMessage(
         id=row.id,
@@ -73,6 +75,7 @@ def stored(row: Any) -> StoredMessage:
         cached_tokens=row.cached_tokens,
         completion_tokens=row.completion_tokens,
         window_start=row.window_start,
+        attachments=attachments,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -18,13 +18,14 @@ from bot.messages import (
     Event,
     Finished,
     Outcome,
+    Reading,
     SentPart,
     Settings,
     StoredMessage,
     Triage,
 )
 from bot.ports import Exported, Forgotten, Received
-from storage import backup, claiming, closing, privacy, reading, receiving, waiting
+from storage import attachments, backup, claiming, closing, privacy, reading, receiving, waiting
 from storage.engine import Engines, connect
 from storage.failures import translated
 from storage.migrate import migrate
@@ -126,6 +127,10 @@ class SqlStore:
     async def close(self, claim: Claim, outcome: Outcome, finished: Finished | None) -> tuple[int, ...]:
         """See `bot.ports.Store`."""
         return await self._transactions.write(lambda t: closing.close(t, claim, outcome, finished))
+
+    async def record_read(self, message: int, readings: Sequence[Reading]) -> None:
+        """See `bot.ports.Store`."""
+        await self._transactions.write(lambda t: attachments.record(t, message, readings))
 
     async def history(self, tip: int | None) -> list[StoredMessage]:
         """See `bot.ports.Store`."""

@@ -1,4 +1,4 @@
-"""Values <-> what a column holds: clean text, times, token ids, JSON. Pure."""
+"""Values <-> what a column or a statement holds: clean text, times, token ids, JSON, lists of ids. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import json
 import sys
 from array import array
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -14,7 +15,6 @@ from typing import Any
 from bot.generation import Usage
 from bot.messages import (
     AnswerState,
-    Attachment,
     Author,
     ConversationKey,
     Draft,
@@ -24,12 +24,15 @@ from bot.messages import (
     MessageState,
     Outcome,
     Role,
+    StoredMessage,
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 DAY = 86_400_000_000
 """Microseconds."""
+CHUNK = 500
+"""Ids in one statement; SQLite before 3.32 allows 999 variables."""
 
 
 def clean(text: str) -> str:
@@ -49,6 +52,13 @@ def clean(text: str) -> str:
 def veiled(platform: str, account: str, chat: str) -> str:
     """What stands for a chat in the marks of events whose content a person had removed: the name may be their own."""
     return "forgotten:" + sha256("\0".join(clean(part) for part in (platform, account, chat)).encode()).hexdigest()
+
+
+def chunks(ids: Iterable[int]) -> Iterator[list[int]]:
+    """Lists short enough for one statement."""
+    rest = list(ids)
+    for start in range(0, len(rest), CHUNK):
+        yield rest[start : start + CHUNK]
 
 
 def micros(time: datetime) -> int:
@@ -82,7 +92,7 @@ def _little_endian(ids: array[int]) -> array[int]:
 
 
 def pack_event(event: Message) -> str:
-    """What a message's own columns do not hold, as JSON; defaults are left out."""
+    """What a message's own columns and its attachments do not hold, as JSON; defaults are left out."""
     author = event.author
     data: dict[str, Any] = {
         "sent_at": micros(event.sent_at),
@@ -94,25 +104,26 @@ def pack_event(event: Message) -> str:
         "can_reply_privately": event.can_reply_privately,
         "is_bot": author.is_bot,
         "roles": sorted(author.roles),
-        "attachments": [_attachment(item) for item in event.attachments],
     }
     return _dump({name: value for name, value in data.items() if value})
 
 
-def unpack_event(data: str, *, key: ConversationKey, event_id: str, author: Author, text: str) -> Message:
+def unpack_event(data: str, *, key: ConversationKey, question: StoredMessage) -> Message:
     """The message as it came from the platform, with its text as it is now."""
+    assert question.event_id is not None, "a question came from a platform"
+    assert question.author is not None, "a question has an author"
     values = json.loads(data)
     return Message(
         key=key,
-        event_id=event_id,
-        author=author,
-        text=text,
+        event_id=question.event_id,
+        author=question.author,
+        text=question.text,
         sent_at=time_of(values["sent_at"]),
         revision=values.get("revision", 0),
         direct=values.get("direct", False),
         addressed=values.get("addressed", False),
         reply_to=values.get("reply_to"),
-        attachments=tuple(Attachment(**item) for item in values.get("attachments", ())),
+        attachments=tuple(item.attachment for item in question.attachments),
         interaction=values.get("interaction"),
         can_reply_privately=values.get("can_reply_privately", False),
     )
@@ -163,17 +174,6 @@ def unpack_finished(data: str) -> Finished:
     files = tuple(File(name, media_type, base64.b64decode(text)) for name, media_type, text in values.pop("files"))
     used = Usage(**values.pop("usage"))
     return Finished(outcome=outcome, drafts=drafts, files=files, usage=used, **values)
-
-
-def _attachment(item: Attachment) -> dict[str, Any]:
-    return {
-        "kind": item.kind,
-        "name": item.name,
-        "media_type": item.media_type,
-        "size": item.size,
-        "reference": item.reference,
-        "duration": item.duration,
-    }
 
 
 def _draft(draft: Draft) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 from bot.generation import Usage
@@ -10,8 +11,10 @@ from bot.messages import (
     Action,
     ActionName,
     AnswerState,
+    Attachment,
     Author,
     Claim,
+    Content,
     ConversationKey,
     Deleted,
     Draft,
@@ -19,6 +22,7 @@ from bot.messages import (
     Finished,
     Message,
     MessageRef,
+    Reading,
     Role,
     SentPart,
     Triage,
@@ -30,6 +34,9 @@ GROUP = ConversationKey("discord", "bot", "group", "thread")
 ANN = Author("ann", "Ann")
 BEN = Author("ben", "Ben")
 THEN = datetime(2026, 3, 1, 11, 59, tzinfo=UTC)
+NOTES = Attachment(kind="file", name="notes.txt", media_type="text/plain", size=15, reference="f1")
+WORDS = "Buy a lantern.\n"
+"""What NOTES says."""
 
 
 def said(event_id: str, text: str = "hello", *, key: ConversationKey = CHAT, by: Author = ANN, **more: Any) -> Message:
@@ -63,6 +70,15 @@ def finished(text: str, parent: int | None, **more: Any) -> Finished:
     )
     cost = Usage(prompt_tokens=10, cached_tokens=4, completion_tokens=3)
     return Finished(outcome=AnswerState.DONE, text=text, drafts=(draft,), model="tiny@1", usage=cost, **more)
+
+
+def reading(words: str = WORDS, number: int = 0, reader: str = "text") -> Reading:
+    """A document that was read."""
+    data = words.encode()
+    content = Content(
+        hash=sha256(data).hexdigest(), reader=reader, media_type="text/plain", size=len(data), words=words
+    )
+    return Reading(number=number, content=content)
 
 
 async def ask(store: Store, event_id: str, text: str = "hello", **more: Any) -> Received:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from bot.errors import DatabaseError
-from bot.messages import ActionName, AnswerState, Author, Finished, Message, Settings, Triage
+from bot.messages import ActionName, AnswerState, Attached, Author, Finished, Message, Reading, Settings, Triage
 from storage.backup import check_backup
 from storage.store import SqlStore
 from tests.contract.talk import (
@@ -25,12 +25,15 @@ from tests.contract.talk import (
     BEN,
     CHAT,
     GROUP,
+    NOTES,
+    WORDS,
     answer,
     ask,
     claimed,
     edited,
     finished,
     pressed,
+    reading,
     said,
     send,
     texts,
@@ -227,6 +230,24 @@ class TestBytes:
         await store.aclose()
         assert self._found(file) == []
 
+    @pytest.mark.parametrize("days", [30, 0])
+    async def test_nor_a_documents_words_and_name(self, file: Path, days: int) -> None:
+        store = await opened(file, days=days)
+        for number, size in enumerate((10, 3000, 300_000)):
+            words = f"{self.WORD} {number} " + "x" * size
+            note = replace(NOTES, name=f"{self.WORD}.txt", reference=self.WORD)
+            received = await ask(store, str(number), attachments=(note, note))
+            unread = Reading(number=1, content=None, unread=f"{self.WORD} is no text")
+            await store.record_read(received.message or 0, [reading(words), unread])
+            claim = await claimed(store)
+            assert self._found(file)
+            await store.close(claim, AnswerState.DONE, finished("well", claim.question.id))
+        if days:
+            assert self._found(file)
+            await store.forget_person("telegram", "ann")
+        assert self._found(file) == []
+        await store.aclose()
+
     @pytest.mark.parametrize("seed", [15, 18])
     async def test_nor_where_rows_were_moved_between_pages(self, store: SqlStore, file: Path, seed: int) -> None:
         """SQLite zeroes what is removed, but not the places from which it had moved rows; these seeds make it move."""
@@ -334,7 +355,8 @@ class TestBackup:
     """A copy of a database in use can be put back."""
 
     async def test_a_backup_is_whole_and_opens(self, store: SqlStore, tmp_path: Path) -> None:
-        await ask(store, "1", "one")
+        received = await ask(store, "1", "one", attachments=(NOTES,))
+        await store.record_read(received.message or 0, [reading()])
         _, tip = await answer(store, "eins")
         target = tmp_path / "copy.db"
         target.write_text("an older backup")
@@ -345,6 +367,7 @@ class TestBackup:
         assert not target.with_name("copy.db.part").exists()
         copy = await opened(target)
         assert await texts(copy, tip) == ["one", "eins"]
+        assert (await copy.history(tip))[0].attachments == (Attached(NOTES, WORDS),)
         assert (await ask(copy, "1")).duplicate
         await copy.aclose()
 

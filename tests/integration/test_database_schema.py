@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +21,7 @@ from bot.errors import DatabaseError
 from storage.migrate import MIGRATIONS, SCHEMA
 from storage.models import metadata
 from storage.store import SqlStore
-from tests.contract.talk import CHAT, answer, ask
+from tests.contract.talk import CHAT, NOTES, answer, ask, reading
 from tests.postgres import Postgres
 
 
@@ -66,7 +67,7 @@ async def test_partial_indices_have_the_same_conditions(tmp_path: Path) -> None:
     metadata.create_all(made)
     made.dispose()
     migrated_indices, made_indices = (_partial_indices(tmp_path / name) for name in ("migrated.db", "made.db"))
-    assert len(migrated_indices) == 10
+    assert len(migrated_indices) == 11
     assert migrated_indices == made_indices
 
 
@@ -90,6 +91,20 @@ async def test_a_second_start_keeps_what_is_there(empty_url: str) -> None:
     store = await SqlStore.open(empty_url, default_retention_days=30)
     assert [message.text for message in await store.history(tip)] == ["one", "eins"]
     await store.aclose()
+
+
+async def _until_it_waits(url: str) -> None:
+    """Return when a statement waits for a lock."""
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    engine = create_async_engine(url)
+    end = time.monotonic() + 10
+    while True:
+        async with engine.connect() as connection:
+            if (await connection.execute(waiting)).scalar_one():
+                break
+        assert time.monotonic() < end, "nobody waits"
+        await asyncio.sleep(0.01)
+    await engine.dispose()
 
 
 class TestPostgres:
@@ -136,6 +151,22 @@ class TestPostgres:
         await engine.dispose()
         assert (await ask(store, "2")).work
         assert (await store.conversation(CHAT)).key == CHAT
+        await store.aclose()
+
+    async def test_what_is_read_while_its_message_is_being_removed_elsewhere_leaves_nothing(
+        self, postgres_url: str
+    ) -> None:
+        store = await SqlStore.open(postgres_url, default_retention_days=30)
+        message = (await ask(store, "1", attachments=(NOTES,))).message or 0
+        engine = create_async_engine(postgres_url)
+        async with engine.begin() as other:
+            await other.execute(text("DELETE FROM attachments"))
+            writing = asyncio.create_task(store.record_read(message, [reading()]))
+            await _until_it_waits(postgres_url)
+        await writing
+        async with engine.connect() as connection:
+            assert (await connection.execute(text("SELECT count(*) FROM contents"))).scalar_one() == 0
+        await engine.dispose()
         await store.aclose()
 
     async def test_many_processes_answer_each_question_once_and_in_order(self, postgres_url: str) -> None:

@@ -18,6 +18,7 @@ def upgrade() -> None:
     _events()
     _usage()
     _messages()
+    _attachments()
     _answers()
     _sent_parts()
 
@@ -87,6 +88,7 @@ def _messages() -> None:
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("placed", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("window_start", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("attached", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("author_id", sa.Text(), nullable=True),
         sa.Column("author_name", sa.Text(), nullable=True),
@@ -112,6 +114,37 @@ def _messages() -> None:
     op.create_index(
         "ix_messages_waiting", "messages", ["conversation", "id"], **_where(sa.text("NOT placed"), sqlite="placed = 0")
     )
+
+
+def _attachments() -> None:
+    op.create_table(
+        "contents",
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("reader", sa.Text(), nullable=False),
+        sa.Column("media_type", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("words", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("hash", "reader", name="pk_contents"),
+    )
+    op.create_table(
+        "attachments",
+        sa.Column("message", ID, autoincrement=False, nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("media_type", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=True),
+        sa.Column("reference", sa.Text(), nullable=False),
+        sa.Column("duration", sa.Double(), nullable=True),
+        sa.Column("hash", sa.Text(), nullable=True),
+        sa.Column("reader", sa.Text(), nullable=True),
+        sa.Column("unread", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["message"], ["messages.id"], name="fk_attachments_message"),
+        sa.ForeignKeyConstraint(["hash", "reader"], ["contents.hash", "contents.reader"], name="fk_attachments_hash"),
+        sa.PrimaryKeyConstraint("message", "number", name="pk_attachments"),
+    )
+    op.create_index("ix_attachments_content", "attachments", ["hash", "reader"], **_where(sa.text("hash IS NOT NULL")))
 
 
 def _answers() -> None:
