@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import secrets
 import socket
@@ -31,6 +32,9 @@ RETRY_SECONDS = 2.0
 """How soon an answer that failed in passing is tried again; twice and three times that after its next failures."""
 REST_SECONDS = 30.0
 """How long an answer rests whose platform is away. That is no failed attempt, and goes on while the answer is wanted."""
+HEAD_START_SECONDS = 0.02
+"""How long an answer that has just begun has the database for itself, where nothing else is known to wait: to look for more
+at once was measured to cost it a third of the time until its model begins."""
 POLL_SECONDS = 5.0
 """How often the store is asked although nobody called: for leases that ran out and retries that are due."""
 GIVEN_UP = "I tried to answer this three times and failed each time. The reason is in my owner's log."
@@ -66,6 +70,8 @@ class Dispatcher:
         self._claiming = asyncio.Lock()
         """Held by `run`."""
         self._control = Control(store, adapters, config, self._running, rest=rest)
+        self._due = math.inf
+        """How many answers are known to wait. What waited at the start is not known until nothing more is found."""
         self._failed: set[int] = set()
         """Answers of which an attempt failed in passing, in this process."""
         self._side: set[asyncio.Task[None]] = set()
@@ -84,6 +90,7 @@ class Dispatcher:
     def committed(self, event: Event, received: Received) -> None:
         """An event was committed: begin what is new, stop what is superseded, and obey actions at once."""
         self._control.committed(event, received)
+        self._due += received.work
         self._wake.set()
 
     def removed(self, gone: Forgotten) -> None:
@@ -116,6 +123,8 @@ class Dispatcher:
     async def _claim_all(self) -> None:
         while self._has_room() and (claim := await self._claim()):
             self._start(claim)
+            if not self._due:
+                await _set_within(self._wake, HEAD_START_SECONDS)
 
     def _has_room(self) -> bool:
         alone = any(running.alone for running in self._running.values())
@@ -124,7 +133,9 @@ class Dispatcher:
 
     async def _claim(self) -> Claim | None:
         busy = {running.claim.conversation.id for running in self._running.values()}
-        return await self._store.claim(self._owner, lease=self._lease, accounts=set(self._adapters), busy=busy)
+        claim = await self._store.claim(self._owner, lease=self._lease, accounts=set(self._adapters), busy=busy)
+        self._due = max(0, self._due - 1) if claim else 0
+        return claim
 
     def _start(self, claim: Claim) -> None:
         claim = self._control.marked(claim)

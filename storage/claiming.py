@@ -16,6 +16,7 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    or_,
     select,
     tuple_,
     update,
@@ -160,7 +161,7 @@ _ROW = (
 
 @cache
 def _candidate(some_accounts: bool) -> Select[Any]:
-    """SQLite: the answer to claim, in one statement."""
+    """The answer to claim, in one statement; nothing is locked."""
 
     def first(lapsed: bool) -> ScalarSelect[int]:
         one = answers.alias("lapsed" if lapsed else "waiting")
@@ -171,8 +172,17 @@ def _candidate(some_accounts: bool) -> Select[Any]:
 
 
 @cache
+def _this_one_locked() -> Select[Any]:
+    """PostgreSQL: one answer and its conversation, locked; nothing if it is taken or held by another process."""
+    free = or_(answers.c.lease_until < bindparam("k_now"), answers.c.ready)
+    return _ROW.where(answers.c.id == bindparam("k_id"), free).with_for_update(
+        of=(answers, conversations), skip_locked=True
+    )
+
+
+@cache
 def _candidate_locked(lapsed: bool, some_accounts: bool, wait: bool) -> Select[Any]:
-    """PostgreSQL: the same for one of the two kinds; locked, with its conversation."""
+    """PostgreSQL: the answer to claim, of one of the two kinds; locked, with its conversation."""
     wanted, order = _conditions(answers, lapsed, some_accounts)
     statement = _ROW.where(*wanted).order_by(order, answers.c.id).limit(1)
     return statement.with_for_update(of=(answers, conversations), skip_locked=not wait)
@@ -182,13 +192,19 @@ def _next(transaction: Transaction, accounts: Collection[tuple[str, str]] | None
     values: dict[str, Any] = {"k_busy": list(busy), "k_now": transaction.now}
     if accounts is not None:
         values["k_accounts"] = list(accounts)
-    some = accounts is not None
-    if not transaction.shared:
-        return transaction.execute(_candidate(some), values).first()
+    found = transaction.execute(_candidate(accounts is not None), values).first()
+    if found is None or not transaction.shared:
+        return found
+    taken = {"k_id": _ANSWER.of(found).id, "k_now": transaction.now}
+    return transaction.execute(_this_one_locked(), taken).first() or _another(transaction, values)
+
+
+def _another(transaction: Transaction, values: dict[str, Any]) -> Any:
+    """PostgreSQL: where another process was quicker."""
     for lapsed in (True, False):
         # Others' candidates are passed over; if only those are left, wait: the lock may be one of a mere moment.
         for wait in (False, True):
-            if row := transaction.execute(_candidate_locked(lapsed, some, wait), values).first():
+            if row := transaction.execute(_candidate_locked(lapsed, "k_accounts" in values, wait), values).first():
                 return row
     return None
 
