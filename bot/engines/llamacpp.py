@@ -55,6 +55,11 @@ CLOSE_SECONDS, CLOSE_POLL = 10.0, 0.02
 """For cancelled streams to end: a step or two each."""
 HTTP_RESERVE = 8
 """Server threads beyond one per slot: for tokenizing, and for closed streams that are noticed at their next token."""
+TOKENIZING = 2
+"""Connections that stay open for tokenizing, each of which keeps a server thread; a new one for each call was measured
+to take half as long again."""
+KEPT_SECONDS = 3.0
+"""How long they stay: the library itself would close them after 5 seconds."""
 MANY_TOKENS = 50_000
 """Two milliseconds of the event loop to take apart; more is done in a thread."""
 SEPARATOR = -1
@@ -127,10 +132,9 @@ class LlamaCppEngine:
         self.template = file.template
         self._file = file
         self._listener: Listener | None = listener
-        connector = aiohttp.UnixConnector(str(listener.socket), limit=0, force_close=True)
-        headers = {"Authorization": f"Bearer {listener.key}"}
-        nothing = aiohttp.ClientTimeout(total=None)  # the scheduler has the time-outs
-        self._http = aiohttp.ClientSession("http://engine", connector=connector, headers=headers, timeout=nothing)
+        path = str(listener.socket)
+        self._streams = _session(listener, aiohttp.UnixConnector(path, limit=0, force_close=True))
+        self._texts = _session(listener, aiohttp.UnixConnector(path, limit=TOKENIZING, keepalive_timeout=KEPT_SECONDS))
 
     @classmethod
     async def load(cls, name: str, config: ModelConfig, data_dir: Path) -> LlamaCppEngine:
@@ -172,7 +176,7 @@ class LlamaCppEngine:
             yield Finish(reason="length", usage=Usage(prompt_tokens=len(request.prompt)))
             return
         frames = Frames(self._file, alternatives=request.sampling.logprobs)
-        response = await self._open("/completion", body)
+        response = await self._open(self._streams, "/completion", body)
         try:
             async for frame in parse(response.content.iter_any()):
                 for event in frames.read(frame):
@@ -194,7 +198,8 @@ class LlamaCppEngine:
     async def aclose(self) -> None:
         """Free the model and the socket. Streams that still run end with EngineError."""
         listener, self._listener = self._listener, None
-        await self._http.close()
+        await self._streams.close()
+        await self._texts.close()
         if listener is None:
             return
         with suppress(TimeoutError):  # the destructor waits for streams, and nothing else runs meanwhile
@@ -203,11 +208,11 @@ class LlamaCppEngine:
                     await asyncio.sleep(CLOSE_POLL)
         await asyncio.to_thread(listener.close)
 
-    async def _open(self, path: str, body: object) -> aiohttp.ClientResponse:
+    async def _open(self, http: aiohttp.ClientSession, path: str, body: object) -> aiohttp.ClientResponse:
         if self._listener is None:
             raise EngineBroken(detail=f"{self.name} is closed")
         try:
-            response = await self._http.post(path, json=body)
+            response = await http.post(path, json=body)
             if response.ok:
                 return response
             answer = await response.json(content_type=None)
@@ -216,13 +221,17 @@ class LlamaCppEngine:
         raise failure(answer.get("error", answer))
 
     async def _post(self, path: str, body: object) -> Any:
-        response = await self._open(path, body)
-        try:
-            return await response.json(content_type=None)
-        except FAILURES as error:
-            raise EngineError(detail=f"llama.cpp: {error}") from error
-        finally:
-            response.close()
+        async with await self._open(self._texts, path, body) as response:
+            try:
+                return await response.json(content_type=None)
+            except FAILURES as error:
+                raise EngineError(detail=f"llama.cpp: {error}") from error
+
+
+def _session(listener: Listener, connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+    headers = {"Authorization": f"Bearer {listener.key}"}
+    nothing = aiohttp.ClientTimeout(total=None)  # the scheduler has the time-outs
+    return aiohttp.ClientSession("http://engine", connector=connector, headers=headers, timeout=nothing)
 
 
 def _by_text(tokens: Sequence[int]) -> list[list[int]]:
