@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from bot.errors import DatabaseError, InUse
-from storage.one_hop import OneHopConnection
+from storage.one_trip import OneTripConnection, begin_immediate
 
 READERS = 4
 """Connections that read at the same time; each is a thread where the database is a SQLite file."""
@@ -98,13 +98,16 @@ def _sqlite(url: URL) -> Engines:
     lock = _lock(path)
     url = url.set(drivername="sqlite+aiosqlite")
 
-    async def creator() -> aiosqlite.Connection:
-        return await OneHopConnection(str(path))
+    async def writer() -> aiosqlite.Connection:
+        return await OneTripConnection(str(path), immediate=True)
+
+    async def reader() -> aiosqlite.Connection:
+        return await OneTripConnection(str(path), immediate=False)
 
     # Parameters are people's words, and errors are logged.
-    write = create_async_engine(url, pool_size=1, max_overflow=0, async_creator=creator, hide_parameters=True)
+    write = create_async_engine(url, pool_size=1, max_overflow=0, async_creator=writer, hide_parameters=True)
     event.listen(write.sync_engine, "connect", _set_pragmas)
-    event.listen(write.sync_engine, "begin", _begin_immediate)
+    event.listen(write.sync_engine, "begin", begin_immediate)
     read = create_async_engine(
         url,
         pool_size=READERS + 1,  # and one that cleans up
@@ -112,7 +115,7 @@ def _sqlite(url: URL) -> Engines:
         pool_reset_on_return=None,
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
-        async_creator=creator,
+        async_creator=reader,
         hide_parameters=True,
     )
     event.listen(read.sync_engine, "connect", _set_pragmas)
@@ -145,11 +148,6 @@ def _set_pragmas(connection: Any, _: object) -> None:
     for pragma in _PRAGMAS:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _begin_immediate(connection: Any) -> None:
-    """Take the write lock at once: a transaction that reads first and writes later could not be retried by SQLite."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def lock_of(path: Path) -> Path:

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.errors import DatabaseError
 from storage.engine import READERS, WRITERS, Engines
 from storage.failures import lost_race, translated
+from storage.one_trip import run
 from storage.values import micros
 
 log = structlog.get_logger(__name__)
@@ -137,7 +138,7 @@ class Transactions:
         async with self._reading:
             with translated(self._engines.name):
                 async with self._engines.read.connect() as connection:
-                    _, result = await connection.run_sync(self._run, operation)
+                    _, result = await run(connection, lambda synchronous: self._run(synchronous, operation))
         return result
 
     async def _write_waiting(self) -> None:
@@ -179,7 +180,7 @@ class Transactions:
         with translated(self._engines.name):
             if self._connection is None:
                 self._connection = await self._engines.write.connect()
-            return await self._connection.run_sync(self._run_group, group)
+            return await run(self._connection, lambda synchronous: self._run_group(synchronous, group))
 
     def _run_group(self, connection: Connection, group: list[_Entry[Any]]) -> list[tuple[Any, Scrub]]:
         """The operations of a group in one transaction: their results, and whether there is something to scrub."""
