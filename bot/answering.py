@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from bot import commands
+from bot import commands, documents
 from bot.config import Config, PersonaConfig
 from bot.engines.registry import Loaded, Registry
 from bot.errors import EngineBroken, ModelError, NotAllowed, Told
 from bot.generation import Delta, Finish, Generation, Prefill, Sampling, Usage
 from bot.messages import AnswerState, Claim, Draft, Finished, MessageState, Notice, Piece, Role, StoredMessage, Text
-from bot.ports import Store
+from bot.ports import Fetch, Store
 from bot.prompt import Turn
 from bot.reasoning import Visible
 
@@ -62,10 +62,9 @@ class Answering:
             cached_tokens=self.usage.cached_tokens,
             completion_tokens=self.usage.completion_tokens,
         )
-        note = "\n\n_(This is as far as I get at once. Ask me to go on.)_" if self.cut_short and not stopped else ""
         return Finished(
             outcome=AnswerState.STOPPED if stopped else AnswerState.DONE,
-            text=self.text + note,
+            text="\n\n".join([self.text, *self._notes(stopped=stopped)]),
             drafts=(draft,),
             window_start=self.window_start,
             moves_head=not self.claim.side_branch,
@@ -81,14 +80,23 @@ class Answering:
             outcome=AnswerState.FAILED, text=text, moves_head=asked, model=self.model or "", usage=self.usage
         )
 
+    def _notes(self, *, stopped: bool) -> Iterator[str]:
+        """What the person is to know beside the model's words; the model does not learn it as its own."""
+        if self.cut_short and not stopped:
+            yield "_(This is as far as I get at once. Ask me to go on.)_"
+        if unread := documents.unread(self.question):
+            yield unread
+
     def _is_question(self) -> bool:
         return commands.parse(self.claim.event.text) is None
 
 
-async def generate(answering: Answering, store: Store, models: Registry, config: Config) -> AsyncGenerator[Piece, None]:
-    """Yield the model's words as they come. Raises Told."""
-    if not answering.question.text.strip():
-        raise Told("There is no text in this message, and text is all that I understand so far.")
+async def generate(
+    answering: Answering, store: Store, models: Registry, config: Config, fetch: Fetch
+) -> AsyncGenerator[Piece, None]:
+    """Yield the model's words as they come. Raises Told; Unreachable if the platform keeps an attachment."""
+    answering.question = await documents.read(answering.question, store, fetch, config.chat.max_document_bytes)
+    documents.check(answering.question)
     settings = answering.claim.conversation.settings
     persona = config.personas.get(settings.persona or "default", config.personas["default"])
     loaded = await _load(models, _model(config, settings.model or persona.model))
@@ -168,13 +176,16 @@ async def _request(
 ) -> Generation:
     """History -> a prompt that fits -> a request."""
     conversation, engine = answering.claim.conversation, loaded.engine
-    told = [m for m in path if m.text.strip()]
+    told = [(m, words) for m in path if (words := documents.told(m)).strip()]
     system = conversation.settings.system_prompt or persona.system
-    turns = [Turn(Role.SYSTEM, system), *(_turn(m, engine.name, group=not conversation.direct) for m in told)]
+    turns = [
+        Turn(Role.SYSTEM, system),
+        *(_turn(m, words, engine.name, group=not conversation.direct) for m, words in told),
+    ]
     reserve = min(config.chat.max_tokens, engine.context_length // CONTEXT_SHARE)
     prompt = await loaded.prompts.build(turns, day=conversation.first_day, max_tokens=reserve)
     if prompt.cut:
-        answering.window_start = told[prompt.turns_from - 1].id
+        answering.window_start = told[prompt.turns_from - 1][0].id
     sampling = Sampling(
         temperature=loaded.config.temperature if persona.temperature is None else persona.temperature,
         top_p=loaded.config.top_p if persona.top_p is None else persona.top_p,
@@ -191,9 +202,9 @@ async def _load(models: Registry, alias: str) -> Loaded:
         raise EngineBroken(words, detail=str(error)) from error
 
 
-def _turn(message: StoredMessage, model: str, *, group: bool) -> Turn:
+def _turn(message: StoredMessage, words: str, model: str, *, group: bool) -> Turn:
     name = message.author.name if group and message.author and message.role is Role.USER else None
-    return Turn(message.role, message.text, name, message.token_ids if message.model == model else None)
+    return Turn(message.role, words, name, message.token_ids if message.model == model else None)
 
 
 def _model(config: Config, alias: str | None) -> str:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
+from bot import documents
 from bot.config import Config
 from bot.errors import NotAllowed
 from bot.messages import (
@@ -158,7 +159,7 @@ async def _undo(context: Context, _: str) -> Reply:
     if not (own or context.may_change):
         raise NotAllowed("In a group you can take back your own question only.")
     await context.store.set_head(context.claim.conversation.id, question.parent)
-    return Reply(f"Taken back: {_excerpt(question.text)}")
+    return Reply(f"Taken back: {_excerpt(documents.summary(question))}")
 
 
 async def _stop(_: Context, __: str) -> Reply:
@@ -212,7 +213,7 @@ async def _system(context: Context, argument: str) -> Reply:
 
 async def _history(context: Context, _: str) -> Reply:
     line = (await _line(context))[-HISTORY_SHOWN:]
-    rows = [f"{m.id} {m.author.name if m.author else m.role}: {_excerpt(m.text)}" for m in line]
+    rows = [f"{m.id} {m.author.name if m.author else m.role}: {_excerpt(documents.summary(m))}" for m in line]
     return Reply("\n".join(rows) if rows else "This conversation is empty.")
 
 

@@ -28,6 +28,8 @@ DEFAULT_SYSTEM_PROMPT = (
 """Under 300 tokens in every tokenizer, so that a model with a window of 4k has room for the conversation."""
 
 EMBEDDED_CHAT_MODEL = Path(__file__).parent / "assets" / "hearth-demo-chat.gguf"
+MAX_DOCUMENT = 64 * 2**20
+"""Bytes: more than any model's window holds, and an order of magnitude less than a database's longest text."""
 MAX_SOCKET_PATH = 100
 """A unix socket's path is at most 108 bytes on Linux and 104 on macOS (sun_path)."""
 
@@ -66,6 +68,7 @@ class ChatConfig(Section):
     answer_within: Seconds = 3600.0
     while_answering: Literal["wait", "interrupt"] = "wait"
     max_tokens: int = Field(default=1024, ge=1)
+    max_document_bytes: int = Field(default=256 * 1024, ge=1, le=MAX_DOCUMENT)
     concurrent_conversations: int = Field(default=256, ge=1)
     drain: Seconds = 20.0
     remember_group_talk: bool = False

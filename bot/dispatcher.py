@@ -200,7 +200,7 @@ class Dispatcher:
         claim = running.claim
         last = claim.attempt > ATTEMPTS and not claim.stopped
         try:
-            async with aclosing(self._last_word(claim) if last else self._pieces(running)) as pieces:
+            async with aclosing(self._last_word(claim) if last else self._pieces(running, adapter)) as pieces:
                 return await self._deliver.deliver(claim, adapter, pieces)
         except PlatformError as error:
             if not last or (isinstance(error, Unreachable) and not self._is_old(claim)):
@@ -208,9 +208,9 @@ class Dispatcher:
             log.error("the last word could not be delivered", conversation=str(claim.event.key), error=str(error))
             return claim.kept or _given_up()
 
-    async def _pieces(self, running: Running) -> AsyncGenerator[Piece, None]:
+    async def _pieces(self, running: Running, adapter: Adapter) -> AsyncGenerator[Piece, None]:
         """The manager's pieces; the last one is committed before it is delivered."""
-        async with aclosing(self._manager.answer(running.claim, running.stop)) as pieces:
+        async with aclosing(self._manager.answer(running.claim, running.stop, adapter.fetch)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Finished) and running.claim.kept is None and not piece.erase:
                     await self._store.keep(running.claim, piece)

@@ -15,13 +15,13 @@ from bot.engines.registry import Registry
 from bot.errors import EngineBroken, EngineError, EngineTimeout, NotAllowed, Told
 from bot.messages import AnswerState, Claim, Finished, Piece, Reply
 from bot.permissions import RateLimit, is_admin
-from bot.ports import Removed, Store
+from bot.ports import Fetch, Removed, Store
 
 log = structlog.get_logger(__name__)
 
 
 class Manager:
-    """Answers claims. `answer` is the way of one message; the methods below it are its steps."""
+    """Answers claims, and tells what goes wrong. `answer` is the way of one message; below it are its steps."""
 
     def __init__(
         self, store: Store, models: Registry, config: Callable[[], Config], *, attempts: int, removed: Removed
@@ -33,11 +33,8 @@ class Manager:
         self._removed = removed
         self._rate = RateLimit()
 
-    async def answer(self, claim: Claim, stop: asyncio.Event) -> AsyncGenerator[Piece, None]:
-        """Yield the pieces of the answer, and last a Finished. `stop` ends it with what there is.
-
-        Raises EngineError where another attempt may succeed; every other error of Hearth's own is told.
-        """
+    async def answer(self, claim: Claim, stop: asyncio.Event, fetch: Fetch) -> AsyncGenerator[Piece, None]:
+        """Yield the pieces, last a Finished; `stop` ends it. Raises EngineError, Unreachable: worth another attempt."""
         if claim.kept is not None:
             yield claim.kept
             return
@@ -54,7 +51,8 @@ class Manager:
                     return
                 answering.question = result.question
             await self._check_tokens(claim)
-            async with aclosing(until(stop, generate(answering, self._store, self._models, self._config()))) as pieces:
+            source = generate(answering, self._store, self._models, self._config(), fetch)
+            async with aclosing(until(stop, source)) as pieces:
                 async for piece in pieces:
                     yield piece
             yield answering.finished(stopped=stop.is_set())

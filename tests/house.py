@@ -19,7 +19,18 @@ from bot.dispatcher import ATTEMPTS, Dispatcher
 from bot.engines.registry import Registry
 from bot.inbox import Inbox
 from bot.manager import Manager
-from bot.messages import Action, ActionName, Author, Conversation, ConversationKey, Deleted, Edited, Message, Role
+from bot.messages import (
+    Action,
+    ActionName,
+    Attachment,
+    Author,
+    Conversation,
+    ConversationKey,
+    Deleted,
+    Edited,
+    Message,
+    Role,
+)
 from bot.ports import ChatEngine, Forgotten
 from bot.testing import MemoryAdapter, ScriptedEngine
 from storage.store import SqlStore
@@ -81,6 +92,7 @@ class House:
         addressed: bool = True,
         reply_to: str | None = None,
         account: str = "bot",
+        attachments: tuple[Attachment, ...] = (),
     ) -> str:
         """Write to the bot; returns the platform's id of the message when it is committed."""
         event = f"e{next(_NUMBERS)}"
@@ -94,6 +106,7 @@ class House:
                 direct=not group,
                 addressed=addressed,
                 reply_to=reply_to,
+                attachments=attachments,
             )
         )
         return event
