@@ -7,9 +7,7 @@ import json
 import os
 import signal
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Coroutine
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,8 +17,9 @@ import typer
 from adapters.console.client import Client
 from adapters.console.socket import answers
 from adapters.console.wire import cleaned
+from bot.attaching import connected
 from bot.config import Config, load
-from bot.errors import ConfigError, HearthError, InUse, StartError
+from bot.errors import ConfigError, HearthError
 
 cli = typer.Typer(
     help="Hearth: a self-hosted chat assistant with the model inside its own process.",
@@ -33,10 +32,6 @@ db = typer.Typer(help="Back up and restore the database.", no_args_is_help=True)
 models = typer.Typer(help="The models.", no_args_is_help=True)
 cli.add_typer(db, name="db")
 cli.add_typer(models, name="models")
-
-LOCK_SECONDS = 60.0
-"""How long another process that owns the database may take until it answers or ends: a large model is loaded first."""
-POLL_SECONDS = 0.1
 
 
 def _cleaned(value: str) -> str:
@@ -80,7 +75,7 @@ def chat(context: typer.Context, conversation: Conversation = "default") -> None
     async def talk(client: Client) -> None:
         await converse(client, conversation)
 
-    _run(_connected(_read(context), talk, preload=True))
+    _run(connected(_read(context), talk, preload=True))
 
 
 @cli.command()
@@ -106,7 +101,7 @@ def say(
         for file in files:
             print(f"[{save(file, Path.cwd())}]")
 
-    _run(_connected(_read(context), ask, preload=not words.lstrip().startswith("/")))
+    _run(connected(_read(context), ask, preload=not words.lstrip().startswith("/")))
 
 
 @cli.command()
@@ -137,7 +132,7 @@ def usage(context: typer.Context) -> None:
             table.add_row(*(str(value) for value in row.values()))
         Console().print(table)
 
-    _run(_connected(_read(context), show, answering=False))
+    _run(connected(_read(context), show, answering=False))
 
 
 @cli.command()
@@ -148,7 +143,7 @@ def export(context: typer.Context, person: Person) -> None:
     async def show(client: Client) -> None:
         print(json.dumps(await client.export(platform, author), ensure_ascii=False, indent=2))
 
-    _run(_connected(_read(context), show, answering=False))
+    _run(connected(_read(context), show, answering=False))
 
 
 @cli.command()
@@ -160,7 +155,7 @@ def forget(context: typer.Context, person: Person) -> None:
         gone = await client.forget(platform, author)
         print(f"Removed: {gone['messages']} messages and {gone['answers']} answers.")
 
-    _run(_connected(_read(context), remove, answering=False))
+    _run(connected(_read(context), remove, answering=False))
 
 
 @models.command("list")
@@ -188,7 +183,7 @@ def backup(context: typer.Context, target: Path) -> None:
         await client.backup(target.absolute())
         print(f"Written: {target}")
 
-    _run(_connected(_read(context), write, answering=False))
+    _run(connected(_read(context), write, answering=False))
 
 
 @db.command()
@@ -224,43 +219,6 @@ async def _serve(path: Path | None) -> None:
         print(f"Hearth is ready. Talk to it with `hearth chat`; its data is in {config.data_dir}.", flush=True)
         await done.wait()
         print("Stopping: answers in progress are finished, the rest waits for the next start.", flush=True)
-
-
-async def _connected(
-    config: Config, use: Callable[[Client], Awaitable[None]], *, answering: bool = True, preload: bool = False
-) -> None:
-    """Use the running process, or be one for as long as it takes; then `answering` tells whether questions too."""
-    async with AsyncExitStack() as stack:
-        socket = await _find(stack, config, answering=answering, preload=preload)
-        async with Client(socket) as client:
-            await use(client)
-
-
-async def _find(stack: AsyncExitStack, config: Config, *, answering: bool, preload: bool) -> Path:
-    """The socket of the running process, or of the one that this becomes until the stack is closed."""
-    end = time.monotonic() + LOCK_SECONDS
-    while not await answers(config.socket):
-        try:
-            return await stack.enter_async_context(_being(config, answering=answering, preload=preload))
-        except InUse:  # its owner is about to answer, or to end
-            if time.monotonic() > end:
-                raise
-            await asyncio.sleep(POLL_SECONDS)
-        except ExceptionGroup as error:
-            # On PostgreSQL nobody is locked out: of two that began together one has the socket now.
-            if error.split(StartError)[1] is not None or not await answers(config.socket):
-                raise
-    return config.socket
-
-
-@asynccontextmanager
-async def _being(config: Config, *, answering: bool, preload: bool) -> AsyncIterator[Path]:
-    from bot.app import configure_logging, running
-
-    configure_logging(config.log, quiet=True)
-    async with running(config, answering=answering, preload=preload) as app:
-        yield app.socket
-        await app.console.unwatched.wait()  # others may have found this process
 
 
 def _read(context: typer.Context) -> Config:

@@ -66,7 +66,7 @@ class App:
         self.socket = socket
         account = account_in(config.data_dir) if config.shared_database else ACCOUNT
         operator = Operator(store, self.health, self._removed, account=account)
-        self.console = Console(socket, operator, is_open=store.is_open, account=account)
+        self.console = Console(socket, operator, is_open=store.is_open, answer_to=store.answer_to, account=account)
         self.adapters: dict[tuple[str, str], Adapter] = {(self.console.name, account): self.console}
         manager = Manager(store, registry, lambda: self.config, attempts=ATTEMPTS, removed=self._removed)
         self.dispatcher = Dispatcher(store, manager, Delivery(store), self.adapters, lambda: self.config, lease=lease)
@@ -178,6 +178,7 @@ async def running(
             try:
                 yield app
             finally:
+                app.console.refuse()  # what were committed now nobody would answer
                 await app.dispatcher.drain(app.config.chat.drain)
                 for task in tasks:
                     task.cancel()

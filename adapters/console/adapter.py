@@ -1,7 +1,8 @@
 """The console adapter: programs of this machine's owner talk to the bot through a unix socket.
 
 The wire is HTTP with one JSON object a line. `POST /messages` answers when the message is committed, then with the
-answer as it grows; a client that goes away loses its screen and not its answer.
+answer as it grows; a client that goes away loses its screen and not its answer. With the id of a message that was
+received before, by this process or an earlier one, a client gets the rest of its answer, or the answer that is kept.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from bot.messages import (
     MessageRef,
     Outgoing,
     Preview,
+    StoredMessage,
     Typing,
 )
 from bot.ports import Receive
@@ -51,10 +53,13 @@ LONGEST = 2**20
 LOOK_SECONDS = 2.0
 """How often it is asked whether an answer still comes: the people who waited for it may have removed their question."""
 NO_ANSWER = "No answer comes to this: it was removed, it waited too long, or it was answered before."
+LEAVING = "This Hearth process is about to end and takes no message. Please ask again."
 
 Routes = Callable[[web.Application], None]
 IsOpen = Callable[[ConversationKey, str], Awaitable[bool]]
 """Whether an answer to this event is waiting or in progress, as `Store.is_open`. Raises DatabaseError."""
+AnswerTo = Callable[[ConversationKey, str], Awaitable[StoredMessage | None]]
+"""What was answered to this event, as `Store.answer_to`. Raises DatabaseError."""
 States = asyncio.Queue[dict[str, Any]]
 
 
@@ -65,11 +70,18 @@ class Console:
     limits = Limits(text=LONGEST, seconds_per_call=EDIT_SECONDS, burst=2, files=True, private_answers=True)
 
     def __init__(
-        self, socket: Path, *routes: Routes, is_open: IsOpen, account: str = ACCOUNT, look: float = LOOK_SECONDS
+        self,
+        socket: Path,
+        *routes: Routes,
+        is_open: IsOpen,
+        answer_to: AnswerTo,
+        account: str = ACCOUNT,
+        look: float = LOOK_SECONDS,
     ) -> None:
         self._socket = socket
         self._routes = routes
         self._is_open = is_open
+        self._answer_to = answer_to
         self._account = account
         self._look = look
         self._screens: dict[tuple[str, str], States] = {}
@@ -79,6 +91,8 @@ class Console:
         """Of messages. Later processes count from higher on: no number is used twice."""
         self._receive: Receive | None = None
         self._commands: list[Command] = []
+        self._retry_after: int | None = None
+        """Set once no message is taken any more: the seconds that its client is told."""
         self.listening = asyncio.Event()
         """Set while the socket answers."""
         self.unwatched = asyncio.Event()
@@ -100,6 +114,14 @@ class Console:
                 await asyncio.Event().wait()
             finally:
                 self.listening.clear()
+
+    def refuse(self, retry_after: int = wire.RESTART_SECONDS) -> None:
+        """Take no message from now on; those that are being answered go on. The first call counts.
+
+        A client may ask another process that answers here, or `retry_after` seconds after this one's end become one.
+        """
+        if self._retry_after is None:
+            self._retry_after = retry_after
 
     @contextmanager
     def screen(self, conversation: str, event: str) -> Iterator[States]:
@@ -164,6 +186,9 @@ class Console:
         )
         if (key.chat, event) in self._screens:
             raise web.HTTPConflict(text=f"id: {event!r} is being answered already")
+        if self._retry_after is not None:
+            headers = {wire.RETRY_AFTER: str(self._retry_after)}
+            raise web.HTTPServiceUnavailable(text=LEAVING, headers=headers)
         with self.screen(key.chat, event) as states:
             await self._commit(message)
             return await self._stream(request, message, states)
@@ -203,21 +228,25 @@ class Console:
         return response
 
     async def _next(self, message: Message, states: States) -> dict[str, Any]:
-        """The next state; words of the adapter's own once no answer comes any more."""
+        """The next state; once no answer comes any more the one that is kept, or words of the adapter's own."""
         while True:
             try:
                 return await asyncio.wait_for(states.get(), self._look)
             except TimeoutError:
-                comes = await self._comes(message)
-            if not comes and states.empty():
-                return wire.state(next(self._numbers), Outgoing(text=NO_ANSWER))
+                last = await self._last(message)
+            if last and states.empty():
+                return wire.state(next(self._numbers), last)
 
-    async def _comes(self, message: Message) -> bool:
+    async def _last(self, message: Message) -> Outgoing | None:
+        """What is shown of a message whose answer is closed; None while it is not."""
         try:
-            return await self._is_open(message.key, message.event_id)
+            if await self._is_open(message.key, message.event_id):
+                return None
+            kept = await self._answer_to(message.key, message.event_id)
         except DatabaseError as error:
             log.warning("not known whether an answer comes", conversation=str(message.key), error=str(error))
-            return True
+            return None
+        return Outgoing(text=kept.text if kept else NO_ANSWER)
 
     def _key(self, body: dict[str, Any]) -> ConversationKey:
         return ConversationKey(PLATFORM, self._account, wire.text(body, "conversation"))

@@ -7,7 +7,7 @@ import base64
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,6 +21,7 @@ from adapters.console.client import Client
 
 _CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"} | {0x0D: ""}
 """C0, DEL and C1 (ECMA-48): escape sequences begin with one of them."""
+GIVEN_UP = "\nNo Hearth process answers. If your message was received it is answered later: /history shows the answer."
 LEAVE = {"/quit", "/exit"}
 YOU = "<ansigreen><b>you </b></ansigreen>"
 HEARTH = "<ansiblue><b>hearth </b></ansiblue>"
@@ -37,15 +38,17 @@ class Screen:
         self._out = out
         self._folder = folder
         self._shown: dict[int, str] = {}
+        self._fresh = True
+        """Whether the line is empty but for the prompt."""
 
     def show(self, state: dict[str, Any]) -> None:
         """Show the new state of a message."""
         number, text = state["message"], printable(state["text"])
-        before = self._shown.get(number, "")
-        if text.startswith(before):
+        before = self._shown.get(number)
+        if before is not None and text.startswith(before):
             self._write(text[len(before) :])
         else:
-            self._write(("\n" if before else "") + text)
+            self._write(("" if self._fresh else "\n") + text)
         self._shown[number] = text
         for file in state["files"]:
             self._write(f"\n[{save(file, self._folder)}]")
@@ -55,6 +58,7 @@ class Screen:
     def _write(self, text: str) -> None:
         self._out.write(text)
         self._out.flush()
+        self._fresh = text.endswith("\n") if text else self._fresh
 
 
 def printable(text: str) -> str:
@@ -97,10 +101,11 @@ async def converse(client: Client, conversation: str) -> None:
 
 
 async def answer(client: Client, conversation: str, text: str, screen: Screen) -> None:
-    """Ask and show the answer; Ctrl-C stops it."""
+    """Ask and show the answer; Ctrl-C stops it, or the wait for a process that gives it."""
     with _on_interrupt(client, conversation):
-        async for state in client.ask(conversation, text):
-            screen.show(state)
+        async with aclosing(client.ask(conversation, text)) as states:
+            async for state in states:
+                screen.show(state)
 
 
 async def _on_screen(client: Client, conversation: str) -> None:
@@ -142,9 +147,11 @@ async def _by_lines(client: Client, conversation: str) -> None:
 
 @contextmanager
 def _on_interrupt(client: Client, conversation: str) -> Iterator[None]:
-    """While an answer is made Ctrl-C asks for its end; what else it would do waits."""
-    loop = asyncio.get_running_loop()
+    """While an answer is made Ctrl-C asks for its end; where nobody makes it, it ends the block."""
+    loop, asking = asyncio.get_running_loop(), asyncio.current_task()
+    assert asking is not None
     stops: set[asyncio.Task[None]] = set()
+    given_up = False
 
     def ended(task: asyncio.Task[None]) -> None:
         stops.discard(task)
@@ -152,6 +159,12 @@ def _on_interrupt(client: Client, conversation: str) -> Iterator[None]:
             task.exception()  # retrieved: where the process is gone, the answer's own error says so
 
     def stop() -> None:
+        nonlocal given_up
+        if client.lost:
+            if not given_up:
+                asking.cancel()
+            given_up = True
+            return
         task = loop.create_task(client.stop(conversation))
         stops.add(task)
         task.add_done_callback(ended)
@@ -159,6 +172,11 @@ def _on_interrupt(client: Client, conversation: str) -> Iterator[None]:
     loop.add_signal_handler(signal.SIGINT, stop)
     try:
         yield
+    except asyncio.CancelledError:
+        if not given_up:
+            raise
+        asking.uncancel()
+        print_formatted_text(GIVEN_UP)
     finally:
         loop.remove_signal_handler(signal.SIGINT)
 

@@ -14,6 +14,11 @@ from bot.messages import Outgoing
 PLATFORM = "console"
 ACCOUNT = "local"
 """The bot account where one process alone uses the database."""
+RETRY_AFTER = "Retry-After"
+"""On a 503: the message was not taken and is to be sent again (RFC 9110, section 10.2.3). Other 503s are final."""
+RESTART_SECONDS = 3
+"""How long after its process is gone a client leaves the place to whoever starts it anew. systemd does after 0.1 s, and
+Python's imports take a second or two until the database is locked."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

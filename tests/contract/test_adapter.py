@@ -81,10 +81,13 @@ async def console() -> AsyncIterator[Bench]:
     async def is_open(_: ConversationKey, __: str) -> bool:
         return True
 
+    async def answer_to(_: ConversationKey, __: str) -> None:
+        return None
+
     said = iter(range(1, 100))
     shown: dict[int, str] = {}
     with TemporaryDirectory() as folder:
-        adapter = Console(Path(folder) / "run" / "hearth.sock", is_open=is_open)
+        adapter = Console(Path(folder) / "run" / "hearth.sock", is_open=is_open, answer_to=answer_to)
 
         def client() -> aiohttp.ClientSession:
             return aiohttp.ClientSession("http://hearth", connector=aiohttp.UnixConnector(f"{folder}/run/hearth.sock"))

@@ -39,11 +39,15 @@ class Terminal:
         """Press keys."""
         os.write(self._descriptor, text.encode())
 
-    def read_until(self, pattern: str) -> str:
-        """Read until the pattern is on the screen after what was read before; returns what was read."""
+    def read_until(self, pattern: str, pressing: str = "") -> str:
+        """Read until the pattern is on the screen after what was read before; returns what was read.
+
+        `pressing`: a key that is pressed again and again meanwhile.
+        """
         end, fresh = time.monotonic() + DEADLINE, ""
         while not re.search(pattern, fresh):
             assert time.monotonic() < end, f"waited for {pattern!r}; shown: {fresh!r}"
+            self.type(pressing)
             if select.select([self._descriptor], [], [], 0.1)[0]:
                 fresh += self._answered(os.read(self._descriptor, 65536).decode("utf-8", "replace"))
         return fresh

@@ -2,100 +2,17 @@
 
 import asyncio
 import io
-import stat
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 
 from adapters.console.account import account_in
-from adapters.console.adapter import Console, IsOpen
 from adapters.console.client import Client
-from adapters.console.operator import Operator
-from adapters.console.socket import answers
 from adapters.console.terminal import save
 from bot.errors import DatabaseError, MessageGone, StartError
-from bot.messages import (
-    Action,
-    ActionName,
-    Command,
-    ConversationKey,
-    Destination,
-    Event,
-    File,
-    Message,
-    MessageRef,
-    Outgoing,
-    Triage,
-)
-from bot.ports import Forgotten, Receive
-from storage.store import SqlStore
-from tests.house import ADA, until
-
-NO_ANSWER = "No answer comes to this: it was removed, it waited too long, or it was answered before."
-LOCAL = ConversationKey("console", "local", "default")
-
-
-async def still_open(key: ConversationKey, event: str) -> bool:
-    return True
-
-
-def plain(socket: Path) -> Console:
-    """A console that nothing is special about."""
-    return Console(socket, is_open=still_open)
-
-
-@asynccontextmanager
-async def console(
-    folder: Path, receive: Receive, *routes: Any, is_open: IsOpen = still_open, **how: Any
-) -> AsyncIterator[tuple[Console, Client]]:
-    """A console that listens, and a client that is connected."""
-    made = Console(folder / "run" / "hearth.sock", *routes, is_open=is_open, **how)
-    task = asyncio.create_task(made.listen(receive))
-    await asyncio.wait([task, asyncio.ensure_future(made.listening.wait())], return_when=asyncio.FIRST_COMPLETED)
-    try:
-        async with Client(folder / "run" / "hearth.sock") as client:
-            yield made, client
-    finally:
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-
-class Bot:
-    """Receives events and answers them as `answer` says."""
-
-    def __init__(self, *states: Outgoing) -> None:
-        self.states = states
-        self.events: list[Event] = []
-        self.console: Console | None = None
-        self.tasks: list[asyncio.Task[None]] = []
-
-    async def receive(self, event: Event) -> None:
-        self.events.append(event)
-        if isinstance(event, Message):
-            self.tasks.append(asyncio.create_task(self._answer(event)))
-
-    async def _answer(self, event: Message) -> None:
-        assert self.console is not None
-        sent: MessageRef | None = None
-        for state in self.states:
-            await asyncio.sleep(0)
-            if sent is None:
-                sent = await self.console.send(Destination(key=event.key, interaction=event.interaction), state)
-            else:
-                await self.console.edit(sent, state)
-
-
-GROWING = (Outgoing(text="He", final=False), Outgoing(text="Hello", final=False), Outgoing(text="Hello."))
-
-
-async def ask(client: Client, text: str = "hi", conversation: str = "default") -> list[dict[str, Any]]:
-    return [state async for state in client.ask(conversation, text)]
+from bot.messages import Action, ActionName, Command, ConversationKey, Destination, Event, File, Message, Outgoing
+from tests.console import GROWING, LOCAL, NO_ANSWER, Bot, ask, console, plain, post, said
+from tests.house import until
 
 
 async def test_a_client_sees_the_answer_grow(tmp_path: Path) -> None:
@@ -148,7 +65,7 @@ async def test_a_client_that_goes_away_leaves_the_adapter_in_peace(tmp_path: Pat
         bot.console = made
         stream = client.ask("default", "hi")
         assert (await anext(stream))["text"] == "He"
-        await stream.aclose()  # type: ignore[attr-defined]  # it is a generator
+        await stream.aclose()
         await until(lambda: not made._screens, "the end of the screen")
         (event,) = bot.events
         key = ConversationKey("console", "local", "default")
@@ -235,7 +152,7 @@ async def test_it_is_told_when_nobody_watches_any_more(tmp_path: Path) -> None:
         stream = client.ask("default", "hi")
         await anext(stream)
         assert not bot.console.unwatched.is_set()
-        await stream.aclose()  # type: ignore[attr-defined]  # it is a generator
+        await stream.aclose()
         await until(bot.console.unwatched.is_set, "the end of the screen")
 
 
@@ -279,19 +196,6 @@ async def test_the_menu_is_told(tmp_path: Path) -> None:
             {"name": "new", "help": "begins anew", "argument": ""},
             {"name": "model", "help": "m", "argument": "A"},
         ]
-
-
-def said(**changed: object) -> dict[str, object]:
-    return {"id": "1", "conversation": "default", "author": "ada", "text": "hi"} | changed
-
-
-async def post(folder: Path, path: str, body: object) -> tuple[int, str]:
-    """A body as it is, or as JSON."""
-    connector = aiohttp.UnixConnector(str(folder / "run" / "hearth.sock"))
-    async with aiohttp.ClientSession("http://hearth", connector=connector) as http:
-        sent: dict[str, Any] = {"data" if isinstance(body, bytes | io.BytesIO) else "json": body}
-        async with http.post(path, **sent) as response:
-            return response.status, await response.text()
 
 
 @pytest.mark.parametrize(
@@ -366,102 +270,3 @@ def test_a_later_process_uses_no_message_number_again(tmp_path: Path) -> None:
     one, other = plain(tmp_path / "s"), plain(tmp_path / "s")
     assert next(one._numbers) <= next(other._numbers)
     assert next(one._numbers) > 1_600_000_000_000
-
-
-# The socket
-
-
-async def test_the_sockets_directory_is_its_owners_alone(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir(mode=0o755)
-    bot = Bot()
-    async with console(tmp_path, bot.receive) as (bot.console, _):
-        assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o700
-        assert await answers(tmp_path / "run" / "hearth.sock")
-    assert not (tmp_path / "run" / "hearth.sock").exists()
-
-
-async def test_a_second_process_on_the_socket_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
-    bot = Bot(*GROWING)
-    async with console(tmp_path, bot.receive) as (bot.console, client):
-        with pytest.raises(StartError, match="Another Hearth process answers on"):
-            await plain(tmp_path / "run" / "hearth.sock").listen(bot.receive)
-        assert (await ask(client))[-1]["text"] == "Hello."
-
-
-async def test_a_socket_that_a_dead_process_left_is_replaced(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "hearth.sock").write_text("")
-    bot = Bot(*GROWING)
-    async with console(tmp_path, bot.receive) as (bot.console, client):
-        assert (await ask(client))[-1]["text"] == "Hello."
-
-
-async def test_a_link_in_the_directorys_place_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StartError, match="is not a directory of yours"):
-        await plain(tmp_path / "run" / "hearth.sock").listen(Bot().receive)
-
-
-async def test_a_place_where_no_socket_can_be_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StartError, match="cannot be made or used"):
-        await plain(tmp_path / "file" / "hearth.sock").listen(Bot().receive)
-    with pytest.raises(StartError, match="cannot be opened"):
-        await plain(tmp_path / "run" / ("x" * 200)).listen(Bot().receive)
-
-
-# The owner's requests
-
-
-async def test_the_owner_looks_after_the_store(tmp_path: Path) -> None:
-    store = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", default_retention_days=30)
-    removed: list[Forgotten] = []
-    operator = Operator(store, lambda: {"status": "ok", "pid": 5}, removed.append)
-    bot = Bot()
-    async with console(tmp_path, bot.receive, operator) as (bot.console, client):
-        assert await client.health() == {"status": "ok", "pid": 5, "waiting": 0}
-        assert await client.usage() == []
-        assert (await client.export("memory", "a/b c?"))["person"] == {"platform": "memory", "id": "a/b c?"}
-        assert await client.forget("memory", "1") == {"messages": 0, "answers": 0}
-        assert removed == [Forgotten(messages=0, answers=0)]
-        await client.backup(tmp_path / "copy.db")
-        assert (tmp_path / "copy.db").stat().st_size > 0
-        assert await post(tmp_path, "/backup", {}) == (400, "target: must be text")
-        with pytest.raises(StartError):
-            await client.backup(tmp_path / "no" / "such" / "folder.db")
-    await store.aclose()
-
-
-async def test_a_look_at_a_conversation_makes_none(tmp_path: Path) -> None:
-    store = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", default_retention_days=30)
-    bot = Bot()
-    async with console(tmp_path, bot.receive, Operator(store, dict, print)) as (bot.console, client):
-        assert await client.line("default") == []
-        assert await store.find_conversation(LOCAL) is None
-        message = Message(key=LOCAL, event_id="1", author=ADA, text="hi", sent_at=datetime.now(UTC), direct=True)
-        await store.receive(message, Triage.PENDING)
-        made = await store.find_conversation(LOCAL)
-        assert made is not None
-        assert made.key == LOCAL
-        assert await store.claim("worker", lease=60.0) is not None
-        assert await client.line("default") == []
-    await store.aclose()
-
-
-async def test_a_bad_health_is_told_and_not_raised(tmp_path: Path) -> None:
-    class Broken(SqlStore):
-        async def pending(self, conversation: int | None = None) -> int:
-            raise DatabaseError("the file is damaged; restore a backup")
-
-    store = await Broken.open(f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", default_retention_days=30)
-    bot = Bot()
-    async with console(tmp_path, bot.receive, Operator(store, lambda: {"status": "ok"}, print)) as (
-        bot.console,
-        client,
-    ):
-        assert await client.health() == {
-            "status": "the database fails",
-            "database": "the file is damaged; restore a backup",
-        }
-    await store.aclose()
