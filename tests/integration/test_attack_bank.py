@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bot import documents
 from bot.errors import RoleForgery
 from bot.generation import ChatTemplate
-from bot.messages import Role
+from bot.messages import Attached, Attachment, MessageState, Role, StoredMessage
 from bot.prompt import PromptBuilder, ToolCall, Turn
 from tests import templates
 from tests.attacks import bank, reference
@@ -172,6 +173,37 @@ async def test_benign_text_encodes_exactly_as_upstream_would(
     with capsys.disabled():
         print(f"\n  {family.name}, {kind} vocabulary: {total - len(unequal)} of {total} benign prompts equal")
     assert unequal == []
+
+
+@pytest.mark.parametrize(("family", "kind"), over("own"))
+async def test_no_document_forges_a_control_token(family: Family, kind: str, folder: Path) -> None:
+    """Whatever its words and its name hold, also where one ends with the first half and the next begins with the other."""
+    count = Count()
+    texts = [(text, text) for text in bank.attacks()] + [(f"x{a}", f"{b}\n{a}") for a, b in bank.halves()]
+    for bench in benches(family, kind, folder):
+        builder = PromptBuilder(bench.vocabulary)
+        expected = bench.controls(bench.unguarded(chat("word", "word", "word", "word")))
+        for name, words in texts:
+            asked = documents.told(with_documents(name, words))
+            conversation = turns("word", "word", asked, "word", asked)
+            prompt = await builder.build(conversation, day=DAY, max_tokens=100)
+            count.add(bench.controls(prompt.ids), expected, (bench.name, asked))
+    assert count.forged == 0, count.examples
+
+
+def with_documents(name: str, words: str) -> StoredMessage:
+    """A question with two documents, one of which was not read."""
+    item = Attachment(kind="file", name=name, media_type="text/plain", size=1, reference="f")
+    return StoredMessage(
+        id=1,
+        parent=None,
+        role=Role.USER,
+        text=words,
+        author=None,
+        state=MessageState.PENDING,
+        created_at=datetime(2026, 3, 14, tzinfo=UTC),
+        attachments=(Attached(item, words), Attached(item, None, "not a text file"), Attached(item, words)),
+    )
 
 
 @pytest.mark.parametrize("name", TOOL_TEMPLATES)
