@@ -65,7 +65,10 @@ class Adapter(Protocol):
         """Give a sign of life or a streamed preview; may do nothing; never raises PlatformError."""
 
     async def fetch(self, attachment: Attachment) -> bytes:
-        """Load an attachment, within `limits.file_bytes`; also after a restart. Raises PlatformError."""
+        """Load an attachment, within `limits.file_bytes`; also after a restart.
+
+        Raises PlatformError: MessageGone if it is not there any more, Unreachable if it may come later.
+        """
 
     async def publish(self, commands: Sequence[Command]) -> None:
         """Show the commands in the platform's menus."""
