@@ -62,6 +62,11 @@ def test_every_key_has_its_place_in_the_example_file() -> None:
         ("[personas.p]\nmodel = 'nope'", "personas.p.model: there is no model 'nope' under [models]"),
         ("[models.big]\nslots = 2", "models.big.path: Field required"),
         ("[chat]\nmax_tokens = 0", "chat.max_tokens: Input should be greater than or equal to 1"),
+        ("[chat]\nmax_document_bytes = 0", "chat.max_document_bytes: Input should be greater than or equal to 1"),
+        (
+            "[chat]\nmax_document_bytes = 67108865",
+            "chat.max_document_bytes: Input should be less than or equal to 67108864",
+        ),
         ("models = 3", "models: Input should be a valid dictionary"),
         ("[models]\nbig = 3", "models.big: Input should be a valid dictionary or instance of ModelConfig"),
         ("data_dir = 3", "data_dir: Input is not a valid path for <class 'pathlib.Path'>"),
