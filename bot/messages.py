@@ -130,6 +130,12 @@ class Message:
     """The platform's token with which this event must be answered (Discord's interactions), if it has one."""
     can_reply_privately: bool = False
     """Whether the platform can show the answer to its asker alone although others are in the chat."""
+    follows: int | None = None
+    """The id of the stored message behind which this one goes, and with it the line; 0 begins a new line.
+
+    For a face that knows those ids and shows branches: an edited question follows what the old one followed. None, and
+    an id that is not (or no longer) in the conversation: the head.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +180,8 @@ class Action:
     sent_at: datetime
     target: str | None = None
     """The platform's id of the message that the button is under; None means the conversation's current answer."""
+    message: int | None = None
+    """RETRY, instead of `target`: the id of the stored question or answer. The new answer becomes the line's end."""
     revision: int = 0
 
 
@@ -229,6 +237,8 @@ class Conversation:
     """The id of the last message of the current line; None at the beginning and after /new."""
     first_day: date
     """The day on which the current line began; a chat template that prints the date is given this one."""
+    title: str = ""
+    """The name that its owner gave it; empty if none."""
 
 
 class MessageState(StrEnum):
@@ -272,6 +282,59 @@ class StoredMessage:
     """The stored cut: a window on a path through this message begins here (the system message apart)."""
     attachments: tuple[Attached, ...] = ()
     """In the order in which the platform stated them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thread:
+    """One of a person's conversations, as a list of them shows it."""
+
+    conversation: Conversation
+    last_at: datetime
+    """When its last message came, or was written; of an empty one, when it was made."""
+    opening: str
+    """The first words that a person wrote in it, on one line, at most 80 characters; empty if there are none."""
+    waiting: bool
+    """An answer is waiting or in progress."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A message as part of a conversation's current line, which is one way through the tree."""
+
+    message: StoredMessage
+    siblings: tuple[int, ...]
+    """Ids of the messages with the same parent and role, itself included, oldest first: the branches at this place."""
+    outcome: AnswerState | None = None
+    """Of a question: how its answer stands while it waits or is made, or how it ended if it left no words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A message that has the words that were looked for."""
+
+    conversation: int
+    thread: str
+    """As in `ConversationKey.thread`."""
+    title: str
+    message: int
+    role: Role
+    at: datetime
+    excerpt: str
+    """The words around the first match, on one line, at most 160 characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformCount:
+    """How much there is of one bot account: numbers only, nobody's words."""
+
+    platform: str
+    account: str
+    conversations: int
+    messages: int
+    people: int
+    """Who wrote something that is kept."""
+    waiting: int
+    """Answers that are waiting or in progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,16 +22,20 @@ from bot.messages import (
     Destination,
     Event,
     Finished,
+    Found,
     Limits,
     MessageRef,
+    Node,
     Outcome,
     Outgoing,
     Piece,
+    PlatformCount,
     Preview,
     Reading,
     SentPart,
     Settings,
     StoredMessage,
+    Thread,
     Triage,
     Typing,
 )
@@ -159,7 +163,8 @@ class Store(Ledger, Protocol):
         and a pending answer that edits the old one's platform messages in place; an older message's text is changed
         only; equal text is nothing. Deleted: the message goes, and its answer if that is not begun.
         Edited with triage context (who wrote it may not talk any more) changes the text only.
-        Action: RETRY makes a new pending answer (a sibling) to the question of `target`'s answer, or of the head.
+        Action: RETRY makes a new pending answer (a sibling) to the question of `target`'s answer, or of the head, or to
+        `Action.message`, whose new answer then moves the head wherever it stands.
         Migrated: the conversations of the old chat get the new id.
 
         The text of a question that is being answered counts as the last one's: the answer in progress is closed as
@@ -181,7 +186,7 @@ class Store(Ledger, Protocol):
 
         An answer in progress whose lease has ended (its worker died) comes first, with `attempt` one higher.
         `accounts`: only questions of these (platform, bot account); None means of all. `busy` are ids of conversations to pass over. `lease`
-        in seconds. The question's parent is resolved here, once:
+        in seconds. The question's parent is resolved here, once: what it `follows`,
         the bot's message that it replies to, or the head; waiting context messages are put before it in the line.
         The head is on that talk from then on. None when nothing waits. Attempts are counted without end.
         """
@@ -216,7 +221,8 @@ class Store(Ledger, Protocol):
 
         Without drafts the question is a command, no part of the history, if it is DONE or does not move the head; else
         (it failed, expired, or was stopped before the first word) it stays in the line as context. With drafts under
-        another message than the question (/retry) the question is a command too. A side branch never moves the head.
+        another message than the question (/retry) the question is a command too. A side branch never moves the head;
+        a question that `follows` another message is none, also if it stays without an answer.
         With retention 0 or `Finished.erase` nothing of it
         stays, in the write-ahead log neither. Raises LeaseLost.
         """
@@ -235,8 +241,14 @@ class Store(Ledger, Protocol):
         store gives has its attachments, with what was read in them.
         """
 
-    async def conversation(self, key: ConversationKey, *, direct: bool = True) -> Conversation:
-        """The conversation at this place; made if there is none."""
+    async def conversation(
+        self, key: ConversationKey, *, direct: bool = True, person: str | None = None
+    ) -> Conversation:
+        """The conversation at this place; made if there is none.
+
+        `person`: the author's id to whom a direct one belongs, so that its settings and title are that person's data
+        before the first message says so.
+        """
 
     async def find_conversation(self, key: ConversationKey) -> Conversation | None:
         """The conversation at this place, if there is one."""
@@ -249,6 +261,42 @@ class Store(Ledger, Protocol):
 
     async def set_settings(self, conversation: int, settings: Settings) -> None:
         """Replace a conversation's settings."""
+
+    async def set_title(self, conversation: int, title: str) -> None:
+        """Name a conversation. The name goes with it, and with the last of its messages that time removes."""
+
+    async def threads(self, platform: str, account: str, chat: str) -> list[Thread]:
+        """The conversations of a chat that have messages or a title, newest first."""
+
+    async def line(self, conversation: int, *, limit: int = 200, before: int | None = None) -> list[Node]:
+        """The current line, oldest first: its last `limit` messages, then the questions that wait, in their order.
+
+        The whole line, from its root and not from a cut; there is more of it if the first node's message has a parent.
+        `before`: only those `limit` messages that come before this one, on its own line; empty for a strange id.
+        The line ends with the head; while an answer is made that will move the head, with that answer's question.
+        What a long line costs depends on `limit` alone. Commands are not on it, except while they wait.
+        """
+
+    async def choose(self, conversation: int, message: int) -> None:
+        """Make the current line go through a message, to the newest leaf below it.
+
+        An answer in progress that is not below it becomes a side branch: it does not take the line back; one that is
+        below it leads again. Of a message that still waits for its place nothing is changed. Raises ValueError for a
+        message that is not in this conversation, and for a command.
+        """
+
+    async def delete_conversation(self, conversation: int) -> Forgotten:
+        """Remove a conversation with all its messages, its settings and its title; redelivered events stay known."""
+
+    async def search(self, platform: str, account: str, chat: str, words: str, *, limit: int = 50) -> list[Found]:
+        """Messages on all branches of a chat's conversations that have every one of these words, newest first.
+
+        A word counts wherever it occurs, also within another, in any case and in any of its Unicode spellings.
+        Commands are left out. Nothing is found for no words.
+        """
+
+    async def overview(self) -> list[PlatformCount]:
+        """How much there is, by platform and bot account. For owners: it counts every message."""
 
     async def find_sent(self, key: ConversationKey, message_id: str) -> StoredMessage | None:
         """The stored message that this platform message is, or is a part of."""
