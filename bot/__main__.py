@@ -10,7 +10,7 @@ import sys
 from collections.abc import Coroutine
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -20,6 +20,8 @@ from adapters.console.wire import cleaned
 from bot.attaching import connected
 from bot.config import Config, load
 from bot.errors import ConfigError, HearthError
+
+T = TypeVar("T")
 
 cli = typer.Typer(
     help="Hearth: a self-hosted chat assistant with the model inside its own process.",
@@ -85,23 +87,26 @@ def say(
     conversation: Conversation = "default",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say one thing, print the answer, and leave."""
+    """Say one thing, print the answer, and leave: with 0, or with 1 if the answer failed."""
     words = sys.stdin.read() if text == "-" else text
 
-    async def ask(client: Client) -> None:
+    async def ask(client: Client) -> bool:
         states = [state async for state in client.ask(conversation, words)]
-        answer = states[-1]["text"] if states else ""
+        last = states[-1]
         files = [file for state in states for file in state["files"]]
         if as_json:
-            print(json.dumps({"conversation": conversation, "text": answer, "files": files}, ensure_ascii=False))
-            return
+            told = {"conversation": conversation, "text": last["text"], "failed": last["failed"], "files": files}
+            print(json.dumps(told, ensure_ascii=False))
+            return bool(last["failed"])
         from adapters.console.terminal import printable, save
 
-        print(printable(answer) if sys.stdout.isatty() else answer)
+        print(printable(last["text"]) if sys.stdout.isatty() else last["text"])
         for file in files:
             print(f"[{save(file, Path.cwd())}]")
+        return bool(last["failed"])
 
-    _run(connected(_read(context), ask, preload=not words.lstrip().startswith("/")))
+    if _run(connected(_read(context), ask, preload=not words.lstrip().startswith("/"))):
+        raise typer.Exit(1)
 
 
 @cli.command()
@@ -232,8 +237,8 @@ def _person(text: str) -> tuple[str, str]:
     return platform, author
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(work)
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
 
 
 def main() -> None:

@@ -512,6 +512,8 @@ class Outgoing:
     nonce: str = ""
     plain: bool = False
     """Show the text letter by letter, its markup too: the platform has refused it as Markdown."""
+    failed: bool = False
+    """The answer failed or expired: these are Hearth's own words about that, after what the model had said."""
 
 
 @dataclass(frozen=True, slots=True)

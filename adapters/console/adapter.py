@@ -246,7 +246,7 @@ class Console:
         except DatabaseError as error:
             log.warning("not known whether an answer comes", conversation=str(message.key), error=str(error))
             return None
-        return Outgoing(text=kept.text if kept else NO_ANSWER)
+        return Outgoing(text=kept.text if kept else NO_ANSWER, failed=not kept)
 
     def _key(self, body: dict[str, Any]) -> ConversationKey:
         return ConversationKey(PLATFORM, self._account, wire.text(body, "conversation"))

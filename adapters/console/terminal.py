@@ -23,6 +23,8 @@ _CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if ch
 """C0, DEL and C1 (ECMA-48): escape sequences begin with one of them."""
 GIVEN_UP = "\nNo Hearth process answers. If your message was received it is answered later: /history shows the answer."
 LEAVE = {"/quit", "/exit"}
+RED, PLAIN = "\x1b[31m", "\x1b[0m"
+"""Select Graphic Rendition (ECMA-48, section 8.3.117)."""
 YOU = "<ansigreen><b>you </b></ansigreen>"
 HEARTH = "<ansiblue><b>hearth </b></ansiblue>"
 WELCOME = """\
@@ -32,7 +34,10 @@ WELCOME = """\
 
 
 class Screen:
-    """Writes the states of an answer as text that only grows; what is taken back is written anew on a fresh line."""
+    """Writes the states of an answer as text that only grows; what is taken back is written anew on a fresh line.
+
+    On a terminal the words about a failure are red.
+    """
 
     def __init__(self, out: TextIO, folder: Path) -> None:
         self._out = out
@@ -46,9 +51,10 @@ class Screen:
         number, text = state["message"], printable(state["text"])
         before = self._shown.get(number)
         if before is not None and text.startswith(before):
-            self._write(text[len(before) :])
+            new = text[len(before) :]
         else:
-            self._write(("" if self._fresh else "\n") + text)
+            new = ("" if self._fresh else "\n") + text
+        self._write(RED + new + PLAIN if new and state["failed"] and self._out.isatty() else new)
         self._shown[number] = text
         for file in state["files"]:
             self._write(f"\n[{save(file, self._folder)}]")

@@ -53,7 +53,7 @@ def state(number: int, what: Outgoing) -> dict[str, Any]:
         {"name": file.name, "media_type": file.media_type, "data": base64.b64encode(file.data).decode()}
         for file in what.files
     ]
-    return {"message": number, "text": what.text, "final": what.final, "files": files}
+    return {"message": number, "text": what.text, "final": what.final, "failed": what.failed, "files": files}
 
 
 @web.middleware

@@ -191,8 +191,10 @@ class Answering:
     async def _end(self, finished: Finished) -> None:
         """Make the platform show the final text and nothing else of this answer."""
         outgoing = self._outgoing(finished.text, finished.files, private=finished.private)
-        if outgoing and self._may_retry(finished):
-            outgoing[-1] = replace(outgoing[-1], buttons=self._buttons("retry", "Retry"))
+        if outgoing:
+            failed = finished.outcome in {AnswerState.FAILED, AnswerState.EXPIRED}
+            buttons = self._buttons("retry", "Retry") if self._may_retry(finished) else ()
+            outgoing[-1] = replace(outgoing[-1], buttons=buttons, failed=failed)
         for index, what in enumerate(outgoing):
             await self._post(index, what)
         for index in reversed(self._posting.indices()):

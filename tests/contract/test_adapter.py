@@ -179,6 +179,13 @@ async def test_plain_text_is_shown_letter_by_letter(bench: Bench) -> None:
     assert await bench.standing() == ["**a** <b> `c"]
 
 
+async def test_words_about_a_failure_are_shown(bench: Bench) -> None:
+    sent = await bench.adapter.send(bench.to, Outgoing(text="one", final=False, nonce="n-1"))
+    await bench.adapter.edit(sent, Outgoing(text="one\n\nThe model failed.", failed=True))
+    await bench.adapter.send(bench.to, Outgoing(text="The model failed.", failed=True, nonce="n-2"))
+    assert await bench.standing() == ["one\n\nThe model failed.", "The model failed."]
+
+
 async def test_a_sign_of_life_never_fails(bench: Bench) -> None:
     await bench.adapter.show(bench.to, Typing())
     await bench.adapter.show(bench.to, Preview("half a sen"))

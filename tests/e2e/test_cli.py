@@ -81,7 +81,19 @@ def test_a_fresh_conversation_does_not_know_the_name(hearth: CommandLine) -> Non
 def test_say_prints_one_json_object(hearth: CommandLine) -> None:
     """`--json` is for programs; - reads the words from standard input."""
     said = json.loads(hearth.says("say", "--json", "-c", "numbers", "-", given="Count to 5."))
-    assert said == {"conversation": "numbers", "text": "1 2 3 4 5", "files": []}
+    assert said == {"conversation": "numbers", "text": "1 2 3 4 5", "failed": False, "files": []}
+
+
+def test_an_answer_that_failed_is_printed_and_say_ends_with_one(hearth: CommandLine) -> None:
+    """Scripts see it by the exit code, and in the JSON object. To a message without text there is no answer."""
+    with hearth.running():
+        done = hearth("say", " ")
+        assert done.returncode == 1
+        assert "no text" in done.stdout
+        done = hearth("say", "--json", " ")
+        assert done.returncode == 1
+        assert json.loads(done.stdout)["failed"] is True
+        assert hearth("say", "/nonsense").returncode == 0
 
 
 def test_check_tells_what_works(hearth: CommandLine) -> None:

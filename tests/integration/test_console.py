@@ -30,6 +30,12 @@ async def test_a_client_sees_the_answer_grow(tmp_path: Path) -> None:
         assert (event.key, event.text, event.direct) == (ConversationKey("console", "local", "default"), "hi", True)
 
 
+async def test_a_client_is_told_that_an_answer_failed(tmp_path: Path) -> None:
+    bot = Bot(Outgoing(text="He", final=False), Outgoing(text="He\n\nThe model failed.", failed=True))
+    async with console(tmp_path, bot.receive) as (bot.console, client):
+        assert [state["failed"] for state in await ask(client)] == [False, True]
+
+
 async def test_files_come_whole(tmp_path: Path) -> None:
     data = bytes(range(256)) * 4000
     bot = Bot(Outgoing(text="Here.", files=(File("a.bin", "application/octet-stream", data),)))
@@ -101,6 +107,7 @@ async def test_who_waits_is_told_when_no_answer_comes_any_more(tmp_path: Path) -
     async with console(tmp_path, bot.receive, is_open=is_open, look=0.001) as (bot.console, client):
         states = await ask(client)
         assert [(state["text"], state["final"]) for state in states] == [("He", False), (NO_ANSWER, True)]
+        assert states[-1]["failed"]
         (event,) = bot.events
         assert asked == [(LOCAL, event.event_id)] * 3
 

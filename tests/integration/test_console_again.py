@@ -31,6 +31,7 @@ async def test_who_comes_back_is_shown_the_answer_that_is_kept(tmp_path: Path) -
     async with console(tmp_path, bot.receive, is_open=closed, answer_to=answer_to, look=0.001) as (bot.console, _):
         _, kept = await post(tmp_path, "/messages", said())
         assert [json.loads(line).get("text") for line in kept.splitlines()] == [None, "Hello."]
+        assert not json.loads(kept.splitlines()[-1])["failed"]
         _, other = await post(tmp_path, "/messages", said(id="2"))
         assert [json.loads(line).get("text") for line in other.splitlines()] == [None, NO_ANSWER]
 

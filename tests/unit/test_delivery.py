@@ -11,7 +11,7 @@ import pytest
 from adapters.delivery.pacing import Slot
 from adapters.text import split, telegram_length
 from bot.errors import FloodWait
-from bot.messages import AnswerState, Limits, Notice, Preview, Text, Typing
+from bot.messages import AnswerState, Limits, Notice, Outcome, Preview, Text, Typing
 from bot.testing import Fault
 from tests.staging import CHAT, Stage, a_claim, done, in_group
 
@@ -69,6 +69,25 @@ async def test_a_full_message_is_finished_and_the_answer_rolls_over_while_it_str
     assert len(sends) == 3
     assert sends[1] < 5
     stage.agree(claim)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "failed"),
+    [
+        (AnswerState.DONE, False),
+        (AnswerState.STOPPED, False),
+        (AnswerState.FAILED, True),
+        (AnswerState.EXPIRED, True),
+    ],
+)
+async def test_the_last_message_of_an_answer_that_failed_says_so_once_it_is_final(
+    outcome: Outcome, failed: bool
+) -> None:
+    stage = Stage()
+    await stage.deliver(a_claim(), Text("word " * 30), 5.0, done("word " * 30 + "\n\nIt failed.", outcome=outcome))
+    first, last = stage.platform.messages
+    assert {what.failed for what in first.states} == {False}
+    assert [what.failed for what in last.states] == [False, failed]
 
 
 async def test_markdown_that_streams_is_measured_as_the_platform_does() -> None:

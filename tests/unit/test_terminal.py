@@ -9,11 +9,18 @@ from prompt_toolkit.document import Document
 from adapters.console.terminal import CommandCompleter, Screen, printable, save
 
 
-def shown(*states: tuple[int, str, bool]) -> str:
-    out = io.StringIO()
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(*states: tuple[int, str, bool], failed: bool = False, out: io.StringIO | None = None) -> str:
+    """What is written of the states of messages; the last one `failed`."""
+    out = out or io.StringIO()
     screen = Screen(out, Path())
-    for number, text, final in states:
-        screen.show({"message": number, "text": text, "final": final, "files": []})
+    for place, (number, text, final) in enumerate(states, 1):
+        ends = failed and place == len(states)
+        screen.show({"message": number, "text": text, "final": final, "failed": ends, "files": []})
     return out.getvalue()
 
 
@@ -24,6 +31,18 @@ def test_a_screen_writes_what_is_new() -> None:
 def test_what_is_taken_back_is_written_anew_on_a_fresh_line() -> None:
     assert shown((1, "place 2", False), (1, "Hello", False), (1, "Hello.", True)) == "place 2\nHello.\n"
     assert shown((1, "place 2", False), (1, "", False), (2, "Hello.", True)) == "place 2\nHello.\n"
+
+
+def test_an_answer_that_is_shown_anew_begins_on_a_fresh_line() -> None:
+    """It is another message where the process of the first one is gone."""
+    assert shown((1, "1 2", False), (2, "1 2 3", True)) == "1 2\n1 2 3\n"
+
+
+def test_words_about_a_failure_are_red_on_a_terminal() -> None:
+    states = ((1, "He", False), (1, "He\n\nThe model failed.", True))
+    assert shown(*states, failed=True, out=Terminal()) == "He\x1b[31m\n\nThe model failed.\x1b[0m\n"
+    assert shown(*states, failed=True) == "He\n\nThe model failed.\n"
+    assert shown(*states, out=Terminal()) == "He\n\nThe model failed.\n"
 
 
 def test_an_answer_cannot_command_the_terminal() -> None:
