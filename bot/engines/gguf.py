@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import re
 import struct
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from bot.engines.ggml import BLOCKS, END_TEXTS, FILE_TYPES
 from bot.errors import ModelError
 from bot.generation import ChatTemplate
 
@@ -26,6 +29,10 @@ MAX_DIMENSIONS = 4
 """GGML_MAX_DIMS."""
 SAMPLES, SAMPLE_BYTES = 16, 65536
 """How much of the weights goes into the digest: 1 MiB, spread evenly, costs milliseconds where 8 GB cost a minute."""
+PART = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
+"""How the files of a model in several parts are called; llama.cpp finds the others by it (llama_split_path)."""
+
+T = TypeVar("T")
 
 
 class TokenType(IntEnum):
@@ -42,61 +49,17 @@ class TokenType(IntEnum):
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 
-# ggml type -> (values per block, bytes per block), from ggml.c type_traits.
-BLOCKS = {
-    0: (1, 4),
-    1: (1, 2),
-    24: (1, 1),
-    25: (1, 2),
-    26: (1, 4),
-    27: (1, 8),
-    28: (1, 8),
-    30: (1, 2),
-    2: (32, 18),
-    3: (32, 20),
-    6: (32, 22),
-    7: (32, 24),
-    8: (32, 34),
-    9: (32, 40),
-    20: (32, 18),
-    39: (32, 17),
-    40: (64, 36),
-    41: (128, 18),
-    10: (256, 84),
-    11: (256, 110),
-    12: (256, 144),
-    13: (256, 176),
-    14: (256, 210),
-    15: (256, 292),
-    16: (256, 66),
-    17: (256, 74),
-    18: (256, 98),
-    19: (256, 50),
-    21: (256, 110),
-    22: (256, 82),
-    23: (256, 136),
-    29: (256, 56),
-    34: (256, 54),
-    35: (256, 66),
-}
-
-# Texts that llama.cpp takes for the end of a turn even where the file does not name their ids (llama-vocab.cpp).
-END_TEXTS = frozenset(
-    {
-        *("<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>"),
-        *("<end_of_turn>", "<turn|>", "<|endoftext|>", "<|end_of_text|>", "<|eom_id|>", "<EOT>", "_<EOT>"),
-        *("<｜end▁of▁sentence｜>", "<end_of_utterance>"),  # noqa: RUF001 DeepSeek writes these signs
-    }
-)
-
 
 @dataclass(frozen=True)
 class ModelFile:
     """What a GGUF file says about its model."""
 
     path: Path
+    """The first file, where the model is in several parts."""
     size: int
-    """Bytes."""
+    """Bytes, of all parts."""
+    parameters: int
+    """How many numbers the weights are."""
     digest: str
     """Hex, of the size, the metadata and a sample of the weights: tells models apart, is no proof against forgery."""
     metadata: dict[str, Any] = field(repr=False)
@@ -113,6 +76,18 @@ class ModelFile:
     def name(self) -> str:
         """The model's own name, or the file's."""
         return str(self.metadata.get("general.name") or self.path.stem)
+
+    @property
+    def quantisation(self) -> str:
+        """For example `Q4_K_M`; empty if the file does not say."""
+        kind = self.metadata.get("general.file_type")
+        name = FILE_TYPES[kind] if isinstance(kind, int) and 0 <= kind < len(FILE_TYPES) else "-"
+        return "" if name == "-" else name
+
+    def text(self, key: str) -> str:
+        """A text of the metadata; empty if there is none."""
+        value = self.metadata.get(key)
+        return value if isinstance(value, str) else ""
 
     @property
     def context_length(self) -> int:
@@ -289,17 +264,36 @@ class _Reader:
 
 
 def read(path: Path) -> ModelFile:
-    """Read a model file's metadata and check that all its weights are there.
+    """Read a model file's metadata and check that all its weights are there; of a model in parts, name the first.
 
     Raises ModelError in one line that names the file. Touches some MB of the file, not the weights.
     """
+    first = _mapped(path, lambda reader: _read(path, reader))
+    others = [_mapped(part, partial(_read_part, number)) for number, part in enumerate(_parts(first), start=1)]
+    if not others:
+        return first
+    digest = hashlib.sha256(first.digest.encode())
+    for part in others:
+        digest.update(part.digest.encode())
+    size, parameters = sum(part.size for part in others), sum(part.parameters for part in others)
+    return replace(first, size=first.size + size, parameters=first.parameters + parameters, digest=digest.hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    size: int
+    parameters: int
+    digest: str
+
+
+def _mapped(path: Path, parse: Callable[[_Reader], T]) -> T:
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
             if size == 0:
                 raise _Damaged("is empty")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _read(path, _Reader(data))
+                return parse(_Reader(data))
     except _Damaged as error:
         raise ModelError(f"{path}: {error}") from error
     except (OSError, ValueError) as error:
@@ -307,7 +301,21 @@ def read(path: Path) -> ModelFile:
         raise ModelError(f"{path}: cannot be read ({reason or error})") from error
 
 
-def _read(path: Path, reader: _Reader) -> ModelFile:
+def _parts(first: ModelFile) -> list[Path]:
+    """The files beside the first in which the rest of its model lies."""
+    count = first.metadata.get("split.count", 0)
+    if not isinstance(count, int) or count < 2:
+        return []
+    called = PART.fullmatch(first.path.name)
+    if called is None or (int(called["number"]), int(called["count"])) != (1, count):
+        raise ModelError(
+            f"{first.path}: is the first of {count} parts and must be called as such: NAME-00001-of-{count:05d}.gguf"
+        )
+    return [first.path.with_name(f"{called['name']}-{n:05d}-of-{count:05d}.gguf") for n in range(2, count + 1)]
+
+
+def _header(reader: _Reader) -> tuple[int, dict[str, Any]]:
+    """How many tensors there are, and the metadata."""
     if reader.data[:4] != b"GGUF":
         raise _Damaged("is no GGUF model file")
     reader.at = 4
@@ -319,23 +327,38 @@ def _read(path: Path, reader: _Reader) -> ModelFile:
     for _ in range(value_count):  # every round reads at least 13 bytes or raises, whatever the count claims
         key = reader.string().decode("utf-8", "replace")
         metadata[key] = reader.value(key)
+    return tensor_count, metadata
+
+
+def _read(path: Path, reader: _Reader) -> ModelFile:
+    tensor_count, metadata = _header(reader)
+    if metadata.get("split.no"):
+        raise _Damaged(f"is part {metadata['split.no'] + 1} of a model; name its first part, ...-00001-of-....gguf")
     tokens, types = metadata.pop("tokenizer.ggml.tokens", None), metadata.pop("tokenizer.ggml.token_type", None)
     if not isinstance(tokens, list) or not tokens:
         raise _Damaged("has no vocabulary; is it a model for chat?")
     if not isinstance(types, list) or len(types) != len(tokens):
         types = [TokenType.NORMAL.value] * len(tokens)
     metadata = {key: value for key, value in metadata.items() if value is not None}
-    start = _check_tensors(reader, tensor_count, metadata.get("general.alignment", 32))
-    return ModelFile(path, reader.size, _digest(reader.data, start), metadata, tokens, types)
+    if tensor_count == 0 and "split.count" not in metadata:
+        raise _Damaged("has no weights in it")
+    start, parameters = _check_tensors(reader, tensor_count, metadata.get("general.alignment", 32))
+    return ModelFile(path, reader.size, parameters, _digest(reader.data, start), metadata, tokens, types)
 
 
-def _check_tensors(reader: _Reader, count: int, alignment: object) -> int:
-    """Where the weights begin. Raises _Damaged if the file ends before the last tensor does."""
+def _read_part(number: int, reader: _Reader) -> _Part:
+    tensor_count, metadata = _header(reader)
+    if metadata.get("split.no") != number:
+        raise _Damaged(f"is not part {number + 1} of the model that its name says; fetch it again")
+    start, parameters = _check_tensors(reader, tensor_count, metadata.get("general.alignment", 32))
+    return _Part(reader.size, parameters, _digest(reader.data, start))
+
+
+def _check_tensors(reader: _Reader, count: int, alignment: object) -> tuple[int, int]:
+    """Where the weights begin, and how many numbers they are. Raises _Damaged if the file ends before they do."""
     if not isinstance(alignment, int) or alignment < 1:
         raise _Damaged("is damaged: its alignment is not a number")
-    if count == 0:
-        raise _Damaged("has no weights in it")
-    end = 0
+    end = parameters = 0
     for _ in range(count):
         reader.string()
         dimensions = reader.number("I")
@@ -347,10 +370,11 @@ def _check_tensors(reader: _Reader, count: int, alignment: object) -> int:
         kind, offset = reader.number("I"), reader.number("Q")
         block, width = BLOCKS.get(kind, (1, 0))
         end = max(end, offset + values // block * width)
+        parameters += values
     start = (reader.at + alignment - 1) // alignment * alignment
     if start + end > reader.size:
         raise _Damaged(f"is cut off: {reader.size} bytes of {start + end}; fetch it again")
-    return start
+    return start, parameters
 
 
 def _digest(data: mmap.mmap, start: int) -> str:

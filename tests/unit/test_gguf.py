@@ -11,7 +11,7 @@ import gguf as reference
 import numpy as np
 import pytest
 
-from bot.engines import gguf
+from bot.engines import ggml, gguf
 from bot.errors import ModelError
 
 CONTROL, USER_DEFINED, NORMAL = (
@@ -92,7 +92,12 @@ class TestWholeFile:
 
     def test_sizes_of_tensor_types_are_the_format_packages(self) -> None:
         theirs = {int(kind): size for kind, size in reference.GGML_QUANT_SIZES.items()}
-        assert {kind: size for kind, size in gguf.BLOCKS.items() if theirs[kind] != size} == {}
+        assert {kind: size for kind, size in ggml.BLOCKS.items() if theirs[kind] != size} == {}
+
+    def test_names_of_quantisations_are_the_format_packages(self) -> None:
+        theirs = {int(kind): kind.name.removeprefix("MOSTLY_").removeprefix("ALL_") for kind in reference.LlamaFileType}
+        ours = {number: name for number, name in enumerate(ggml.FILE_TYPES) if name != "-"}
+        assert ours == {number: name for number, name in theirs.items() if name != "GUESSED"}
 
 
 def _cut(data: bytes) -> bytes:
