@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from adapters.console.client import Client
+from adapters.console.files import path_of
 from adapters.console.socket import answers
 from adapters.console.wire import cleaned
 from bot.attaching import connected
@@ -85,24 +86,28 @@ def say(
     context: typer.Context,
     text: Annotated[str, typer.Argument(help="What to say; - reads it from standard input.")],
     conversation: Conversation = "default",
+    file: Annotated[
+        list[Path] | None, typer.Option(metavar="PATH", help="A file to send with it; may be given again.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Say one thing, print the answer, and leave: with 0, or with 1 if the answer failed."""
     words = sys.stdin.read() if text == "-" else text
+    sent = [path_of(path) for path in file or ()]
 
     async def ask(client: Client) -> bool:
-        states = [state async for state in client.ask(conversation, words)]
+        states = [state async for state in client.ask(conversation, words, sent)]
         last = states[-1]
-        files = [file for state in states for file in state["files"]]
+        received = [each for state in states for each in state["files"]]
         if as_json:
-            told = {"conversation": conversation, "text": last["text"], "failed": last["failed"], "files": files}
+            told = {"conversation": conversation, "text": last["text"], "failed": last["failed"], "files": received}
             print(json.dumps(told, ensure_ascii=False))
             return bool(last["failed"])
         from adapters.console.terminal import printable, save
 
         print(printable(last["text"]) if sys.stdout.isatty() else last["text"])
-        for file in files:
-            print(f"[{save(file, Path.cwd())}]")
+        for each in received:
+            print(f"[{save(each, Path.cwd())}]")
         return bool(last["failed"])
 
     if _run(connected(_read(context), ask, preload=not words.lstrip().startswith("/"))):

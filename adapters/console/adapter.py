@@ -20,10 +20,10 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from adapters.console import wire
+from adapters.console import files, wire
 from adapters.console.socket import listening
 from adapters.console.wire import ACCOUNT, PLATFORM
-from bot.errors import DatabaseError, MessageGone, PlatformError
+from bot.errors import DatabaseError, MessageGone
 from bot.messages import (
     Action,
     ActionName,
@@ -67,7 +67,14 @@ class Console:
     """An Adapter whose platform is the local socket. `look`: seconds between two questions to `is_open`."""
 
     name = PLATFORM
-    limits = Limits(text=LONGEST, seconds_per_call=EDIT_SECONDS, burst=2, files=True, private_answers=True)
+    limits = Limits(
+        text=LONGEST,
+        seconds_per_call=EDIT_SECONDS,
+        burst=2,
+        files=True,
+        private_answers=True,
+        file_bytes=files.FILE_BYTES,
+    )
 
     def __init__(
         self,
@@ -159,8 +166,8 @@ class Console:
         """A terminal shows its own sign of waiting."""
 
     async def fetch(self, attachment: Attachment) -> bytes:
-        """Nothing comes with what is typed. Raises PlatformError."""
-        raise PlatformError("messages from the terminal have no attachments")
+        """Load a file from the disk, as it is now. Raises PlatformError."""
+        return await asyncio.to_thread(files.load, attachment.reference)
 
     async def publish(self, commands: Sequence[Command]) -> None:
         """Keep the menu for the terminal's completion."""
@@ -181,6 +188,7 @@ class Console:
             text=wire.text(body, "text"),
             sent_at=datetime.now(UTC),
             direct=True,
+            attachments=tuple([await asyncio.to_thread(files.attachment, path) for path in wire.paths(body, "files")]),
             interaction=event,
             can_reply_privately=True,
         )

@@ -70,12 +70,15 @@ class Client:
         if self._http is not None:
             await self._http.close()
 
-    async def ask(self, conversation: str, text: str) -> AsyncGenerator[dict[str, Any], None]:
-        """Send a message; yields the states of the messages that answer it, as the adapter shows them, to the last.
+    async def ask(
+        self, conversation: str, text: str, files: Collection[str] = ()
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Send a message, with the files at absolute paths; yields the states of the messages that answer it, as the adapter shows them, to the last.
 
         Raises StartError if the message was not taken, or its process went away and there is no other.
         """
-        asked = _Asked({"id": uuid.uuid4().hex, "conversation": conversation, "author": self._author, "text": text})
+        message = {"conversation": conversation, "author": self._author, "text": text, "files": list(files)}
+        asked = _Asked({"id": uuid.uuid4().hex, **message})
         try:
             while not asked.answered:
                 async with aclosing(self._states(asked)) as states:

@@ -42,6 +42,14 @@ def text(data: dict[str, Any], field: str) -> str:
     return cleaned(value)
 
 
+def paths(data: dict[str, Any], field: str) -> list[str]:
+    """A field that may be a list of absolute paths. Raises HTTPBadRequest."""
+    values = data.get(field, [])
+    if not isinstance(values, list) or not all(isinstance(value, str) and value.startswith("/") for value in values):
+        raise web.HTTPBadRequest(text=f"{field}: must be a list of absolute paths")
+    return [cleaned(value) for value in values]
+
+
 def cleaned(value: str) -> str:
     """The text without NUL and lone surrogates, which no database and no encoding holds: U+FFFD stands for each."""
     return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")

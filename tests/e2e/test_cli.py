@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import re
 import subprocess
@@ -94,6 +95,33 @@ def test_an_answer_that_failed_is_printed_and_say_ends_with_one(hearth: CommandL
         assert done.returncode == 1
         assert json.loads(done.stdout)["failed"] is True
         assert hearth("say", "/nonsense").returncode == 0
+
+
+def test_a_file_that_cannot_be_sent_is_one_line(hearth: CommandLine, tmp_path: Path) -> None:
+    """Before anything is asked; a good one beside it changes nothing."""
+    (tmp_path / "a.txt").write_text("hi")
+    done = hearth("say", "What is this?", "--file", str(tmp_path / "a.txt"), "--file", str(tmp_path / "b.txt"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"hearth: {tmp_path}/b.txt: there is no such file\n"
+    assert not hearth.data_dir.exists()
+
+
+def test_files_go_with_a_message(hearth: CommandLine, tmp_path: Path) -> None:
+    """Each with what is known of it; a relative path is relative to where the command is."""
+    (tmp_path / "a.txt").write_text("hi")
+    (tmp_path / "b.json").write_text("{}")
+    subprocess.run(
+        [*hearth.command, "say", "What is this?", "--file", "a.txt", "--file", str(tmp_path / "b.json")],
+        env=hearth.environ,
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    exported = json.loads(hearth.says("export", f"console:{getpass.getuser()}"))
+    files = exported["conversations"][0]["messages"][0]["attachments"]
+    known = [(file["name"], file["media_type"], file["size"]) for file in files]
+    assert known == [("a.txt", "text/plain", 2), ("b.json", "application/json", 2)]
 
 
 def test_check_tells_what_works(hearth: CommandLine) -> None:

@@ -45,6 +45,20 @@ async def test_files_come_whole(tmp_path: Path) -> None:
         assert (path.name, path.read_bytes()) == ("a.bin", data)
 
 
+async def test_a_file_goes_with_a_message_and_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_bytes(b"a;b")
+    bot = Bot(*GROWING)
+    async with console(tmp_path, bot.receive) as (bot.console, client):
+        assert [state["text"] async for state in client.ask("default", "hi", [str(path)])][-1] == "Hello."
+        (event,) = bot.events
+        assert isinstance(event, Message)
+        (file,) = event.attachments
+        assert (file.kind, file.name, file.media_type, file.size) == ("file", "list.csv", "text/csv", 3)
+        path.write_bytes(b"a;b;c")
+        assert await plain(tmp_path / "s").fetch(file) == b"a;b;c"
+
+
 async def test_many_clients_see_each_its_own_answer(tmp_path: Path) -> None:
     class Echo(Bot):
         async def _answer(self, event: Message) -> None:
@@ -220,6 +234,9 @@ async def test_the_menu_is_told(tmp_path: Path) -> None:
         (said(text=None), "text: must be text"),
         (said(author=["ada"]), "author: must be text"),
         (said(conversation={}), "conversation: must be text"),
+        (said(files="/a.txt"), "files: must be a list of absolute paths"),
+        (said(files=[5]), "files: must be a list of absolute paths"),
+        (said(files=["a.txt"]), "files: must be a list of absolute paths"),
     ],
 )
 async def test_a_wrong_body_is_refused_in_words(tmp_path: Path, body: object, words: str) -> None:
