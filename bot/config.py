@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import ipaddress
 import os
 import re
 import tempfile
@@ -15,10 +16,23 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
+from bot import library
 from bot.errors import ConfigError
 
 DEFAULT_SYSTEM_PROMPT = (
@@ -30,17 +44,33 @@ DEFAULT_SYSTEM_PROMPT = (
 EMBEDDED_CHAT_MODEL = Path(__file__).parent / "assets" / "hearth-demo-chat.gguf"
 MAX_DOCUMENT = 64 * 2**20
 """Bytes: more than any model's window holds, and an order of magnitude less than a database's longest text."""
+WEB_OWNER = "owner"
+"""Who the web page's owner is on its platform: whoever has `web.token`, or reaches the page where no token is asked for."""
+MIN_TOKEN = 12
+"""Characters of a token for the web page. A random one of so many stands for 60 bits and more; a word does not."""
 MAX_SOCKET_PATH = 100
 """A unix socket's path is at most 108 bytes on Linux and 104 on macOS (sun_path)."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)?")
+_PERSON = re.compile(r"[\w.-]{1,64}")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _IN_A_URL = str.maketrans({"%": "%25", "?": "%3F", "#": "%23"})
 """What a URL's path may not hold as it is (RFC 3986, section 3.3)."""
+_HERE = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Hosts that are this machine."""
 _PLAIN = ("HEARTH_CONFIG", "HEARTH_DATA_DIR")
 """The variables that are no keys of config.toml."""
 _OF_A_SERVICE = re.compile(r"HEARTH_(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 """https://kubernetes.io/docs/tutorials/services/connect-applications-service/: each pod gets these of each service."""
+
+
+def _check_origin(origin: str) -> None:
+    """Raises ValueError for what a browser would never send as an origin."""
+    parts = urlsplit(origin)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or f"{parts.scheme}://{parts.netloc}" != origin:
+        raise ValueError(
+            f"public_origins: {origin!r} is not like https://chat.example.org (no path, no slash at the end)"
+        )
 
 
 def _seconds(value: object) -> object:
@@ -84,18 +114,68 @@ class PersonaConfig(Section):
     description: str = ""
 
 
-class ModelConfig(Section):
-    """A model of our own engines."""
+class AnyModelConfig(Section):
+    """What is told of every model, wherever it runs."""
 
-    path: Path
     context_length: int | None = Field(default=None, ge=256)
     slots: int = Field(default=8, ge=1, le=256)
-    threads: int | None = Field(default=None, ge=1)
-    gpu_layers: int = Field(default=0, ge=-1)
-    prompt_cache_mib: int = Field(default=256, ge=0)
     temperature: float = Field(default=0.7, ge=0, le=2)
     top_p: float = Field(default=0.95, gt=0, le=1)
     description: str = ""
+
+
+class ModelConfig(AnyModelConfig):
+    """A model of our own engines."""
+
+    path: Path
+    threads: int | None = Field(default=None, ge=1)
+    gpu_layers: int = Field(default=0, ge=-1)
+    prompt_cache_mib: int = Field(default=256, ge=0)
+
+
+class RemoteModelConfig(AnyModelConfig):
+    """A model on an OpenAI-compatible server, or on several that serve the same one."""
+
+    url: str | None = None
+    urls: tuple[str, ...] = ()
+    remote_model: str = ""
+    api_key: SecretStr = SecretStr("")
+    connect_timeout: Seconds = 5.0
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> RemoteModelConfig:
+        if (self.url is None) == (not self.urls):
+            raise ValueError("needs either url, or urls with at least one")
+        if len(set(self.servers)) < len(self.servers):
+            raise ValueError("urls names a server twice")
+        for url in self.servers:
+            _check_url(url)
+        key = self.api_key.get_secret_value()
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise ValueError("api_key has characters that no HTTP header may have")
+        return self
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The URLs, without a slash at the end."""
+        return tuple(url.rstrip("/") for url in ((self.url,) if self.url is not None else self.urls))
+
+    @property
+    def leaves_machine(self) -> bool:
+        """Whether what people write goes to another machine."""
+        return any((urlsplit(url).hostname or "") not in _HERE for url in self.servers)
+
+
+def _check_url(url: str) -> None:
+    """Raises ValueError. The words do not repeat the URL: there may be a password in it."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("a server's URL looks like http://127.0.0.1:8000/v1")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a server's URL holds no password; api_key is the place for it")
+    if parts.query or parts.fragment or any(char.isspace() for char in url):
+        raise ValueError("a server's URL ends with its path, such as /v1")
+    _ = parts.port  # raises ValueError
 
 
 class QueueConfig(Section):
@@ -138,11 +218,60 @@ class DatabaseConfig(Section):
     url: str = ""
 
 
+class WebConfig(Section):
+    """The web page that `hearth run` serves."""
+
+    enabled: bool = True
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: int = Field(default=8080, ge=0, le=65535)
+    token: str = ""
+    people: dict[str, str] = {}
+    public_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> WebConfig:
+        """Words of an error never hold a token."""
+        for name, token in {
+            "token": self.token,
+            **{f"people.{name}": token for name, token in self.people.items()},
+        }.items():
+            if len(token) < MIN_TOKEN and not (name == "token" and not token):
+                raise ValueError(
+                    f"{name}: a token has at least {MIN_TOKEN} characters (openssl rand -hex 16 makes one)"
+                )
+        tokens = [token for token in (self.token, *self.people.values()) if token]
+        if len(set(tokens)) < len(tokens):
+            raise ValueError("two people have the same token: nobody could tell them apart")
+        for name in self.people:
+            if name == WEB_OWNER or not _PERSON.fullmatch(name):
+                raise ValueError(
+                    f"people: {name!r} cannot be a person's name here (letters, digits, . _ -; not {WEB_OWNER})"
+                )
+        for origin in self.public_origins:
+            _check_origin(origin)
+        for proxy in self.trusted_proxies:
+            ipaddress.ip_network(proxy, strict=False)
+        return self
+
+
 class LogConfig(Section):
     """What is logged, to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
+
+
+def _kind(value: object) -> str:
+    """Which of the two a table under [models] is: a `url` makes it a remote one."""
+    if isinstance(value, Mapping):
+        return "remote" if "url" in value or "urls" in value else "own"
+    return "remote" if isinstance(value, RemoteModelConfig) else "own"
+
+
+AModel = Annotated[
+    Annotated[ModelConfig, Tag("own")] | Annotated[RemoteModelConfig, Tag("remote")], Discriminator(_kind)
+]
 
 
 class Config(Section):
@@ -151,12 +280,13 @@ class Config(Section):
     data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("hearth")))
     chat: ChatConfig = ChatConfig()
     personas: dict[str, PersonaConfig] = {}
-    models: dict[str, ModelConfig] = {}
+    models: dict[str, AModel] = {}
     queue: QueueConfig = QueueConfig()
     engine: EngineConfig = EngineConfig()
     permissions: PermissionsConfig = PermissionsConfig()
     retention: RetentionConfig = RetentionConfig()
     database: DatabaseConfig = DatabaseConfig()
+    web: WebConfig = WebConfig()
     log: LogConfig = LogConfig()
 
     @model_validator(mode="after")
@@ -198,8 +328,32 @@ def socket_path(data_dir: Path, name: str) -> Path:
 def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     """Read the configuration. `path` None: `config.toml` in the data directory or here, if there is one.
 
-    Raises ConfigError with the key's path, what is wrong and, for an unknown key, the nearest known one.
+    The models of the data directory are in it, too. Raises ConfigError with the key's path, what is wrong and, for an
+    unknown key, the nearest known one.
     """
+    data, file = _gathered(path, environ)
+    folder, models = data.get("data_dir", platformdirs.user_data_dir("hearth")), data.setdefault("models", {})
+    if isinstance(folder, str) and isinstance(models, dict):
+        library.merge(models, Path(folder))
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        where = str(file) if file else "the environment"
+        raise ConfigError(f"{where}: " + "; ".join(_explain(item) for item in error.errors())) from error
+
+
+def names_default(path: Path | None, environ: Mapping[str, str]) -> str:
+    """The file or the environment, if it says itself which model is `default`; otherwise nothing. Raises ConfigError."""
+    data, file = _gathered(path, environ)
+    models = data.get("models", {})
+    if not isinstance(models, dict) or not library.names_a_model(models.get("default", {})):
+        return ""
+    named = any(name.startswith(("HEARTH_MODELS__DEFAULT__PATH", "HEARTH_MODELS__DEFAULT__URL")) for name in environ)
+    return "the environment" if named or not file else str(file)
+
+
+def _gathered(path: Path | None, environ: Mapping[str, str]) -> tuple[dict[str, Any], Path | None]:
+    """What the file and the environment say, not yet checked, and the file."""
     file = path or _find(environ)
     data: dict[str, Any] = {}
     if file is not None:
@@ -209,11 +363,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     if folder := environ.get("HEARTH_DATA_DIR"):
         data["data_dir"] = folder
     _resolve_paths(data, Path())
-    try:
-        return Config.model_validate(data)
-    except ValidationError as error:
-        where = str(file) if file else "the environment"
-        raise ConfigError(f"{where}: " + "; ".join(_explain(item) for item in error.errors())) from error
+    return data, file
 
 
 def _find(environ: Mapping[str, str]) -> Path | None:
@@ -297,15 +447,26 @@ def _list_or_text(text: str) -> object:
 
 
 def _explain(item: Mapping[str, Any]) -> str:
-    path = ".".join(str(part) for part in item["loc"])
+    place: tuple[str | int, ...] = item["loc"]
+    kind = ""
+    if place[:1] == ("models",) and len(place) > _TAGGED:
+        kind = str(place[_TAGGED])
+        place = (*place[:_TAGGED], *place[_TAGGED + 1 :])
+    path = ".".join(str(part) for part in place)
+    if kind == "own" and path.endswith(".path") and item["type"] == "missing":
+        return f"{path}: is missing; a model is a file (path) or on a server (url)"
     if item["type"] != "extra_forbidden":
-        return (
-            f"{path}: {item['msg'].removeprefix('Value error, ')}"
-            if path
-            else item["msg"].removeprefix("Value error, ")
-        )
-    known = _keys_at(item["loc"][:-1])
-    near = difflib.get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
+        words = item["msg"].removeprefix("Value error, ")
+        return f"{path}: {words}" if path else words
+    key = str(place[-1])
+    if kind == "remote" and key in ModelConfig.model_fields:
+        return f"{path}: is for a model of Hearth's own; this one is on a server (url)"
+    if kind == "own" and key in RemoteModelConfig.model_fields:
+        return f"{path}: is for a model on a server (url); this one is a file (path)"
+    known = (
+        list((RemoteModelConfig if kind == "remote" else ModelConfig).model_fields) if kind else _keys_at(place[:-1])
+    )
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known))}"
     return f"{path}: unknown key; {hint}"
 
@@ -323,4 +484,6 @@ def _keys_at(path: tuple[str | int, ...]) -> list[str]:
     return list(section.model_fields)
 
 
+_TAGGED = 2
+"""Where in an error's place under [models] the kind of the model is."""
 _NAMED: dict[str, type[BaseModel]] = {"models": ModelConfig, "personas": PersonaConfig}

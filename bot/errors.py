@@ -6,6 +6,7 @@ HearthError
 |  |- DatabaseError       the database is locked, damaged, full, or from a newer version
 |  |  `- InUse            another process owns it
 |  `- ModelError          a model file is missing, damaged or not supported
+|- HubError               a model hub refused, or could not be reached; says what to do
 |- LeaseLost              another worker took the answer over
 |- PlatformError          a platform refused a call or could not be reached
 |  |- FloodWait           too many calls; says how long to wait
@@ -48,6 +49,10 @@ class InUse(DatabaseError):
 
 class ModelError(StartError):
     """A model file is missing, damaged or not supported. The message names the file."""
+
+
+class HubError(HearthError):
+    """A model hub refused, or could not be reached, or sent something else. The message says what to do."""
 
 
 class LeaseLost(HearthError):

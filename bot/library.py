@@ -1,0 +1,188 @@
+"""The models of the data directory: which there are, where they came from, and which of them is the default.
+
+    models/NAME/model.json      what NAME is and where its first file lies: here, or where its owner keeps it
+    models/NAME/FILE.gguf       its files, if they were pulled or copied
+    models/NAME/incoming/       what a pull has so far
+    models/default.json         the model that `hearth models use` chose
+
+They need no word in config.toml. What is said there goes first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bot.errors import ConfigError
+
+DEMO = "demo"
+"""What the embedded model is called where a default is chosen."""
+RESERVED = ("default", DEMO)
+CARD, CHOICE, INCOMING = "model.json", "default.json", "incoming"
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+"""Lower case, because a folder is called so and some file systems do not tell Qwen from qwen."""
+_PART = re.compile(r"-\d{5}-of-\d{5}$")
+
+
+class Entry(BaseModel):
+    """A model of the data directory, as its model.json tells."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(exclude=True)
+    path: Path
+    """Of its first file; absolute."""
+    files: dict[str, str] = {}
+    """The files in the model's folder and their SHA-256 (hex); empty if it lies elsewhere and is left there."""
+    source: str = ""
+    """The hub and the repository that it came from."""
+    revision: str = ""
+    """The commit there."""
+    licence: str = ""
+    """As the hub names it."""
+    size: int = 0
+    """Bytes, of all files."""
+    complete: bool = True
+    """Whether it can be used; a pull that broke off is not."""
+
+
+class _Choice(BaseModel):
+    """default.json."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    path: Path | None = None
+    """Where it was when it was chosen: so a model that somebody took away is told by its file."""
+
+
+def name_for(file: str) -> str:
+    """What a model is called if nobody says otherwise: its file's name in lower case, without the part's number."""
+    stem = _PART.sub("", Path(file).stem)
+    return re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._")[:100] or "model"
+
+
+def checked(name: str) -> str:
+    """The name. Raises ConfigError if no model of the data directory can be called so."""
+    if name in RESERVED:
+        raise ConfigError(f"{name!r} is taken: it is what a default is called; choose another name")
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{name!r} cannot be a model's name: lower-case letters, digits, '.', '_' and '-', at most 100"
+        )
+    return name
+
+
+def folder(data_dir: Path, name: str) -> Path:
+    """Where a model's files lie."""
+    return data_dir / "models" / name
+
+
+def entries(data_dir: Path) -> dict[str, Entry]:
+    """Every model by its name, those that are not complete too. Raises ConfigError for a file that cannot be read."""
+    cards = sorted((data_dir / "models").glob(f"*/{CARD}"))
+    return {card.parent.name: _entry(card) for card in cards}
+
+
+def save(data_dir: Path, entry: Entry) -> None:
+    """Write a model's model.json: whole or not at all."""
+    place = folder(data_dir, entry.name)
+    place.mkdir(parents=True, exist_ok=True)
+    values = entry.model_dump(mode="json")
+    if entry.path.is_relative_to(place):
+        values["path"] = str(entry.path.relative_to(place))  # so the data directory can be moved
+    _write(place / CARD, values)
+
+
+def remove(data_dir: Path, name: str) -> None:
+    """Remove a model's folder, and nothing that lies elsewhere."""
+    (folder(data_dir, name) / CARD).unlink(missing_ok=True)  # first: what is half removed is no model
+    shutil.rmtree(folder(data_dir, name), ignore_errors=True)
+
+
+def chosen(data_dir: Path) -> str | None:
+    """The name of the model that was chosen as the default; None for the embedded one."""
+    choice = _choice(data_dir)
+    return choice.name if choice else None
+
+
+def choose(data_dir: Path, name: str | None, path: Path | None = None) -> None:
+    """Make a model the default from the next start on; None: the embedded one."""
+    file = data_dir / "models" / CHOICE
+    if name is None:
+        file.unlink(missing_ok=True)
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _write(file, {"name": name, "path": str(path) if path else None})
+
+
+def names_a_model(table: object) -> bool:
+    """Whether a table of config.toml says which model it is, and not only how it is to be run."""
+    return not isinstance(table, Mapping) or "path" in table or "url" in table
+
+
+def merge(models: dict[str, Any], data_dir: Path) -> None:
+    """Add the models of the data directory, and the chosen default, to config.toml's table `models`.
+
+    A table there that names no model of its own adds its settings to the one of its name. Raises ConfigError.
+    """
+    for entry in entries(data_dir).values():
+        if entry.complete and not names_a_model(models.get(entry.name, {})):
+            settings = {"path": str(entry.path), "description": entry.source}
+            models[entry.name] = {**settings, **models.get(entry.name, {})}
+    choice = _choice(data_dir)
+    if choice is None or names_a_model(models.get("default", {})):
+        return
+    gone = {"path": str(choice.path)} if choice.path else None
+    model = models.get(choice.name, gone)
+    if not isinstance(model, Mapping):
+        file = data_dir / "models" / CHOICE
+        raise ConfigError(f"{file}: names the model {choice.name!r}, which there is not any more; remove this file")
+    models["default"] = {**model, **models.get("default", {})}
+
+
+def _entry(card: Path) -> Entry:
+    values = _read(card)
+    if isinstance(values.get("path"), str):
+        values["path"] = str(card.parent / values["path"])
+    try:
+        return Entry(name=card.parent.name, **values)
+    except (TypeError, ValidationError) as error:
+        raise ConfigError(f"{card}: is damaged; remove its folder and pull the model again") from error
+
+
+def _choice(data_dir: Path) -> _Choice | None:
+    file = data_dir / "models" / CHOICE
+    if not file.exists():
+        return None
+    try:
+        return _Choice.model_validate(_read(file))
+    except ValidationError as error:
+        raise ConfigError(f"{file}: is damaged; remove it, then choose again with `hearth models use`") from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from error
+    except ValueError:
+        values = None
+    return values if isinstance(values, dict) else {"damaged": True}
+
+
+def _write(file: Path, values: Mapping[str, object]) -> None:
+    part = file.with_name(f"{file.name}.part")
+    with part.open("w", encoding="utf-8") as opened:
+        json.dump(values, opened, indent=2)
+        opened.flush()
+        os.fsync(opened.fileno())
+    part.replace(file)
