@@ -80,6 +80,8 @@ class Registry:
         grace: float = GRACE,
     ) -> None:
         self._models = models
+        self._twins = {alias: [other for other in models if models[other] == models[alias]][-1] for alias in models}
+        """Names of the same model run in the same way are loaded once: `default` is often another name of one."""
         self._queue = queue
         self._data_dir = data_dir
         self._limit = loaded_models
@@ -116,6 +118,7 @@ class Registry:
             raise BadRequest(f"There is no model {alias!r}. There are: {', '.join(self._models)}.", param="model")
         if self._closed:
             raise EngineBroken(detail="the models are closed")
+        alias = self._twins[alias]
         self._used[alias] = time.monotonic()
         if (loaded := self._loaded.get(alias)) is not None:
             return loaded
@@ -139,8 +142,8 @@ class Registry:
             await loaded.engine.aclose()
 
     def _state(self, alias: str, config: ModelConfig) -> ModelState:
-        loaded = self._loaded.get(alias)
-        failure = self._failed.get(alias)
+        loaded = self._loaded.get(self._twins[alias])
+        failure = self._failed.get(self._twins[alias])
         return ModelState(
             alias=alias,
             description=config.description,

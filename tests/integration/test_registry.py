@@ -164,6 +164,21 @@ async def test_a_model_whose_template_takes_no_question_is_told_and_closed(tmp_p
     await registry.aclose()
 
 
+async def test_two_names_of_the_same_model_are_loaded_once(tmp_path: Path, loads: Loads) -> None:
+    """`default` is another name of the model that was chosen; run otherwise, it is a model of its own."""
+    same, other = ModelConfig(path=Path("big.scripted")), ModelConfig(path=Path("big.scripted"), slots=1)
+    registry = Registry(
+        {"default": same, "big": same, "narrow": other}, QueueConfig(), tmp_path, loaders={".scripted": loads}
+    )
+    try:
+        assert await registry.get("default") is await registry.get("big")
+        assert loads.names() == ["big@0"]
+        assert [state.loaded for state in registry.describe()] == [True, True, False]
+        assert await registry.get("narrow") is not await registry.get("big")
+    finally:
+        await registry.aclose()
+
+
 async def test_after_the_end_there_are_no_models(registry: Registry, loads: Loads) -> None:
     one = await registry.get("one")
     async with one.scheduler.ticket("ann"), one.scheduler.ticket("cat"), one.scheduler.ticket("ben") as waits:
