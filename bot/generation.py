@@ -37,12 +37,22 @@ class Sampling:
     """How many alternatives to report with each token; 0 = the chosen token's alone; None = no log-probabilities."""
 
 
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message of a conversation, for an engine that writes the model's control tokens itself."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """One request to an engine."""
+    """One request to an engine: `prompt` for an engine by token ids, `messages` for one by messages."""
 
-    prompt: tuple[int, ...]
+    prompt: tuple[int, ...] = ()
     """Token ids, from `bot.prompt` only."""
+    messages: tuple[ChatMessage, ...] = ()
+    """From `bot.prompt` only; the last is the user's."""
     max_tokens: int
     sampling: Sampling = field(default_factory=Sampling)
     stop: tuple[str, ...] = ()

@@ -126,7 +126,7 @@ def choose(data_dir: Path, name: str | None, path: Path | None = None) -> None:
 
 def names_a_model(table: object) -> bool:
     """Whether a table of config.toml says which model it is, and not only how it is to be run."""
-    return not isinstance(table, Mapping) or "path" in table or "url" in table
+    return not isinstance(table, Mapping) or not {"path", "url", "urls"}.isdisjoint(table)
 
 
 def merge(models: dict[str, Any], data_dir: Path) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from bot.generation import ChatTemplate, Delta, Finish, Generation, Prefill, Usage
+from bot.generation import ChatMessage, ChatTemplate, Delta, Finish, Generation, Prefill, Usage
 from bot.messages import (
     Attachment,
     Claim,
@@ -339,21 +339,42 @@ class Store(Ledger, Protocol):
         """Finish what is being written and let go of the database."""
 
 
-class ChatEngine(Protocol):
-    """A model that continues token ids."""
+class Engine(Protocol):
+    """A model that writes answers: what the queue and the manager need of it."""
 
     name: str
-    """The alias and a digest of the weights, as `StoredMessage.model` keeps it."""
+    """The alias and what tells the weights (a digest, or a server's name for them), as `StoredMessage.model` keeps it."""
+    context_length: int
+
+    def stream(self, request: Generation) -> AsyncGenerator[Prefill | Delta | Finish, None]:
+        """Generate. `aclose()` of the iterator cancels and frees the compute. Raises EngineError, BadRequest, TooLong."""
+
+    async def aclose(self) -> None:
+        """Free the model."""
+
+
+class ChatEngine(Engine, Protocol):
+    """A model that continues token ids: `Generation.prompt`."""
+
     control_strings: frozenset[str]
     """Every added token of the vocabulary, special or not."""
-    context_length: int
     template: ChatTemplate
 
     async def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Texts -> token ids, no bos added. Control strings ARE parsed: bot.prompt decides what may hold them."""
 
-    def stream(self, request: Generation) -> AsyncGenerator[Prefill | Delta | Finish, None]:
-        """Generate. `aclose()` of the iterator cancels and frees the compute. Raises EngineError, BadRequest."""
 
-    async def aclose(self) -> None:
-        """Free the model."""
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many tokens a prompt has."""
+
+    tokens: int
+    exact: bool
+    """Counted, not estimated."""
+
+
+class MessageEngine(Engine, Protocol):
+    """A model that is given messages: `Generation.messages`. Template, tokens and the borders of roles are its server's."""
+
+    async def size(self, messages: Sequence[ChatMessage], *, enough: int) -> Size:
+        """The tokens of a prompt. One that is surely below `enough` is not counted exactly."""

@@ -11,6 +11,7 @@ import structlog
 from bot.errors import RoleForgery, TooLong
 from bot.generation import ChatTemplate
 from bot.messages import Role
+from bot.prompt import cutting
 from bot.prompt.aside import Aside
 from bot.prompt.encoding import Encoder, ForgedError, Segment
 from bot.prompt.guard import Guard
@@ -19,12 +20,6 @@ from bot.prompt.values import Prompt, Turn, Vocabulary
 
 log = structlog.get_logger(__name__)
 
-_FULL = 0.9
-"""A window this full is cut, down to `_KEPT`: seldom, because each cut costs the KV cache all but the system message."""
-_KEPT = 0.4
-_LONGEST_TOKEN = 128
-"""Characters: the longest tokens of common vocabularies are runs of so many spaces. What has more of them per token of
-the context cannot fit, which is known without a look at the text."""
 _CHATML = """{% for message in messages %}<|im_start|>{{ message.role }}
 {{ message.content }}<|im_end|>
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
@@ -74,13 +69,13 @@ class PromptBuilder:
             await self._encoder.prepare()
             self._prepared = True
         room = self._context_length - max_tokens
-        head = next((i for i, turn in enumerate(turns) if turn.role not in {Role.SYSTEM, Role.DEVELOPER}), len(turns))
-        earliest = _earliest(turns, head, self._context_length * _LONGEST_TOKEN)
+        head = cutting.head_of(turns)
+        earliest = cutting.earliest(turns, head, self._context_length)
         whole = Window(turns=turns, spliced=self._spliced(turns), tools=tools, day=day)
         ids: tuple[int, ...] = ()
         if earliest == head:
             ids = await self._encode(whole)
-            if len(ids) <= room * _FULL:
+            if len(ids) <= room * cutting.FULL:
                 return Prompt(ids, head, cut=False)
         begin, ids = await self._cut(whole, head, earliest, ids, room)
         if len(ids) > room:
@@ -100,19 +95,14 @@ class PromptBuilder:
         self, whole: Window, head: int, earliest: int, ids: tuple[int, ...], room: int
     ) -> tuple[int, tuple[int, ...]]:
         """The first user's turn from which at most 40 % is filled, or the last one; and the prompt from there."""
-        begins = [i for i in _begins(whole.turns, head) if i >= earliest]
+        begins = [i for i in cutting.begins(whole.turns, head) if i >= earliest]
         if not begins:
             return head, ids
-        low, high = 0, len(begins) - 1
-        best = await self._encode(_window(whole, head, begins[high]))
-        while low < high:
-            middle = (low + high) // 2
-            ids = await self._encode(_window(whole, head, begins[middle]))
-            if len(ids) <= room * _KEPT:
-                high, best = middle, ids
-            else:
-                low = middle + 1
-        return begins[high], best
+        return await cutting.shortest_cut(
+            begins,
+            lambda begin: self._encode(_from(whole, head, begin)),
+            lambda ids: len(ids) <= room * cutting.KEPT,
+        )
 
     async def _encode(self, window: Window) -> tuple[int, ...]:
         """The ids; texts that give control ids in spite of the guard are taken apart. Raises RoleForgery."""
@@ -131,7 +121,7 @@ class PromptBuilder:
             raise RoleForgery(detail="the tokenizer makes control tokens of single characters") from error
 
     async def _render(self, window: Window, *, only: int | None = None) -> Rendered:
-        return await self._aside.run(_size(window.turns), lambda: self._layout.render(window, only=only))
+        return await self._aside.run(cutting.characters(window.turns), lambda: self._layout.render(window, only=only))
 
     async def _encode_rendered(self, rendered: Rendered, window: Window) -> tuple[int, ...]:
         if rendered.forged:
@@ -171,31 +161,7 @@ class PromptBuilder:
         return False
 
 
-def _size(turns: Sequence[Turn]) -> int:
-    return sum(len(turn.content) for turn in turns)
-
-
-def _begins(turns: Sequence[Turn], head: int) -> list[int]:
-    """Where a window may begin after it was cut."""
-    return [i for i in range(head + 1, len(turns)) if turns[i].role is Role.USER]
-
-
-def _earliest(turns: Sequence[Turn], head: int, most: int) -> int:
-    """The first turn from which the window has no more characters than `most`; `head` if that is the whole.
-
-    Raises TooLong if it is after the last place where a window may begin.
-    """
-    left = most - _size(turns[:head])
-    begin = len(turns)
-    while begin > head and left >= len(turns[begin - 1].content):
-        begin -= 1
-        left -= len(turns[begin].content)
-    if left < 0 or begin > max([head, *_begins(turns, head)]):
-        raise TooLong(detail=f"more than {most} characters")
-    return begin
-
-
-def _window(whole: Window, head: int, begin: int) -> Window:
+def _from(whole: Window, head: int, begin: int) -> Window:
     """The system messages, and the turns from `begin`."""
     dropped = begin - head
     spliced = frozenset(i - dropped for i in whole.spliced if i >= begin)

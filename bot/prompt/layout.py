@@ -19,7 +19,7 @@ from bot.generation import ChatTemplate
 from bot.messages import Role
 from bot.prompt.guard import MARK, SPLICE_CLOSE, SPLICE_OPEN, Guard, clean, clean_name, map_strings, take_apart
 from bot.prompt.memo import Memo
-from bot.prompt.shape import SHAPES, ChatMessage, fold_system, fold_tools
+from bot.prompt.shape import SHAPES, TemplateMessage, fold_system, fold_tools
 from bot.prompt.template import TemplateRefused, TemplateRenderer
 from bot.prompt.values import Turn
 
@@ -105,25 +105,25 @@ class Layout:
         """The turn's text as it is rendered, with the author's name before it."""
         known = self._protected.get(_key(turn))
         if known is None:
-            known = self._guard.protect(_told(turn))
+            known = self._guard.protect(told(turn))
             known = self._protected.add(_key(turn), known, len(known))  # another thread may have taken it apart
         return known
 
     def take_apart(self, turn: Turn) -> None:
         """From now on this turn's text is encoded character by character."""
-        text = take_apart(clean(_told(turn)))
+        text = take_apart(clean(told(turn)))
         self._protected.put(_key(turn), text, len(text))
 
-    def _message(self, window: Window, index: int, *, real: bool) -> ChatMessage:
+    def _message(self, window: Window, index: int, *, real: bool) -> TemplateMessage:
         turn = window.turns[index]
         change = self._change(window, real=real)
         if index in window.spliced:
             content = _splice(index)
-        elif real or not _told(turn).strip():
+        elif real or not told(turn).strip():
             content = self.protect(turn)
         else:
             content = _word(index)
-        message: ChatMessage = {"role": self._role(turn), "content": content}
+        message: TemplateMessage = {"role": self._role(turn), "content": content}
         if turn.role is Role.TOOL:
             message |= {key: change(value) for key, value in _about_call(turn).items()}
         if turn.tool_calls:
@@ -162,11 +162,11 @@ class Layout:
         protected = self._guard.protect(text)
         return protected if protected in _STRUCTURE else MARK + protected + MARK
 
-    def _base(self, messages: list[ChatMessage]) -> list[ChatMessage]:
+    def _base(self, messages: list[TemplateMessage]) -> list[TemplateMessage]:
         messages = messages if self._knows_tools else fold_tools(messages)
         return fold_system(messages) if self._folds_system else messages
 
-    def _write(self, messages: list[ChatMessage], tools: Sequence[Any] | None, day: date) -> str:
+    def _write(self, messages: list[TemplateMessage], tools: Sequence[Any] | None, day: date) -> str:
         if self._in_parts:
             messages = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
         generate = not messages or messages[-1]["role"] != Role.ASSISTANT
@@ -212,19 +212,19 @@ class Layout:
     def _find_heads(self) -> tuple[str, str]:
         """How the assistant's words begin in a history, and in a prompt that asks for them; what both share is left out."""
         asked = self._trial(("user", _word(0)))
-        told = self._trial(("user", _word(0)), ("assistant", _splice(1)), ("user", _word(2)))
-        if asked is None or told is None:
+        said = self._trial(("user", _word(0)), ("assistant", _splice(1)), ("user", _word(2)))
+        if asked is None or said is None:
             return "", ""
-        told = told[: told.index(_splice(1))]
-        shared = _shared(asked, told)
-        return ("", "") if _word(0) in asked[shared:] else (told[shared:], asked[shared:])
+        said = said[: said.index(_splice(1))]
+        shared = _shared(asked, said)
+        return ("", "") if _word(0) in asked[shared:] else (said[shared:], asked[shared:])
 
 
 def _key(turn: Turn) -> tuple[str | None, str]:
     return (None if turn.role is Role.TOOL else turn.name, turn.content)
 
 
-def _told(turn: Turn) -> str:
+def told(turn: Turn) -> str:
     """The turn's text, after its author's name in a group."""
     name, content = _key(turn)
     return content if name is None else f"{clean_name(name)}: {content}"
@@ -264,5 +264,5 @@ def _is_whole(window: Window, text: str) -> bool:
     return all(
         _word(i) in text
         for i, turn in enumerate(window.turns)
-        if _told(turn).strip() and not turn.tool_calls and i not in window.spliced
+        if told(turn).strip() and not turn.tool_calls and i not in window.spliced
     )

@@ -6,17 +6,17 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-ChatMessage = dict[str, Any]
-Shape = Callable[[list[ChatMessage]], list[ChatMessage]]
+TemplateMessage = dict[str, Any]
+Shape = Callable[[list[TemplateMessage]], list[TemplateMessage]]
 
 _GAP = "\n\n"
 _NOBODY = "..."
 """The user's words where a template demands that the user speaks first and the assistant did."""
 
 
-def merge(messages: list[ChatMessage]) -> list[ChatMessage]:
+def merge(messages: list[TemplateMessage]) -> list[TemplateMessage]:
     """Join neighbours of the same role, with a blank line between, for templates that demand alternation."""
-    merged: list[ChatMessage] = []
+    merged: list[TemplateMessage] = []
     for message in messages:
         last = merged[-1] if merged else None
         if last and last["role"] == message["role"] != "tool" and not ("tool_calls" in last or "tool_calls" in message):
@@ -26,7 +26,7 @@ def merge(messages: list[ChatMessage]) -> list[ChatMessage]:
     return merged
 
 
-def merge_from_user(messages: list[ChatMessage]) -> list[ChatMessage]:
+def merge_from_user(messages: list[TemplateMessage]) -> list[TemplateMessage]:
     """Join neighbours, and let a user speak first."""
     merged = merge(messages)
     head = 1 if merged and merged[0]["role"] == "system" else 0
@@ -35,14 +35,14 @@ def merge_from_user(messages: list[ChatMessage]) -> list[ChatMessage]:
     return merged
 
 
-def fold_late_system(messages: list[ChatMessage]) -> list[ChatMessage]:
+def fold_late_system(messages: list[TemplateMessage]) -> list[TemplateMessage]:
     """Let a user say what a system message further on says, for templates that want one at the beginning only."""
     head = _system_end(messages)
     late = [{**message, "role": "user"} if message["role"] == "system" else message for message in messages[head:]]
     return [*messages[:head], *late]
 
 
-def fold_system(messages: list[ChatMessage]) -> list[ChatMessage]:
+def fold_system(messages: list[TemplateMessage]) -> list[TemplateMessage]:
     """Put the leading system messages before the first user's text, for templates without a system role."""
     head = _system_end(messages)
     text = _GAP.join(message["content"] for message in messages[:head] if message["content"])
@@ -54,17 +54,17 @@ def fold_system(messages: list[ChatMessage]) -> list[ChatMessage]:
     return [{"role": "user", "content": text}, *rest]
 
 
-def fold_tools(messages: list[ChatMessage]) -> list[ChatMessage]:
+def fold_tools(messages: list[TemplateMessage]) -> list[TemplateMessage]:
     """Write tool calls and results as text, for templates that know no tools."""
     return [_without_tools(message) for message in messages]
 
 
-def plain(messages: list[ChatMessage]) -> list[ChatMessage]:
+def plain(messages: list[TemplateMessage]) -> list[TemplateMessage]:
     """Users and assistants in turn, the user first, nothing else: what every template takes."""
     return merge_from_user(fold_system(fold_tools(messages)))
 
 
-def as_it_is(messages: list[ChatMessage]) -> list[ChatMessage]:
+def as_it_is(messages: list[TemplateMessage]) -> list[TemplateMessage]:
     """No change."""
     return messages
 
@@ -81,7 +81,7 @@ SHAPES: Sequence[Shape] = (
 """From the faithful one to the plain one: the first that a template takes whole is used."""
 
 
-def _system_end(messages: list[ChatMessage]) -> int:
+def _system_end(messages: list[TemplateMessage]) -> int:
     return next((i for i, message in enumerate(messages) if message["role"] != "system"), len(messages))
 
 
@@ -89,7 +89,7 @@ def _join(first: str, second: str) -> str:
     return f"{first}{_GAP}{second}" if first and second else first or second
 
 
-def _without_tools(message: ChatMessage) -> ChatMessage:
+def _without_tools(message: TemplateMessage) -> TemplateMessage:
     if message["role"] == "tool":
         head = f"Result of {message['name']}:" if message.get("name") else "Result:"
         return {"role": "user", "content": f"{head}\n{message['content']}"}

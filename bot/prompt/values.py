@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Protocol
 
-from bot.generation import ChatTemplate
+from bot.generation import ChatMessage, ChatTemplate
 from bot.messages import Role
 
 
@@ -40,13 +41,39 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt that fits."""
+    """A prompt that fits: token ids, or messages for an engine that takes those."""
 
     ids: tuple[int, ...]
     turns_from: int
     """The index of the first turn in the window; the system message before it is in the prompt, too."""
     cut: bool
     """The window was cut just now: store it, and give only the system message and the turns from there next time."""
+    messages: tuple[ChatMessage, ...] = ()
+    tokens: int = 0
+    """The prompt's length; 0 = that of `ids`. Of messages it may be an estimate."""
+
+    @property
+    def length(self) -> int:
+        """In tokens."""
+        return self.tokens or len(self.ids)
+
+
+class Prompts(Protocol):
+    """What makes the prompts of one model."""
+
+    @property
+    def answer_head(self) -> str:
+        """What stands before the model's answer; some templates open a reasoning block there."""
+
+    async def build(
+        self,
+        turns: Sequence[Turn],
+        *,
+        day: date,
+        max_tokens: int,
+        tools: Sequence[Mapping[str, object]] | None = None,
+    ) -> Prompt:
+        """The prompt for the next answer, with room for `max_tokens` after it. Raises Told."""
 
 
 class Vocabulary(Protocol):

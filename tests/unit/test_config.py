@@ -60,7 +60,10 @@ def test_every_key_has_its_place_in_the_example_file() -> None:
         ("[personas.p]\nsistem='x'", "personas.p.sistem: unknown key; did you mean 'system'?"),
         ("[retention]\nxyzzy = 1", "retention.xyzzy: unknown key; known here: days"),
         ("[personas.p]\nmodel = 'nope'", "personas.p.model: there is no model 'nope' under [models]"),
-        ("[models.big]\nslots = 2", "models.big.path: Field required"),
+        (
+            "[models.big]\nslots = 2",
+            "models.big.path: is missing; a model is a file (path) or on a server (url)",
+        ),
         ("[chat]\nmax_tokens = 0", "chat.max_tokens: Input should be greater than or equal to 1"),
         ("[chat]\nmax_document_bytes = 0", "chat.max_document_bytes: Input should be greater than or equal to 1"),
         (

@@ -1,0 +1,66 @@
+"""The window onto a conversation, the same for every kind of engine: when it is cut, how far, and where it may begin."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from bot.errors import TooLong
+from bot.messages import Role
+from bot.prompt.values import Turn
+
+Built = TypeVar("Built")
+
+FULL = 0.9
+"""A window this full is cut, down to `KEPT`: seldom, because each cut costs the KV cache all but the system message."""
+KEPT = 0.4
+LONGEST_TOKEN = 128
+"""Characters: the longest tokens of common vocabularies are runs of so many spaces. What has more of them per token of
+the context cannot fit, which is known without a look at the text."""
+
+
+def head_of(turns: Sequence[Turn]) -> int:
+    """How many system messages are at the beginning: no cut takes them."""
+    return next((i for i, turn in enumerate(turns) if turn.role not in {Role.SYSTEM, Role.DEVELOPER}), len(turns))
+
+
+def characters(turns: Sequence[Turn]) -> int:
+    """The length of all contents together."""
+    return sum(len(turn.content) for turn in turns)
+
+
+def earliest(turns: Sequence[Turn], head: int, context_length: int) -> int:
+    """The first turn from which the window can fit by its characters alone; `head` if that is the whole.
+
+    Raises TooLong if it is after the last place where a window may begin.
+    """
+    most = context_length * LONGEST_TOKEN
+    left = most - characters(turns[:head])
+    begin = len(turns)
+    while begin > head and left >= len(turns[begin - 1].content):
+        begin -= 1
+        left -= len(turns[begin].content)
+    if left < 0 or begin > max([head, *begins(turns, head)]):
+        raise TooLong(detail=f"more than {most} characters")
+    return begin
+
+
+def begins(turns: Sequence[Turn], head: int) -> list[int]:
+    """Where a window may begin after it was cut: at a user's turn."""
+    return [i for i in range(head + 1, len(turns)) if turns[i].role is Role.USER]
+
+
+async def shortest_cut(
+    places: Sequence[int], build: Callable[[int], Awaitable[Built]], is_small: Callable[[Built], bool]
+) -> tuple[int, Built]:
+    """The first of `places` from which what is built is small enough, else the last; and what is built there."""
+    low, high = 0, len(places) - 1
+    best = await build(places[high])
+    while low < high:
+        middle = (low + high) // 2
+        built = await build(places[middle])
+        if is_small(built):
+            high, best = middle, built
+        else:
+            low = middle + 1
+    return places[high], best
