@@ -39,7 +39,7 @@ async def inspect(config: Config) -> list[Finding]:
     findings = [_try("data directory", lambda: _data_dir(config.data_dir))]
     findings.append(await _process(config) if running else Finding("process", True, "none is running"))
     findings.append(await _database(config.database_url))
-    findings += [_try(f"model {alias}", partial(_model, model.path)) for alias, model in config.models.items()]
+    findings += [_try(f"model {alias}", partial(_model, model.path)) for alias, model in config.own_models.items()]
     findings.append(Finding("who may talk", True, _permissions(config)))
     return findings
 
@@ -55,7 +55,7 @@ def table(findings: list[Finding]) -> None:
 
 def model_rows(config: Config) -> Iterator[tuple[str, str, str, str, str]]:
     """Name, description, file, context length and state of each model."""
-    for alias, model in config.models.items():
+    for alias, model in config.own_models.items():
         embedded = model.path == EMBEDDED_CHAT_MODEL
         what = "embedded demo of about 3 million parameters: small talk only" if embedded else model.description
         try:

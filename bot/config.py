@@ -300,6 +300,11 @@ class Config(Section):
         return self
 
     @property
+    def own_models(self) -> dict[str, ModelConfig]:
+        """The models that run in this process."""
+        return {alias: model for alias, model in self.models.items() if isinstance(model, ModelConfig)}
+
+    @property
     def database_url(self) -> str:
         """SQLAlchemy's async URL of the database."""
         return self.database.url or f"sqlite+aiosqlite:///{str(self.data_dir / 'hearth.db').translate(_IN_A_URL)}"

@@ -30,7 +30,7 @@ def refusal(file: Path | None, **environ: str) -> str:
 
 def test_without_a_file_there_is_a_model_and_a_persona_called_default(tmp_path: Path) -> None:
     config = load(None, {"HEARTH_DATA_DIR": str(tmp_path)})
-    assert config.models["default"].path == EMBEDDED_CHAT_MODEL
+    assert config.own_models["default"].path == EMBEDDED_CHAT_MODEL
     assert config.personas["default"].system == DEFAULT_SYSTEM_PROMPT
     assert config.data_dir == tmp_path
     assert config.database_url == f"sqlite+aiosqlite:///{tmp_path}/hearth.db"
@@ -203,7 +203,7 @@ def test_a_relative_path_is_relative_to_the_file_that_names_it(tmp_path: Path) -
     file = write(tmp_path, "data_dir = 'data'\n[models.big]\npath = 'models/big.gguf'")
     config = load(file, {})
     assert config.data_dir == tmp_path / "data"
-    assert config.models["big"].path == tmp_path / "models" / "big.gguf"
+    assert config.own_models["big"].path == tmp_path / "models" / "big.gguf"
 
 
 def test_a_relative_path_from_the_environment_is_relative_to_here(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_relative_path_from_the_environment_is_relative_to_here(tmp_path: Path
     environ = {"HEARTH_DATA_DIR": "elsewhere", "HEARTH_MODELS__BIG__PATH": "big.gguf"}
     config = load(file, environ)
     assert config.data_dir == Path.cwd() / "elsewhere"
-    assert config.models["big"].path == Path.cwd() / "big.gguf"
+    assert config.own_models["big"].path == Path.cwd() / "big.gguf"
 
 
 def test_an_empty_variable_for_the_data_directory_is_none(tmp_path: Path) -> None:

@@ -41,9 +41,9 @@ def test_a_data_directory_can_be_moved_with_its_models(tmp_path: Path) -> None:
 def test_a_pulled_model_needs_no_word_in_the_configuration(tmp_path: Path) -> None:
     entry = keep(tmp_path)
     config = configured(tmp_path, '[personas.quick]\nmodel = "small"\n')
-    assert config.models["small"].path == entry.path
+    assert config.own_models["small"].path == entry.path
     assert config.models["small"].description == "hub.example/owner/repo"
-    assert config.models["default"].path == EMBEDDED_CHAT_MODEL
+    assert config.own_models["default"].path == EMBEDDED_CHAT_MODEL
 
 
 def test_what_is_not_complete_is_no_model(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_what_is_not_complete_is_no_model(tmp_path: Path) -> None:
     library.choose(tmp_path, "small", tmp_path / "gone.gguf")
     config = configured(tmp_path)
     assert list(config.models) == ["default"]
-    assert config.models["default"].path == tmp_path / "gone.gguf"
+    assert config.own_models["default"].path == tmp_path / "gone.gguf"
 
 
 def test_the_chosen_model_is_the_default_and_the_same_under_its_own_name(tmp_path: Path) -> None:
@@ -59,9 +59,9 @@ def test_the_chosen_model_is_the_default_and_the_same_under_its_own_name(tmp_pat
     library.choose(tmp_path, "small", entry.path)
     config = configured(tmp_path)
     assert config.models["default"] == config.models["small"]
-    assert config.models["default"].path == entry.path
+    assert config.own_models["default"].path == entry.path
     library.choose(tmp_path, None)
-    assert configured(tmp_path).models["default"].path == EMBEDDED_CHAT_MODEL
+    assert configured(tmp_path).own_models["default"].path == EMBEDDED_CHAT_MODEL
 
 
 def test_the_configuration_says_how_a_pulled_model_is_run(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_the_configuration_says_how_a_pulled_model_is_run(tmp_path: Path) -> Non
     entry = keep(tmp_path)
     library.choose(tmp_path, "small", entry.path)
     config = configured(tmp_path, "[models.small]\nslots = 2\n[models.default]\nthreads = 3\n")
-    small, default = config.models["small"], config.models["default"]
+    small, default = config.own_models["small"], config.own_models["default"]
     assert (small.path, small.slots, small.threads) == (entry.path, 2, None)
     assert (default.path, default.slots, default.threads) == (entry.path, 2, 3)
 
@@ -78,8 +78,8 @@ def test_a_model_of_the_configuration_goes_first(tmp_path: Path) -> None:
     keep(tmp_path)
     library.choose(tmp_path, "small")
     config = configured(tmp_path, '[models.small]\npath = "mine.gguf"\n[models.default]\npath = "other.gguf"\n')
-    assert config.models["small"].path == tmp_path / "mine.gguf"
-    assert config.models["default"].path == tmp_path / "other.gguf"
+    assert config.own_models["small"].path == tmp_path / "mine.gguf"
+    assert config.own_models["default"].path == tmp_path / "other.gguf"
 
 
 def test_a_model_of_the_configuration_can_be_chosen(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_model_of_the_configuration_can_be_chosen(tmp_path: Path) -> None:
 def test_a_choice_that_is_gone_is_told_by_its_file(tmp_path: Path) -> None:
     """The embedded demo does not take a real model's place in silence."""
     library.choose(tmp_path, "gone", tmp_path / "gone.gguf")
-    assert configured(tmp_path).models["default"].path == tmp_path / "gone.gguf"
+    assert configured(tmp_path).own_models["default"].path == tmp_path / "gone.gguf"
     library.choose(tmp_path, "gone")
     with pytest.raises(ConfigError, match=r"default\.json: names the model 'gone', which there is not any more"):
         configured(tmp_path)
