@@ -164,7 +164,7 @@ class Control:
             return
         try:
             to = Destination(key=action.key, reply_to=action.event_id, interaction=action.event_id)
-            await adapter.send(to, Outgoing(text=words, private=adapter.limits.private_answers))
+            await adapter.send(to, Outgoing(text=words, private=adapter.limits.private_answers, notice=True))
         except PlatformError as error:
             log.warning("not said", conversation=str(action.key), error=str(error))
 

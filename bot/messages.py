@@ -514,6 +514,8 @@ class Outgoing:
     """Show the text letter by letter, its markup too: the platform has refused it as Markdown."""
     failed: bool = False
     """The answer failed or expired: these are Hearth's own words about that, after what the model had said."""
+    notice: bool = False
+    """A passing word of Hearth's own ("place 3 in the queue", "Stopping."): nothing that is kept."""
 
 
 @dataclass(frozen=True, slots=True)

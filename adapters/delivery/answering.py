@@ -158,7 +158,7 @@ class Answering:
         texts = [part.text for part in parts] or self._split(self._notice)[:1]
         for index, text in enumerate(texts):
             last = index == len(texts) - 1
-            yield index, Outgoing(text=text, final=not last, buttons=stop if last else ())
+            yield index, Outgoing(text=text, final=not last, buttons=stop if last else (), notice=not parts)
 
     def _previews(self, index: int) -> bool:
         return self._limits.previews and self._claim.event.direct and self._posting.known(index) is None
