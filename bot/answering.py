@@ -77,7 +77,12 @@ class Answering:
         asked = self._is_question() and not isinstance(error, NotAllowed)
         text = "\n\n".join(part for part in (self.text, error.words) if part)
         return Finished(
-            outcome=AnswerState.FAILED, text=text, moves_head=asked, model=self.model or "", usage=self.usage
+            outcome=AnswerState.FAILED,
+            text=text,
+            moves_head=asked,
+            model=self.model or "",
+            usage=self.usage,
+            error=type(error).__name__,
         )
 
     def _notes(self, *, stopped: bool) -> Iterator[str]:

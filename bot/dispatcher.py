@@ -17,7 +17,8 @@ from bot.config import Config
 from bot.control import Adapters, Control, Running
 from bot.errors import DatabaseError, LeaseLost, PlatformError, Unreachable
 from bot.manager import Manager
-from bot.messages import AnswerState, Claim, Event, Finished, Outcome, Piece
+from bot.messages import AnswerState, Claim, Event, Finished, Outcome, Piece, Text
+from bot.metrics import Metrics
 from bot.ports import Adapter, Deliver, Forgotten, Received, Store
 
 log = structlog.get_logger(__name__)
@@ -54,6 +55,7 @@ class Dispatcher:
         lease: float = LEASE_SECONDS,
         retry: float = RETRY_SECONDS,
         rest: float = REST_SECONDS,
+        metrics: Metrics | None = None,
     ) -> None:
         self._store = store
         self._manager = manager
@@ -63,6 +65,7 @@ class Dispatcher:
         self._lease = lease
         self._retry = retry
         self._rest = rest
+        self._metrics = metrics or Metrics()
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._running: dict[int, Running] = {}
         self._wake = asyncio.Event()
@@ -116,6 +119,11 @@ class Dispatcher:
         await asyncio.gather(*sides, return_exceptions=True)
 
     @property
+    def draining(self) -> bool:
+        """Whether no new answer is begun any more."""
+        return self._draining.is_set()
+
+    @property
     def in_progress(self) -> int:
         """How many answers are being made."""
         return len(self._running)
@@ -164,8 +172,9 @@ class Dispatcher:
         except asyncio.CancelledError:
             await self._give_back(claim)
             raise
-        except Exception:  # noqa: BLE001 - whatever one answer meets, the others go on; the attempts are counted in the store
+        except Exception as error:  # noqa: BLE001 - whatever one answer meets, the others go on; the attempts are counted in the store
             bound.exception("attempt failed")
+            self._metrics.failed(error)
             await self._try_again(claim)
 
     async def _others_end(self, running: Running) -> None:
@@ -180,8 +189,7 @@ class Dispatcher:
         if claim.attempt > ATTEMPTS + 1:
             return await self._bury(claim)
         if self._is_old(claim) and not claim.parts and claim.kept is None:  # a half-sent answer is completed
-            await self._store.close(claim, AnswerState.EXPIRED, None)
-            return AnswerState.EXPIRED
+            return await self._close(claim, AnswerState.EXPIRED, None)
         try:
             finished = await self._deliver_all(running, adapter)
         except Unreachable as error:
@@ -193,8 +201,7 @@ class Dispatcher:
             await _set_within(self._draining, self._rest)
             await self._store.release(claim)
             return None
-        await self._store.close(claim, finished.outcome, finished)
-        return finished.outcome
+        return await self._close(claim, finished.outcome, finished)
 
     async def _deliver_all(self, running: Running, adapter: Adapter) -> Finished:
         claim = running.claim
@@ -210,8 +217,12 @@ class Dispatcher:
 
     async def _pieces(self, running: Running, adapter: Adapter) -> AsyncGenerator[Piece, None]:
         """The manager's pieces; the last one is committed before it is delivered."""
+        silent = True
         async with aclosing(self._manager.answer(running.claim, running.stop, adapter.fetch)) as pieces:
             async for piece in pieces:
+                if silent and isinstance(piece, Text):
+                    silent = False
+                    self._metrics.first_token(running.claim)
                 if isinstance(piece, Finished) and running.claim.kept is None and not piece.erase:
                     await self._store.keep(running.claim, piece)
                 yield piece
@@ -227,8 +238,12 @@ class Dispatcher:
         log.error(
             "closed without a word", conversation=str(claim.event.key), answer=claim.id, outcome=str(last.outcome)
         )
-        await self._store.close(claim, last.outcome, last)
-        return last.outcome
+        return await self._close(claim, last.outcome, last)
+
+    async def _close(self, claim: Claim, outcome: Outcome, finished: Finished | None) -> Outcome:
+        await self._store.close(claim, outcome, finished)
+        self._metrics.closed(claim, outcome, finished)
+        return outcome
 
     def _is_old(self, claim: Claim) -> bool:
         return datetime.now(UTC) - claim.received_at > timedelta(seconds=self._config().chat.answer_within)

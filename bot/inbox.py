@@ -9,6 +9,7 @@ import structlog
 from bot.commands import as_action
 from bot.config import Config
 from bot.messages import Event, Triage
+from bot.metrics import Metrics
 from bot.permissions import triage
 from bot.ports import Received, Store
 
@@ -21,10 +22,13 @@ Committed = Callable[[Event, Received], None]
 class Inbox:
     """The one entrance. `receive` is what every adapter's `listen` is given."""
 
-    def __init__(self, store: Store, config: Callable[[], Config], committed: Committed) -> None:
+    def __init__(
+        self, store: Store, config: Callable[[], Config], committed: Committed, metrics: Metrics | None = None
+    ) -> None:
         self._store = store
         self._config = config
         self._committed = committed
+        self._metrics = metrics or Metrics()
 
     async def receive(self, event: Event) -> None:
         """Commit an event once; a duplicate and an ignored message change nothing.
@@ -35,9 +39,11 @@ class Inbox:
         config = self._config()
         decision = triage(config.permissions, event, remember_group_talk=config.chat.remember_group_talk)
         if decision is Triage.IGNORED:
+            self._metrics.received(event, decision)
             log.debug("ignored", conversation=str(event.key), event_id=event.event_id)
             return
         received = await self._store.receive(event, decision)
+        self._metrics.received(event, decision, duplicate=received.duplicate)
         if received.duplicate:
             log.debug("seen before", conversation=str(event.key), event_id=event.event_id)
             return

@@ -473,6 +473,8 @@ class Finished:
     """What it cost, counted also where nothing came of it."""
     erase: bool = False
     """Nothing of this question and answer is to stay in the store once it is closed (the word about /forgetme)."""
+    error: str = ""
+    """The name of the error that the person was told, for those who count them; not kept."""
 
 
 Piece = Text | Notice | Finished

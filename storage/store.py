@@ -32,7 +32,7 @@ from storage.migrate import migrate
 from storage.models import answers, conversations, messages
 from storage.places import obtain, today
 from storage.rows import conversation as conversation_of
-from storage.transaction import Transaction, Transactions
+from storage.transaction import Measured, Transaction, Transactions
 
 T = TypeVar("T")
 
@@ -50,11 +50,18 @@ class SqlStore:
         self._scrubbed_on: date | None = None
 
     @classmethod
-    async def open(cls, url: str, *, default_retention_days: int, clock: Callable[[], datetime] | None = None) -> Self:
+    async def open(
+        cls,
+        url: str,
+        *,
+        default_retention_days: int,
+        clock: Callable[[], datetime] | None = None,
+        measured: Measured | None = None,
+    ) -> Self:
         """Connect, bring the schema up to date, and take back what a dead process had begun.
 
         `clock` tells the time in UTC (None: the system's); where several processes share a PostgreSQL, their clocks must agree within a
-        small part of a lease. Raises DatabaseError.
+        small part of a lease. `measured` is told of every operation. Raises DatabaseError.
         """
         engines = connect(url)
         try:
@@ -64,7 +71,7 @@ class SqlStore:
         except BaseException:
             await engines.dispose()
             raise
-        return cls(engines, Transactions(engines, default_retention_days, clock))
+        return cls(engines, Transactions(engines, default_retention_days, clock, measured))
 
     async def aclose(self) -> None:
         """Finish what is being written and let go of the database."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -79,6 +80,8 @@ def insert(transaction: Transaction, table: Table) -> Any:
 
 
 Operation = Callable[[Transaction], T]
+Measured = Callable[[str, float, DatabaseError | None], None]
+"""Told of every operation: read or write, its seconds, and the error if the database failed."""
 
 
 @dataclass
@@ -94,10 +97,17 @@ class Transactions:
     would be unknown. On SQLite an operation that has not begun when its caller is cancelled is not begun.
     """
 
-    def __init__(self, engines: Engines, default_days: int, clock: Callable[[], datetime] | None = None) -> None:
+    def __init__(
+        self,
+        engines: Engines,
+        default_days: int,
+        clock: Callable[[], datetime] | None = None,
+        measured: Measured | None = None,
+    ) -> None:
         self._engines = engines
         self._default_days = default_days
         self._clock = clock or (lambda: datetime.now(UTC))
+        self._measured = measured or (lambda *_: None)
         self._waiting: deque[_Entry[Any]] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._connection: AsyncConnection | None = None
@@ -107,6 +117,26 @@ class Transactions:
 
     async def write(self, operation: Operation[T]) -> T:
         """Run an operation and commit it. Raises DatabaseError, and what the operation raises; then nothing is written."""
+        with self._measuring("write"):
+            return await self._write(operation)
+
+    async def read(self, operation: Operation[T]) -> T:
+        """Run an operation that only reads. Raises DatabaseError."""
+        with self._measuring("read"):
+            return await self._shielded(self._read(operation))
+
+    @contextmanager
+    def _measuring(self, kind: str) -> Iterator[None]:
+        began, failure = time.perf_counter(), None
+        try:
+            yield
+        except DatabaseError as error:
+            failure = error
+            raise
+        finally:
+            self._measured(kind, time.perf_counter() - began, failure)
+
+    async def _write(self, operation: Operation[T]) -> T:
         if self._engines.path is None:
             with translated(self._engines.name):
                 return await self._shielded(self._commit_alone(operation))
@@ -116,10 +146,6 @@ class Transactions:
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_waiting())
         return await future
-
-    async def read(self, operation: Operation[T]) -> T:
-        """Run an operation that only reads. Raises DatabaseError."""
-        return await self._shielded(self._read(operation))
 
     async def aclose(self) -> None:
         """Finish what was begun."""

@@ -16,6 +16,7 @@ from bot.engines import gguf
 from bot.engines.llamacpp import LlamaCppEngine
 from bot.engines.scheduler import Scheduler
 from bot.errors import BadRequest, EngineBroken, ModelError
+from bot.metrics import Metrics
 from bot.ports import ChatEngine
 from bot.prompt import PromptBuilder
 
@@ -78,6 +79,7 @@ class Registry:
         loaded_models: int = 2,
         loaders: Mapping[str, Loader] | None = None,
         grace: float = GRACE,
+        metrics: Metrics | None = None,
     ) -> None:
         self._models = models
         self._twins = {alias: [other for other in models if models[other] == models[alias]][-1] for alias in models}
@@ -87,6 +89,7 @@ class Registry:
         self._limit = loaded_models
         self._loaders = {GGUF: LlamaCppEngine.load, **(loaders or {})}
         self._grace = grace
+        self._metrics = metrics or Metrics()
         self._loaded: dict[str, Loaded] = {}
         self._used: dict[str, float] = {}
         self._failed: dict[str, _Failure] = {}
@@ -175,7 +178,7 @@ class Registry:
                 log.warning("model not loaded", model=alias, reason=str(error))
                 raise
             self._failed.pop(alias, None)
-            scheduler = Scheduler(engine, self._queue, slots=config.slots)
+            scheduler = Scheduler(engine, self._queue, slots=config.slots, metrics=self._metrics)
             loaded = Loaded(engine, scheduler, prompts, config)
             self._loaded[alias] = loaded
             self._used[alias] = time.monotonic()

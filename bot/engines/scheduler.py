@@ -16,6 +16,7 @@ import structlog
 from bot.config import QueueConfig
 from bot.errors import Busy, EngineError, EngineTimeout
 from bot.generation import Delta, Finish, Generation, Prefill
+from bot.metrics import Metrics
 from bot.ports import ChatEngine
 
 log = structlog.get_logger(__name__)
@@ -26,10 +27,11 @@ StreamEvent = Prefill | Delta | Finish
 class Scheduler:
     """Hands out the slots of one engine. Everything happens on one event loop."""
 
-    def __init__(self, engine: ChatEngine, config: QueueConfig, *, slots: int) -> None:
+    def __init__(self, engine: ChatEngine, config: QueueConfig, *, slots: int, metrics: Metrics | None = None) -> None:
         self.engine = engine
         self.config = config
         self.slots = slots
+        self._metrics = metrics or Metrics()
         self._running: dict[str, int] = {}
         self._waiting: dict[str, deque[QueueTicket]] = {}
         """The users in the order of their next turn."""
@@ -129,6 +131,7 @@ class Scheduler:
             self._running[user] = self._running.get(user, 0) + 1
             ticket.has_slot = True
             ticket.granted.set_result(None)
+            self._metrics.queued(self.engine.name, asyncio.get_running_loop().time() - ticket.since)
         self._changed.set()
 
 
@@ -140,8 +143,9 @@ class QueueTicket:
         self.user = user
         self.has_slot = False
         self.granted: asyncio.Future[None] = loop.create_future()
+        self.since = loop.time()
         self._scheduler = scheduler
-        self._queue_end = loop.time() + scheduler.config.queue_timeout
+        self._queue_end = self.since + scheduler.config.queue_timeout
         self._streams: list[AsyncGenerator[StreamEvent, None]] = []
 
     async def waiting(self, every: float) -> AsyncIterator[int]:
