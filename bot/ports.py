@@ -266,7 +266,7 @@ class Store(Ledger, Protocol):
         """Name a conversation. The name goes with it, and with the last of its messages that time removes."""
 
     async def threads(self, platform: str, account: str, chat: str) -> list[Thread]:
-        """The conversations of a chat that have messages or a title, newest first."""
+        """The conversations of a chat that have messages, a title or settings of their own, newest first."""
 
     async def line(self, conversation: int, *, limit: int = 200, before: int | None = None) -> list[Node]:
         """The current line, oldest first: its last `limit` messages, then the questions that wait, in their order.
@@ -329,6 +329,7 @@ class Store(Ledger, Protocol):
     async def expire(self, now: datetime, default_days: int) -> Forgotten:
         """Remove what is older than its conversation's (or the default) retention, in many small transactions.
 
+        The title of a conversation goes with the last of its messages.
         Marks of received events go 90 days after they came, if their content is gone.
         """
 

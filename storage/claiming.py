@@ -25,10 +25,10 @@ from sqlalchemy import (
 from bot.messages import AnswerState, Claim, Message, MessageState
 from storage import attachments
 from storage.models import answers, conversations, messages, sent_parts
-from storage.places import answer_at, question_of, tip_of, today
+from storage.places import answer_at, day_of_line, question_of, tip_of, today
 from storage.rows import CONVERSATION, MESSAGE, Group, conversation, part, stored
 from storage.transaction import Transaction
-from storage.values import time_of, unpack_event, unpack_finished
+from storage.values import ID_LIMIT, time_of, unpack_event, unpack_finished
 
 SECOND = 1_000_000
 """Microseconds."""
@@ -52,6 +52,9 @@ _PLACE_TALK = (
     .returning(messages.c.id)
 )
 _PLACE = update(messages).where(messages.c.id == bindparam("k_id")).values(parent=bindparam("k_parent"), placed=True)
+_FOLLOWED = select(messages.c.id, messages.c.parent, messages.c.state).where(
+    messages.c.id == bindparam("k_id"), messages.c.conversation == bindparam("k_conversation"), messages.c.placed
+)
 _MOVE_HEAD = update(conversations).where(conversations.c.id == bindparam("k_id")).values(head=bindparam("k_head"))
 _BEGIN_LINE = (
     update(conversations).where(conversations.c.id == bindparam("k_id")).values(first_day=bindparam("k_first_day"))
@@ -77,6 +80,7 @@ _ANSWER = Group(
         answers.c.kept,
         answers.c.retry,
         answers.c.side_branch,
+        answers.c.leads,
         answers.c.stopped,
         answers.c.received_at,
         messages.c.placed,
@@ -112,6 +116,9 @@ def claim(
     attached = attachments.of(transaction, [question.id])[question.id] if question.attached else ()
     event = unpack_event(question.event, key=conversation(place).key, question=stored(question, attached))
     side = _place(transaction, answer, place, question, event)
+    if answer.leads and question.parent != place.head:
+        # The head moves there when the answer is closed, and the conversation's first day with it.
+        place.first_day = day_of_line(transaction, place, question.id)
     attempt = answer.attempt + 1
     transaction.execute(
         _TAKE,
@@ -212,12 +219,14 @@ def _another(transaction: Transaction, values: dict[str, Any]) -> Any:
 def _place(transaction: Transaction, answer: Any, place: Any, question: Any, event: Message) -> bool:
     """Give a question its parent, once, and bring `place` and `question` up to date. Returns whether it is a side branch."""
     if answer.placed:
-        return (
-            _retries_older(transaction, place, question) if answer.retry and not answer.attempt else answer.side_branch
-        )
-    parent = _replied_to(transaction, place, event)
-    side = parent is not None and parent != place.head
-    if not side:
+        undecided = answer.retry and not answer.attempt and not answer.leads
+        return _retries_older(transaction, place, question) if undecided else answer.side_branch
+    if event.follows is None:
+        parent = _replied_to(transaction, place, event)
+        side = parent is not None and parent != place.head
+    else:
+        parent, side = _followed(transaction, place, event.follows), False
+    if not side and (event.follows is None or parent == place.head):
         # On PostgreSQL talk may have come while the lock was waited for.
         parent = _place_talk(transaction, place, question) if answer.talk or transaction.shared else place.head
         if parent is None and place.first_day != today(transaction):
@@ -226,6 +235,20 @@ def _place(transaction: Transaction, answer: Any, place: Any, question: Any, eve
     transaction.execute(_PLACE, {"k_id": question.id, "k_parent": parent})
     question.parent = parent
     return side
+
+
+def _followed(transaction: Transaction, place: Any, follows: int) -> int | None:
+    """What a question follows; the head if that is not there (any more). In place of a command: what that followed."""
+    if follows == 0:
+        return None
+    head: int | None = place.head
+    if not 0 < follows < ID_LIMIT:
+        return head
+    row = transaction.execute(_FOLLOWED, {"k_id": follows, "k_conversation": place.id}).first()
+    if row is None:
+        return head
+    parent: int | None = row.parent if row.state == MessageState.COMMAND else row.id
+    return parent
 
 
 def _replied_to(transaction: Transaction, place: Any, event: Message) -> int | None:

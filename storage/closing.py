@@ -11,7 +11,7 @@ from bot.errors import LeaseLost
 from bot.messages import AnswerState, Claim, Draft, Finished, MessageState, Outcome, SentPart
 from storage.claiming import SECOND
 from storage.models import answers, conversations, messages, sent_parts, usage
-from storage.places import today, versions_of
+from storage.places import day_of_line, today, versions_of
 from storage.removal import drop_answers, remove, vacate
 from storage.rows import Group
 from storage.transaction import Scrub, Transaction, insert
@@ -58,6 +58,7 @@ _ANSWER = Group(
     (
         answers.c.id,
         answers.c.side_branch,
+        answers.c.leads,
         answers.c.platform,
         answers.c.conversation,
         answers.c.question,
@@ -65,7 +66,10 @@ _ANSWER = Group(
     ),
     start=0,
 )
-_CONVERSATION = Group((conversations.c.head, conversations.c.retention_days), start=_ANSWER.end)
+_CONVERSATION = Group(
+    (conversations.c.id, conversations.c.head, conversations.c.retention_days, conversations.c.first_day),
+    start=_ANSWER.end,
+)
 _QUESTION = Group((messages.c.parent, messages.c.state, messages.c.author_id), start=_CONVERSATION.end)
 _LOAD = (
     select(*_ANSWER.columns, *_CONVERSATION.columns, *_QUESTION.columns)
@@ -76,6 +80,7 @@ _LOAD = (
 _APPEND = messages.insert().returning(messages.c.id)
 _MARK = update(messages).where(messages.c.id == bindparam("k_id")).values(state=bindparam("k_state"))
 _MOVE_HEAD = update(conversations).where(conversations.c.id == bindparam("k_id")).values(head=bindparam("k_head"))
+_MOVE_LINE = _MOVE_HEAD.values(first_day=bindparam("k_first_day"))
 _CUT = update(messages).where(messages.c.id == bindparam("k_id")).values(window_start=True)
 _COUNTERS = ("messages", "prompt_tokens", "cached_tokens", "completion_tokens")
 
@@ -211,13 +216,22 @@ def _settle(transaction: Transaction, open_: _Open, outcome: Outcome, new: tuple
         state = MessageState.COMMAND
     else:
         state = MessageState.CONTEXT
-        head = answer.question if waited and place.head == question.parent else None
+        head = answer.question if waited and (answer.leads or place.head == question.parent) else None
     if waited:
         transaction.execute(_MARK, {"k_id": answer.question, "k_state": state})
     if head is not None and moves and not answer.side_branch:
-        transaction.execute(_MOVE_HEAD, {"k_id": answer.conversation, "k_head": head})
+        _move_head(transaction, open_, head)
     if finished is not None and finished.window_start is not None:
         transaction.execute(_CUT, {"k_id": finished.window_start})
+
+
+def _move_head(transaction: Transaction, open_: _Open, head: int) -> None:
+    moved = {"k_id": open_.place.id, "k_head": head}
+    if open_.answer.leads and open_.place.head != open_.question.parent:
+        day = day_of_line(transaction, open_.place, head)
+        transaction.execute(_MOVE_LINE, {**moved, "k_first_day": day})
+    else:
+        transaction.execute(_MOVE_HEAD, moved)
 
 
 def _count(transaction: Transaction, platform: str, author: str, finished: Finished) -> None:

@@ -138,6 +138,7 @@ def _replace(transaction: Transaction, event: Message | Edited, row: Any, answer
         update(messages).where(messages.c.id == row.id, messages.c.state == MessageState.PENDING).values(**answered)
     )
     side = answer.side_branch if begun or row.state == MessageState.COMMAND else False
-    anew = add_at(transaction, place, branch, answer.position, side_branch=side)
+    leads = answer.leads and begun
+    anew = add_at(transaction, place, branch, answer.position, side_branch=side, leads=leads)
     transaction.execute(update(sent_parts).where(sent_parts.c.answer == answer.id).values(answer=anew))
     return Received(message=branch, superseded=(answer.id,) if begun else (), work=True)

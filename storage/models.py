@@ -12,6 +12,7 @@ Invariants, kept by the modules of this package:
 - An answer is open while `closed_at` is null, in progress while `lease_until` is not null, and `ready` if it is the
   first open one of its conversation and waits. At most one is in progress per conversation.
 - A message is in the tree if it is `placed`; a waiting question or group talk is not yet.
+- An answer that `leads` takes the line to where its question stands; a `side_branch` leaves the line alone.
 - A message has attachments if it is `attached`. What was read in a file goes with the last attachment that holds it.
 - Ids are never used twice (AUTOINCREMENT, a sequence), so that a dangling number in `events` finds nothing else.
 """
@@ -111,6 +112,8 @@ conversations = Table(
     Column("persona", CleanText()),
     Column("system_prompt", CleanText()),
     Column("retention_days", Integer),
+    _text("title", server_default=text("''")),
+    Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("platform", "account", "chat", "thread"),
     Index(
         "ix_conversations_person",
@@ -146,6 +149,12 @@ messages = Table(
     _text("text"),
     Index("ix_messages_parent", "parent"),
     Index("ix_messages_conversation", "conversation", "created_at"),
+    Index(
+        "ix_messages_roots",
+        "conversation",
+        sqlite_where=text("parent IS NULL AND placed = 1"),
+        postgresql_where=text("parent IS NULL AND placed"),
+    ),
     Index(
         "ix_messages_waiting",
         "conversation",
@@ -219,6 +228,7 @@ answers = Table(
     Column("lease_until", BigInteger),
     _flag("retry"),
     _flag("side_branch"),
+    _flag("leads"),
     _flag("stopped"),
     Column("received_at", BigInteger, nullable=False),
     Column("closed_at", BigInteger),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, func, select, update
+from sqlalchemy import Row, Select, and_, bindparam, func, select, update
 
 from bot.messages import ConversationKey, Event
 from storage.models import answers, conversations, events, messages, sent_parts
@@ -34,6 +34,9 @@ _PART = (
     .order_by(sent_parts.c.answer.desc())
     .limit(1)
 )
+_ROOTS = select(messages.c.id).where(
+    messages.c.conversation == bindparam("k_conversation"), messages.c.parent.is_(None), messages.c.placed
+)
 _TIP = select(func.max(messages.c.id)).where(messages.c.answer == bindparam("k_answer"))
 _FIRST_PARENT = (
     select(messages.c.parent).where(messages.c.answer == bindparam("k_answer")).order_by(messages.c.id).limit(1)
@@ -54,9 +57,29 @@ _VERSIONS = (
 _QUESTION = select(answers.c.question).where(answers.c.id == bindparam("k_answer"))
 
 
+def _root_time() -> Select[Any]:
+    """From a message up to its root: one look-up by primary key for each on the way."""
+    walked = (messages.c.id, messages.c.parent, messages.c.created_at)
+    steps = select(*walked).where(messages.c.id == bindparam("k_id")).cte("line", recursive=True)
+    steps = steps.union_all(select(*walked).join_from(steps, messages, messages.c.id == steps.c.parent))
+    return select(steps.c.created_at).where(steps.c.parent.is_(None))
+
+
+_ROOT_TIME = _root_time()
+
+
 def today(transaction: Transaction) -> date:
     """The day in UTC."""
     return time_of(transaction.now).date()
+
+
+def day_of_line(transaction: Transaction, place: Any, message: int) -> date:
+    """The first day of the line on which a message is. Of the only line it is known; else it is that of its root."""
+    if len(transaction.execute(_ROOTS.limit(2), {"k_conversation": place.id}).all()) < 2:
+        day: date = place.first_day
+        return day
+    began: int = transaction.execute(_ROOT_TIME, {"k_id": message}).scalar_one()
+    return time_of(began).date()
 
 
 def find(transaction: Transaction, key: ConversationKey) -> Row[Any] | None:
@@ -94,7 +117,7 @@ def obtain(transaction: Transaction, key: ConversationKey, *, direct: bool) -> R
         values = {name: getattr(key, name) for name in KEY}
         transaction.execute(
             insert(transaction, conversations)
-            .values(**values, direct=direct, first_day=today(transaction))
+            .values(**values, direct=direct, first_day=today(transaction), created_at=transaction.now)
             .on_conflict_do_nothing()
         )
         row = find(transaction, key)

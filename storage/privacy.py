@@ -22,6 +22,7 @@ ROUND = 20 * BATCH
 WATERMARK_DAYS = 90
 """How long a received event is remembered after its content is gone; platforms redeliver within days."""
 
+_TALK = exists(select(literal(1)).where(messages.c.conversation == conversations.c.id))
 _EVENT = tuple(events.primary_key.columns)
 _REMOVE_EVENT = delete(events).where(*(column == bindparam(f"k_{column.name}") for column in _EVENT))
 
@@ -39,7 +40,7 @@ def forget_person(transaction: Transaction, platform: str, author: str, but: int
     if but is not None:
         theirs.discard(transaction.execute(select(answers.c.question).where(answers.c.id == but)).scalar() or 0)
     removed = remove(transaction, theirs)
-    blank = {"person": None, "model": None, "persona": None, "system_prompt": None, "retention_days": None}
+    blank = {"person": None, "title": "", "model": None, "persona": None, "system_prompt": None, "retention_days": None}
     for chunk in chunks(places):
         transaction.execute(
             update(conversations).where(conversations.c.id.in_(chunk)).values(**blank, first_day=today(transaction))
@@ -90,6 +91,20 @@ def expired_events(transaction: Transaction, now: datetime) -> list[dict[str, An
     content = exists(select(literal(1)).where(messages.c.id == events.c.message))
     old = select(*_EVENT).where(events.c.seen_at < micros(now) - WATERMARK_DAYS * DAY, ~content).limit(ROUND)
     return [{f"k_{name}": value for name, value in row.items()} for row in transaction.execute(old).mappings()]
+
+
+def emptied(transaction: Transaction, now: datetime, default_days: int) -> list[int]:
+    """Conversations that have a title and no message, and are older than their retention."""
+    days = cast(func.coalesce(conversations.c.retention_days, default_days), BigInteger)
+    old = select(conversations.c.id).where(
+        conversations.c.title != "", ~_TALK, conversations.c.created_at < micros(now) - days * DAY
+    )
+    return list(transaction.execute(old.limit(ROUND)).scalars())
+
+
+def remove_titles(transaction: Transaction, ids: list[int]) -> None:
+    """Remove the titles of a batch of what `emptied` found, unless somebody has gone on there."""
+    transaction.execute(update(conversations).where(conversations.c.id.in_(ids), ~_TALK).values(title=""))
 
 
 def remove_expired(transaction: Transaction, ids: list[int]) -> Forgotten:

@@ -171,6 +171,7 @@ def _place(row: Any, told: list[dict[str, object]]) -> dict[str, object]:
     own = known.settings
     data: dict[str, object] = {"conversation": str(known.key), "direct": known.direct, "messages": told}
     if known.direct:
+        data["title"] = known.title
         data["settings"] = {
             "model": own.model,
             "persona": own.persona,

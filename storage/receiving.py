@@ -14,7 +14,7 @@ from storage.models import answers, events, messages
 from storage.places import adopt, answer_at, find_with_event, obtain, question_of
 from storage.removal import remove
 from storage.transaction import Transaction
-from storage.values import pack_event
+from storage.values import ID_LIMIT, pack_event
 from storage.waiting import add_last
 
 _ADD_MESSAGE = messages.insert().returning(messages.c.id)
@@ -22,6 +22,9 @@ _OPEN = (
     select(answers.c.id)
     .where(answers.c.question == bindparam("k_question"), answers.c.closed_at.is_(None))
     .order_by(answers.c.id)
+)
+_HERE = select(messages.c.id, messages.c.answer, messages.c.role, messages.c.state, messages.c.placed).where(
+    messages.c.id == bindparam("k_id"), messages.c.conversation == bindparam("k_conversation")
 )
 _LAST_ID = select(func.max(messages.c.id))
 GONE = -1
@@ -76,7 +79,7 @@ def _message(transaction: Transaction, event: Message, triage: Triage) -> Receiv
     if event.attachments:
         attachments.add(transaction, message, event.attachments)
     if pending:
-        add_last(transaction, conversation, message, message)
+        add_last(transaction, conversation, message, message, leads=event.follows is not None)
     _remember(transaction, event, message)
     return Received(message=message, work=pending)
 
@@ -126,12 +129,14 @@ def _action(transaction: Transaction, event: Action) -> Received:
     if transaction.execute(_OPEN, {"k_question": question}).first() is not None:
         return Received(message=question)
     last: int = transaction.execute(_LAST_ID).scalar_one()
-    add_last(transaction, place, question, last, retry=True)
+    add_last(transaction, place, question, last, retry=True, leads=event.message is not None)
     return Received(message=question, work=True)
 
 
 def _retried(transaction: Transaction, event: Action, place: Any) -> int | None:
     """The question that a retry is about, if it is there."""
+    if event.message is not None:
+        return _question(transaction, event.message, place)
     if event.target is not None:
         answer = answer_at(transaction, event.key, event.target)
         return None if answer is None else question_of(transaction, answer)
@@ -141,6 +146,23 @@ def _retried(transaction: Transaction, event: Action, place: Any) -> int | None:
     if head.answer is not None:
         return question_of(transaction, head.answer)
     return place.head if head.role == Role.USER else None
+
+
+def _question(transaction: Transaction, message: int, place: Any) -> int | None:
+    """A question of this conversation, by its own id or by that of its answer."""
+    row = _asked(transaction, message, place)
+    if row is not None and row.answer is not None:
+        question = question_of(transaction, row.answer)
+        row = None if question is None else _asked(transaction, question, place)
+    if row is None or row.role != Role.USER or row.state == MessageState.COMMAND:
+        return None
+    return row.id if row.placed or row.state == MessageState.PENDING else None
+
+
+def _asked(transaction: Transaction, message: int, place: Any) -> Any:
+    if not 0 < message < ID_LIMIT:
+        return None
+    return transaction.execute(_HERE, {"k_id": message, "k_conversation": place.id}).first()
 
 
 def _migrated(transaction: Transaction, event: Migrated) -> Received:

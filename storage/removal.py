@@ -25,15 +25,15 @@ _REPARENT = (
 )
 _OPEN = select(answers.c.id, answers.c.lease_until).where(answers.c.closed_at.is_(None))
 _KEPT_BY_MESSAGES = exists(select(messages.c.id).where(messages.c.answer == answers.c.id))
-_VACATE = (
+_DISSOLVE = (
     delete(conversations)
     .where(
-        conversations.c.direct,
         ~exists(select(messages.c.id).where(messages.c.conversation == conversations.c.id)),
         ~exists(select(answers.c.id).where(answers.c.conversation == conversations.c.id)),
     )
     .returning(conversations.c.platform, conversations.c.account, conversations.c.chat)
 )
+_VACATE = _DISSOLVE.where(conversations.c.direct)
 _VEIL = (
     update(events)
     .where(
@@ -111,9 +111,19 @@ def drop_answers(transaction: Transaction, condition: ColumnElement[bool]) -> in
 def vacate(transaction: Transaction, places: Iterable[int]) -> None:
     """Remove a person's direct conversations in which nothing is left, and their names from the marks of events."""
     for chunk in chunks(places):
-        for row in transaction.execute(_VACATE.where(conversations.c.id.in_(chunk))).all():
-            chat = {"k_platform": row.platform, "k_account": row.account, "k_chat": row.chat}
-            transaction.execute(_VEIL, {**chat, "k_veiled": veiled(row.platform, row.account, row.chat)})
+        _veil(transaction, transaction.execute(_VACATE.where(conversations.c.id.in_(chunk))).all())
+
+
+def dissolve(transaction: Transaction, conversation: int) -> None:
+    """Remove a conversation in which nothing is left, and the chat's name from the marks of events if it was the last."""
+    transaction.scrub = max(transaction.scrub, Scrub.LOG)
+    _veil(transaction, transaction.execute(_DISSOLVE.where(conversations.c.id == conversation)).all())
+
+
+def _veil(transaction: Transaction, gone: Iterable[Any]) -> None:
+    for row in gone:
+        chat = {"k_platform": row.platform, "k_account": row.account, "k_chat": row.chat}
+        transaction.execute(_VEIL, {**chat, "k_veiled": veiled(row.platform, row.account, row.chat)})
 
 
 def _load(transaction: Transaction, ids: Iterable[int]) -> dict[int, _Doomed]:

@@ -93,6 +93,7 @@ def conversation(row: Any) -> Conversation:
         ),
         head=row.head,
         first_day=row.first_day,
+        title=row.title,
     )
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, update
 
 from bot.generation import Usage
 from bot.messages import (
@@ -17,22 +17,36 @@ from bot.messages import (
     ConversationKey,
     Event,
     Finished,
+    Found,
+    Node,
     Outcome,
+    PlatformCount,
     Reading,
     SentPart,
     Settings,
     StoredMessage,
+    Thread,
     Triage,
 )
 from bot.ports import Exported, Forgotten, Received
-from storage import attachments, backup, claiming, closing, privacy, reading, receiving, waiting
+from storage import (
+    attachments,
+    backup,
+    claiming,
+    closing,
+    lines,
+    privacy,
+    reading,
+    receiving,
+    searching,
+    threads,
+    waiting,
+)
 from storage.engine import Engines, connect
 from storage.failures import translated
 from storage.migrate import migrate
-from storage.models import answers, conversations, messages
-from storage.places import obtain, today
-from storage.rows import conversation as conversation_of
-from storage.transaction import Measured, Transaction, Transactions
+from storage.models import answers
+from storage.transaction import Measured, Transactions
 
 T = TypeVar("T")
 
@@ -143,11 +157,13 @@ class SqlStore:
         """See `bot.ports.Store`."""
         return [] if tip is None else await self._transactions.read(lambda t: reading.history(t, tip))
 
-    async def conversation(self, key: ConversationKey, *, direct: bool = True) -> Conversation:
+    async def conversation(
+        self, key: ConversationKey, *, direct: bool = True, person: str | None = None
+    ) -> Conversation:
         """See `bot.ports.Store`."""
-        if known := await self.find_conversation(key):
+        if person is None and (known := await self.find_conversation(key)):
             return known
-        return await self._transactions.write(lambda t: conversation_of(obtain(t, key, direct=direct)))
+        return await self._transactions.write(lambda t: threads.conversation(t, key, direct=direct, person=person))
 
     async def find_conversation(self, key: ConversationKey) -> Conversation | None:
         """See `bot.ports.Store`."""
@@ -155,11 +171,39 @@ class SqlStore:
 
     async def set_head(self, conversation: int, head: int | None) -> None:
         """See `bot.ports.Store`."""
-        await self._transactions.write(lambda t: _set_head(t, conversation, head))
+        await self._transactions.write(lambda t: lines.set_head(t, conversation, head))
 
     async def set_settings(self, conversation: int, settings: Settings) -> None:
         """See `bot.ports.Store`."""
-        await self._transactions.write(lambda t: _set_settings(t, conversation, settings))
+        await self._transactions.write(lambda t: threads.set_settings(t, conversation, settings))
+
+    async def set_title(self, conversation: int, title: str) -> None:
+        """See `bot.ports.Store`."""
+        await self._transactions.write(lambda t: threads.set_title(t, conversation, title))
+
+    async def threads(self, platform: str, account: str, chat: str) -> list[Thread]:
+        """See `bot.ports.Store`."""
+        return await self._transactions.read(lambda t: threads.threads(t, platform, account, chat))
+
+    async def line(self, conversation: int, *, limit: int = 200, before: int | None = None) -> list[Node]:
+        """See `bot.ports.Store`."""
+        return await self._transactions.read(lambda t: lines.line(t, conversation, limit, before))
+
+    async def choose(self, conversation: int, message: int) -> None:
+        """See `bot.ports.Store`."""
+        await self._transactions.write(lambda t: lines.choose(t, conversation, message))
+
+    async def delete_conversation(self, conversation: int) -> Forgotten:
+        """See `bot.ports.Store`."""
+        return await self._transactions.write(lambda t: threads.delete_conversation(t, conversation))
+
+    async def search(self, platform: str, account: str, chat: str, words: str, *, limit: int = 50) -> list[Found]:
+        """See `bot.ports.Store`."""
+        return await searching.search(self._transactions, (platform, account, chat), words, limit)
+
+    async def overview(self) -> list[PlatformCount]:
+        """See `bot.ports.Store`."""
+        return await self._transactions.read(threads.overview)
 
     async def find_sent(self, key: ConversationKey, message_id: str) -> StoredMessage | None:
         """See `bot.ports.Store`."""
@@ -194,12 +238,16 @@ class SqlStore:
 
         That last step keeps writers waiting for about 10 ms per MiB.
         """
-        gone, answered = 0, 0
+        gone, answered, cleaned = 0, 0, False
         while old := await self._transactions.read(lambda t: privacy.expired(t, now, default_days)):
             for batch in _batches(old):
                 removed = await self._transactions.write(partial(privacy.remove_expired, ids=batch))
                 gone, answered = gone + removed.messages, answered + removed.answers
-        if gone and now.date() != self._scrubbed_on:
+        while emptied := await self._transactions.read(lambda t: privacy.emptied(t, now, default_days)):
+            for batch in _batches(emptied):
+                await self._transactions.write(partial(privacy.remove_titles, ids=batch))
+            cleaned = True
+        if (gone or cleaned) and now.date() != self._scrubbed_on:
             self._scrubbed_on = now.date()
             await self._transactions.write(privacy.scrub)
         while keys := await self._transactions.read(lambda t: privacy.expired_events(t, now)):
@@ -217,27 +265,6 @@ def _prepare(connection: Connection, engines: Engines) -> None:
     if engines.path is not None:
         # Nobody else uses the file, so whoever held a lease is dead: his answers are due at once.
         connection.execute(update(answers).where(answers.c.lease_until.is_not(None)).values(lease_until=0))
-
-
-def _set_head(transaction: Transaction, conversation: int, head: int | None) -> None:
-    changed: dict[str, object] = {"head": head}
-    if head is None:
-        changed["first_day"] = today(transaction)
-    else:
-        here = select(messages.c.id).where(messages.c.id == head, messages.c.conversation == conversation)
-        if transaction.execute(here).first() is None:
-            raise ValueError(f"message {head} is not in conversation {conversation}")
-    transaction.execute(update(conversations).where(conversations.c.id == conversation).values(**changed))
-
-
-def _set_settings(transaction: Transaction, conversation: int, settings: Settings) -> None:
-    changed = {
-        "model": settings.model,
-        "persona": settings.persona,
-        "system_prompt": settings.system_prompt,
-        "retention_days": settings.retention_days,
-    }
-    transaction.execute(update(conversations).where(conversations.c.id == conversation).values(**changed))
 
 
 def _batches(rows: list[T]) -> Iterator[list[T]]:

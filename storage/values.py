@@ -31,6 +31,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 DAY = 86_400_000_000
 """Microseconds."""
+ID_LIMIT = 2**63
+"""Above every id: what both databases count with."""
 CHUNK = 500
 """Ids in one statement; SQLite before 3.32 allows 999 variables."""
 
@@ -47,6 +49,12 @@ def clean(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def shortened(text: str, length: int) -> str:
+    """A text on one line, at most so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
 
 def veiled(platform: str, account: str, chat: str) -> str:
@@ -105,7 +113,8 @@ def pack_event(event: Message) -> str:
         "is_bot": author.is_bot,
         "roles": sorted(author.roles),
     }
-    return _dump({name: value for name, value in data.items() if value})
+    told = {name: value for name, value in data.items() if value}
+    return _dump(told if event.follows is None else {**told, "follows": event.follows})
 
 
 def unpack_event(data: str, *, key: ConversationKey, question: StoredMessage) -> Message:
@@ -126,6 +135,7 @@ def unpack_event(data: str, *, key: ConversationKey, question: StoredMessage) ->
         attachments=tuple(item.attachment for item in question.attachments),
         interaction=values.get("interaction"),
         can_reply_privately=values.get("can_reply_privately", False),
+        follows=values.get("follows"),
     )
 
 

@@ -39,6 +39,8 @@ def _conversations() -> None:
         sa.Column("persona", sa.Text(), nullable=True),
         sa.Column("system_prompt", sa.Text(), nullable=True),
         sa.Column("retention_days", sa.Integer(), nullable=True),
+        sa.Column("title", sa.Text(), server_default=sa.text("''"), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_conversations"),
         sa.UniqueConstraint("platform", "account", "chat", "thread", name="uq_conversations_platform"),
         sqlite_autoincrement=True,
@@ -112,6 +114,12 @@ def _messages() -> None:
     op.create_index("ix_messages_conversation", "messages", ["conversation", "created_at"])
     op.create_index("ix_messages_parent", "messages", ["parent"])
     op.create_index(
+        "ix_messages_roots",
+        "messages",
+        ["conversation"],
+        **_where(sa.text("parent IS NULL AND placed"), sqlite="parent IS NULL AND placed = 1"),
+    )
+    op.create_index(
         "ix_messages_waiting", "messages", ["conversation", "id"], **_where(sa.text("NOT placed"), sqlite="placed = 0")
     )
 
@@ -163,6 +171,7 @@ def _answers() -> None:
         sa.Column("lease_until", sa.BigInteger(), nullable=True),
         sa.Column("retry", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("side_branch", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("leads", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("stopped", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("closed_at", sa.BigInteger(), nullable=True),
