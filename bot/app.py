@@ -10,9 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -28,7 +26,10 @@ from bot.engines.registry import Loader, Registry
 from bot.errors import ConfigError, DatabaseError, StartError
 from bot.inbox import Inbox
 from bot.manager import Manager
+from bot.metered import Metered
+from bot.metrics import Metrics
 from bot.ports import Adapter, Forgotten
+from bot.vitals import Vitals
 from storage.store import SqlStore
 
 log = structlog.get_logger(__name__)
@@ -53,6 +54,7 @@ class App:
         store: SqlStore,
         registry: Registry,
         *,
+        metrics: Metrics,
         socket: Path,
         lease: float,
     ) -> None:
@@ -60,30 +62,27 @@ class App:
         self.store = store
         self.registry = registry
         self._reload = reload
-        self._started = time.monotonic()
-        self._resting: set[str] = set()
-        """Adapters that died and are not started again yet."""
+        self._metrics = metrics
         self.socket = socket
+        self.adapters: dict[tuple[str, str], Adapter] = {}
+        """By platform and bot account."""
+        self._metered: dict[tuple[str, str], Adapter] = {}
+        manager = Manager(store, registry, lambda: self.config, attempts=ATTEMPTS, removed=self._removed)
+        self.dispatcher = Dispatcher(
+            store, manager, Delivery(store), self._metered, lambda: self.config, lease=lease, metrics=metrics
+        )
+        self.inbox = Inbox(store, lambda: self.config, self.dispatcher.committed, metrics)
+        self._vitals = vitals = Vitals(store, registry, self.dispatcher, self.adapters, metrics)
+        self.health, self.readiness, self.scrape = vitals.health, vitals.readiness, vitals.scrape
         account = account_in(config.data_dir) if config.shared_database else ACCOUNT
         operator = Operator(store, self.health, self._removed, account=account)
         self.console = Console(socket, operator, is_open=store.is_open, answer_to=store.answer_to, account=account)
-        self.adapters: dict[tuple[str, str], Adapter] = {(self.console.name, account): self.console}
-        manager = Manager(store, registry, lambda: self.config, attempts=ATTEMPTS, removed=self._removed)
-        self.dispatcher = Dispatcher(store, manager, Delivery(store), self.adapters, lambda: self.config, lease=lease)
-        self.inbox = Inbox(store, lambda: self.config, self.dispatcher.committed)
+        self.add(account, self.console)
 
-    def health(self) -> dict[str, Any]:
-        """What /healthz says: numbers and names, nobody's words."""
-        models = self.registry.describe()
-        return {
-            "status": f"resting: {', '.join(sorted(self._resting))}" if self._resting else "ok",
-            "version": version("hearth"),
-            "pid": os.getpid(),
-            "seconds": round(time.monotonic() - self._started, 1),
-            "in_progress": self.dispatcher.in_progress,
-            "models": [{"alias": m.alias, "loaded": m.loaded, "error": m.error} for m in models],
-            "adapters": [f"{platform}/{account}" for platform, account in self.adapters],
-        }
+    def add(self, account: str, adapter: Adapter) -> None:
+        """Serve a bot account too. To be called before anything listens."""
+        self.adapters[adapter.name, account] = adapter
+        self._metered[adapter.name, account] = Metered(adapter, self._metrics)
 
     def reload(self) -> None:
         """Read the configuration again. What is not of RELOADED takes effect at the next start; the log says so."""
@@ -99,7 +98,7 @@ class App:
         if late:
             log.warning("changes that take effect at the next start", sections=late)
 
-    async def listen(self, adapter: Adapter) -> None:
+    async def listen(self, account: str, adapter: Adapter) -> None:
         """Keep an adapter alive: whatever kills it, it is started again, and the others go on."""
         rest = 0.0
         while True:
@@ -112,14 +111,15 @@ class App:
                 log.error("heard, but not received", adapter=adapter.name, reason=str(error))
             except StartError:
                 raise
-            except Exception:
+            except Exception as error:
                 log.exception("adapter died", adapter=adapter.name)
+                self._metrics.failed(error)
             healthy = time.monotonic() - began > HEALTHY_SECONDS
             rest = RESTART_SECONDS if healthy or not rest else min(rest * 2, RESTART_MOST)
             log.warning("an adapter rests before its next start", adapter=adapter.name, seconds=rest)
-            self._resting.add(adapter.name)
+            self._vitals.resting.add((adapter.name, account))
             await asyncio.sleep(rest)
-            self._resting.discard(adapter.name)
+            self._vitals.resting.discard((adapter.name, account))
 
     async def keep_retention(self) -> None:
         """Remove what is past its time, now and every hour."""
@@ -158,23 +158,33 @@ async def running(
     """
     _make_private(config)
     async with AsyncExitStack() as stack:
-        opened = await store.open(config.database_url, default_retention_days=config.retention.days)
+        metrics = Metrics()
+        opened = await store.open(
+            config.database_url, default_retention_days=config.retention.days, measured=metrics.database
+        )
         stack.push_async_callback(opened.aclose)
         registry = Registry(
-            config.models, config.queue, config.data_dir, loaded_models=config.engine.loaded_models, loaders=loaders
+            config.models,
+            config.queue,
+            config.data_dir,
+            loaded_models=config.engine.loaded_models,
+            loaders=loaders,
+            metrics=metrics,
         )
         stack.push_async_callback(registry.aclose)
         socket = config.socket if answering else socket_path(config.data_dir, f"command-{os.getpid()}.sock")
-        app = App(config, reload or (lambda: config), opened, registry, socket=socket, lease=lease)
-        app.adapters.update({(adapter.name, account): adapter for account, adapter in adapters})
+        app = App(config, reload or (lambda: config), opened, registry, metrics=metrics, socket=socket, lease=lease)
+        for account, adapter in adapters:
+            app.add(account, adapter)
         if preload and answering:
             await registry.get("default")
         async with asyncio.TaskGroup() as group:
-            heard = app.adapters.values() if answering else [app.console]
-            tasks = [group.create_task(app.listen(adapter)) for adapter in heard]
+            heard = [(key[1], adapter) for key, adapter in app.adapters.items() if answering or adapter is app.console]
+            tasks = [group.create_task(app.listen(account, adapter)) for account, adapter in heard]
             await _ready(app, tasks)
             if answering:
-                tasks += [group.create_task(app.dispatcher.run()), group.create_task(app.keep_retention())]
+                work = (app.dispatcher.run(), app.keep_retention(), metrics.watch_loop())
+                tasks += [group.create_task(one) for one in work]
             try:
                 yield app
             finally:
