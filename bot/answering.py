@@ -57,7 +57,7 @@ class Answering:
             parent=self.question.id,
             state=MessageState.STOPPED if stopped else MessageState.FINAL,
             model=self.model,
-            token_ids=None if self.reasoned else tuple(self.token_ids),
+            token_ids=None if self.reasoned else tuple(self.token_ids) or None,
             prompt_tokens=self.usage.prompt_tokens,
             cached_tokens=self.usage.cached_tokens,
             completion_tokens=self.usage.completion_tokens,
@@ -171,7 +171,7 @@ def _take(answering: Answering, item: Prefill | Delta | Finish, visible: Visible
             answering.usage = Usage(
                 prompt_tokens=known.prompt_tokens,
                 cached_tokens=known.cached_tokens,
-                completion_tokens=len(answering.token_ids),
+                completion_tokens=known.completion_tokens + (len(item.token_ids) or bool(item.text)),
             )
             return shown
 
@@ -195,8 +195,8 @@ async def _request(
         temperature=loaded.config.temperature if persona.temperature is None else persona.temperature,
         top_p=loaded.config.top_p if persona.top_p is None else persona.top_p,
     )
-    room = engine.context_length - len(prompt.ids)
-    return Generation(prompt=prompt.ids, max_tokens=min(config.chat.max_tokens, room), sampling=sampling)
+    tokens = min(config.chat.max_tokens, engine.context_length - prompt.length)
+    return Generation(prompt=prompt.ids, messages=prompt.messages, max_tokens=tokens, sampling=sampling)
 
 
 async def _load(models: Registry, alias: str) -> Loaded:

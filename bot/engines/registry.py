@@ -11,14 +11,15 @@ from pathlib import Path
 
 import structlog
 
-from bot.config import ModelConfig, QueueConfig
+from bot.config import AnyModelConfig, ModelConfig, QueueConfig, RemoteModelConfig
 from bot.engines import gguf
 from bot.engines.llamacpp import LlamaCppEngine
+from bot.engines.remote import RemoteEngine
 from bot.engines.scheduler import Scheduler
 from bot.errors import BadRequest, EngineBroken, ModelError
 from bot.metrics import Metrics
-from bot.ports import ChatEngine
-from bot.prompt import PromptBuilder
+from bot.ports import ChatEngine, Engine
+from bot.prompt import MessageBuilder, PromptBuilder, Prompts
 
 log = structlog.get_logger(__name__)
 
@@ -26,23 +27,25 @@ Loader = Callable[[str, ModelConfig, Path], Awaitable[ChatEngine]]
 """Alias, configuration and data directory -> the engine. Raises ModelError."""
 
 GGUF = ".gguf"
+REMOTE = "on another server"
+"""What is told of a model whose description is left out."""
 GRACE = 5.0
 """Seconds for which a model that was asked for stays: its prompt is encoded before its ticket is taken."""
 PATIENCE = 60.0
 """Seconds that a load waits for the other models' streams to end. A load stops the whole process for its time, so it
 waits; but an answer on one model may need another, so it does not wait for ever."""
 RETRY_AFTER = 60.0
-"""Seconds for which a failed load's error is repeated before the file is tried again."""
+"""Seconds for which a failed load's error is repeated before the file is tried again. A server is asked each time."""
 
 
 @dataclass(frozen=True)
 class Loaded:
     """A model that is ready."""
 
-    engine: ChatEngine
+    engine: Engine
     scheduler: Scheduler
-    prompts: PromptBuilder
-    config: ModelConfig
+    prompts: Prompts
+    config: AnyModelConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +71,15 @@ class _Failure:
 
 
 class Registry:
-    """Every configured model. `loaders` are by the suffix of the model's path; llama.cpp has the last word."""
+    """Every configured model.
+
+    `loaders` are by the suffix of the model's path; llama.cpp has the last word. A model on a server takes no memory:
+    it counts for no limit, and no other waits for it.
+    """
 
     def __init__(
         self,
-        models: Mapping[str, ModelConfig],
+        models: Mapping[str, ModelConfig | RemoteModelConfig],
         queue: QueueConfig,
         data_dir: Path,
         *,
@@ -126,7 +133,7 @@ class Registry:
         if (loaded := self._loaded.get(alias)) is not None:
             return loaded
         failure = self._failed.get(alias)
-        if failure is not None and time.monotonic() < failure.until:
+        if failure is not None and time.monotonic() < failure.until and isinstance(self._models[alias], ModelConfig):
             raise ModelError(str(failure.error)) from failure.error
         if alias not in self._loading:
             task = asyncio.create_task(self._load(alias), name=f"load {alias}")
@@ -144,12 +151,12 @@ class Registry:
             loaded.scheduler.retire()
             await loaded.engine.aclose()
 
-    def _state(self, alias: str, config: ModelConfig) -> ModelState:
+    def _state(self, alias: str, config: ModelConfig | RemoteModelConfig) -> ModelState:
         loaded = self._loaded.get(self._twins[alias])
         failure = self._failed.get(self._twins[alias])
         return ModelState(
             alias=alias,
-            description=config.description,
+            description=config.description or (REMOTE if isinstance(config, RemoteModelConfig) else ""),
             loaded=loaded is not None,
             name=loaded.engine.name if loaded else "",
             context_length=loaded.engine.context_length if loaded else config.context_length,
@@ -165,14 +172,9 @@ class Registry:
 
     async def _load(self, alias: str) -> Loaded:
         config = self._models[alias]
-        async with self._one_at_a_time, AsyncExitStack() as pauses:
-            loader = self._loaders.get(config.path.suffix.lower(), self._loaders[GGUF])
+        async with AsyncExitStack() as pauses:
             try:
-                if loader is self._loaders[GGUF]:  # a bad file is to be found before another model makes room for it
-                    _ = (await asyncio.to_thread(gguf.read, config.path)).template
-                await self._make_room()
-                await self._pause_others(pauses)
-                engine, prompts = await self._with_prompts(await loader(alias, config, self._data_dir))
+                engine, prompts = await self._open(alias, config, pauses)
             except ModelError as error:
                 self._failed[alias] = _Failure(error)
                 log.warning("model not loaded", model=alias, reason=str(error))
@@ -183,6 +185,21 @@ class Registry:
             self._loaded[alias] = loaded
             self._used[alias] = time.monotonic()
             return loaded
+
+    async def _open(
+        self, alias: str, config: ModelConfig | RemoteModelConfig, pauses: AsyncExitStack
+    ) -> tuple[Engine, Prompts]:
+        """Raises ModelError."""
+        if isinstance(config, RemoteModelConfig):
+            remote = await RemoteEngine.load(alias, config)
+            return remote, MessageBuilder(remote)
+        await pauses.enter_async_context(self._one_at_a_time)
+        loader = self._loaders.get(config.path.suffix.lower(), self._loaders[GGUF])
+        if loader is self._loaders[GGUF]:  # a bad file is to be found before another model makes room for it
+            _ = (await asyncio.to_thread(gguf.read, config.path)).template
+        await self._make_room()
+        await self._pause_others(pauses)
+        return await self._with_prompts(await loader(alias, config, self._data_dir))
 
     async def _with_prompts(self, engine: ChatEngine) -> tuple[ChatEngine, PromptBuilder]:
         """Raises ModelError, with the engine closed, if nothing can be made of its chat template."""
@@ -202,8 +219,10 @@ class Registry:
 
     async def _make_room(self) -> None:
         """Unload the models that were not used for longest, once they are idle."""
-        while len(self._loaded) >= self._limit:
-            alias = min(self._loaded, key=lambda name: self._used[name])
+        while (
+            len(own := [alias for alias in self._loaded if isinstance(self._models[alias], ModelConfig)]) >= self._limit
+        ):
+            alias = min(own, key=lambda name: self._used[name])
             loaded = self._loaded[alias]
             await asyncio.sleep(max(0.0, self._used[alias] + self._grace - time.monotonic()))
             with suppress(TimeoutError):  # if it is never idle, who waits for it must give way

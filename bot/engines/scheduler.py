@@ -17,7 +17,7 @@ from bot.config import QueueConfig
 from bot.errors import Busy, EngineError, EngineTimeout
 from bot.generation import Delta, Finish, Generation, Prefill
 from bot.metrics import Metrics
-from bot.ports import ChatEngine
+from bot.ports import Engine
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ StreamEvent = Prefill | Delta | Finish
 class Scheduler:
     """Hands out the slots of one engine. Everything happens on one event loop."""
 
-    def __init__(self, engine: ChatEngine, config: QueueConfig, *, slots: int, metrics: Metrics | None = None) -> None:
+    def __init__(self, engine: Engine, config: QueueConfig, *, slots: int, metrics: Metrics | None = None) -> None:
         self.engine = engine
         self.config = config
         self.slots = slots

@@ -1,0 +1,137 @@
+"""One request to one server: the connection, its stream, and what it says of the server's health."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import closing
+from typing import Literal
+
+import aiohttp
+import structlog
+
+from bot.engines.remote import chunks, faults, wire
+from bot.engines.remote.chunks import Chunk
+from bot.engines.remote.faults import Refusal
+from bot.engines.remote.servers import Server
+from bot.engines.remote.sse import EventStream
+from bot.errors import EngineError
+from bot.generation import Delta, Finish, Usage
+
+log = structlog.get_logger(__name__)
+
+SILENT_SECONDS = 30.0
+"""A server that is given up after so long without a word rests, whoever gave it up: it may hang."""
+USAGE_SECONDS = 5.0
+"""After the last word, for the usage; an answer that is complete does not wait longer for it."""
+ERROR_SECONDS = 10.0
+"""For a refusal's words."""
+MOST_ERROR = 64 * 1024
+"""Bytes of them."""
+CHARACTERS_PER_TOKEN = 128
+"""The longest tokens of common vocabularies: an answer of more than that for each token does not keep `max_tokens`."""
+
+
+class Attempt:
+    """Begun by the first step of `events`. Every way out of it closes the connection, which stops the server's work."""
+
+    def __init__(
+        self, http: aiohttp.ClientSession, server: Server, body: dict[str, object], *, max_tokens: int
+    ) -> None:
+        self.server = server
+        self.usage: Usage | None = None
+        """As the server reported it."""
+        self._http = http
+        self._body = body
+        self._left = max_tokens * CHARACTERS_PER_TOKEN
+        self._pieces = 0
+        self._ending: Literal["stop", "length"] | None = None
+        self._seconds = 0.0, 0.0
+        self._heard = 0.0
+
+    async def events(self) -> AsyncGenerator[Delta | Finish, None]:
+        """The answer, last a Finish. Raises EngineError, Refusal."""
+        loop = asyncio.get_running_loop()
+        self.server.in_flight += 1
+        self._heard = loop.time()
+        try:
+            with closing(await self._open()) as response:
+                stream = EventStream(response.content.readany)
+                event: Delta | Finish = Delta("")
+                while not isinstance(event, Finish):
+                    event = await self._next(stream)
+                    yield event
+                    self._heard = loop.time()  # what the consumer takes is not the server's time
+        except wire.FAILURES as error:
+            self.server.failed(f"{self.server.url}: {wire.reason(error)}")
+            raise EngineError(detail=f"{self.server.url}: {wire.reason(error)}") from error
+        except EngineError as error:
+            self.server.failed(str(error))
+            raise
+        except Refusal as refusal:
+            self._refused(refusal.fault)
+            raise
+        finally:
+            self.server.in_flight -= 1
+            if loop.time() - self._heard > SILENT_SECONDS:
+                self.server.failed(f"{self.server.url}: silent for more than {SILENT_SECONDS:.0f} s")
+
+    async def _open(self) -> aiohttp.ClientResponse:
+        """Raises Refusal for anything but an event stream."""
+        response = await wire.post(self._http, f"{self.server.url}/chat/completions", self._body)
+        if response.status == 200 and response.content_type == "text/event-stream":
+            return response
+        with closing(response):
+            async with asyncio.timeout(ERROR_SECONDS):
+                words = await wire.read(response, MOST_ERROR)
+        if response.status == 200 and not isinstance(wire.parsed(words), dict):
+            raise EngineError(detail=f"{self.server.url}: answers with {response.content_type}, no event stream")
+        raise Refusal(faults.fault(self.server.url, response.status, response.headers, words))
+
+    async def _next(self, stream: EventStream) -> Delta | Finish:
+        """The next words, or the end."""
+        while self._ending is None:
+            payload = await stream.next()
+            self._heard = asyncio.get_running_loop().time()
+            if payload is None:
+                raise EngineError(detail=f"{self.server.url}: the stream broke off")
+            if payload.strip() == chunks.DONE:
+                return self._finish("stop")
+            chunk = self._parse(payload)
+            self._left -= len(chunk.text) + chunk.reasoning
+            self._ending = "length" if self._left < 0 else chunk.ending
+            if chunk.text or chunk.reasoning:
+                self._pieces += 1
+                return Delta(chunk.text)
+        if self.usage is None and self._left >= 0:
+            await self._wait_for_usage(stream)
+        return self._finish(self._ending)
+
+    async def _wait_for_usage(self, stream: EventStream) -> None:
+        """It comes after the last word; whatever is wrong there does not harm the answer."""
+        try:
+            async with asyncio.timeout(USAGE_SECONDS):
+                while self.usage is None and (payload := await stream.next()) not in {None, chunks.DONE}:
+                    self._parse(payload or b"")
+        except (*wire.FAILURES, EngineError, Refusal) as error:
+            log.debug("an answer ended without its usage", server=self.server.url, reason=wire.reason(error))
+
+    def _finish(self, reason: Literal["stop", "length"]) -> Finish:
+        prefill, decode = self._seconds
+        usage = self.usage or Usage(completion_tokens=self._pieces)
+        return Finish(reason=reason, usage=usage, prefill_seconds=prefill, decode_seconds=decode)
+
+    def _parse(self, payload: bytes) -> Chunk:
+        chunk = chunks.parse(self.server.url, payload)
+        self.usage = chunk.usage or self.usage
+        if chunk.decode_seconds:
+            self._seconds = chunk.prefill_seconds, chunk.decode_seconds
+        return chunk
+
+    def _refused(self, fault: faults.Fault) -> None:
+        log.debug("a model's server refused", server=fault.url, status=fault.status, words=fault.message)
+        told = fault.told()
+        if fault.wait is not None and fault.status in {429, 503}:
+            self.server.close_for(fault.wait)
+        elif isinstance(told, EngineError):
+            self.server.failed(str(told))

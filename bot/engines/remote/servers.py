@@ -1,0 +1,111 @@
+"""The servers of one model: which is asked next, and which rest.
+
+A conversation goes back to the server that answered it last, whose cache knows its beginning, unless that one has much
+more to do than another. A server that failed rests, longer each time; one that says when to come again is left alone
+until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from bot.engines.remote.faults import BUSY_WORDS
+from bot.errors import EngineError
+from bot.prompt.memo import Memo
+
+log = structlog.get_logger(__name__)
+
+REST_SECONDS, REST_MOST = 1.0, 60.0
+"""How long a server that failed rests: doubled each time, until it works again."""
+BACKOFF_SECONDS = 0.5
+"""Before a second try on the same server; doubled each time, and shortened at random so that many do not come at once."""
+LONGEST_WAIT = 20.0
+"""Seconds that a person is kept waiting for a server that asks for time; where it asks for more, they are told."""
+SPREAD = 4
+"""A conversation leaves its server if that has so many answers more in progress than the idlest: reading a prompt anew
+costs a second or so, and so many streams more slow each other by more than that."""
+REMEMBERED = 10_000
+"""Conversations whose server is known."""
+
+
+@dataclass(eq=False)
+class Server:
+    """One server, and how it is."""
+
+    url: str
+    in_flight: int = 0
+    failures: int = 0
+    """In a row."""
+    rests_until: float = 0.0
+    """By the loop's clock; it is asked before only if all rest."""
+    closed_until: float = 0.0
+    """It asked not to be asked before."""
+
+    def works(self) -> None:
+        """It has begun to answer."""
+        self.failures, self.rests_until = 0, 0.0
+
+    def failed(self, reason: str) -> None:
+        """It rests, longer each time; what fails while it rests began before."""
+        now = asyncio.get_running_loop().time()
+        if now < self.rests_until:
+            return
+        rest = min(REST_SECONDS * 2**self.failures, REST_MOST)
+        self.failures = min(self.failures + 1, 30)
+        self.rests_until = now + rest
+        log.warning("a model's server failed", reason=reason, rests=rest)
+
+    def close_for(self, seconds: float) -> None:
+        """It says when to come again."""
+        self.closed_until = asyncio.get_running_loop().time() + seconds
+        log.warning("a model's server asks for time", server=self.url, seconds=round(seconds, 1))
+
+
+class Pool:
+    """The servers of one model."""
+
+    def __init__(self, urls: Sequence[str], *, backoff: float = BACKOFF_SECONDS) -> None:
+        self.servers = [Server(url) for url in urls]
+        self._backoff = backoff
+        self._last: Memo[str, Server] = Memo(REMEMBERED)
+
+    def remember(self, key: str, server: Server) -> None:
+        """This server has the conversation in its cache."""
+        self._last.put(key, server, 1)
+
+    def choose(self, key: str, failed: Sequence[Server] = (), but: Collection[Server] = ()) -> Server:
+        """The best server for a conversation. `failed`: by those that failed it; `but`: never these."""
+        now = asyncio.get_running_loop().time()
+        open_ = [server for server in self.servers if server not in but]
+
+        def rank(server: Server) -> tuple[int, float, int, bytes]:
+            away = max(server.rests_until, server.closed_until)
+            return failed.count(server), away if away > now else 0.0, server.in_flight, _draw(server, key)
+
+        best = min(open_, key=rank)
+        last = self._last.get(key)
+        if last in open_ and last is not None and rank(last)[:2] <= rank(best)[:2]:
+            return last if last.in_flight < best.in_flight + SPREAD else best
+        return best
+
+    async def turn(self, key: str, failed: Sequence[Server], but: Collection[Server]) -> Server:
+        """The best server, when it may be asked. Raises EngineError if that is too long to wait for."""
+        server = self.choose(key, failed, but)
+        wait = server.closed_until - asyncio.get_running_loop().time()
+        if wait > LONGEST_WAIT:
+            raise EngineError(BUSY_WORDS, detail=f"{server.url}: asks for {wait:.0f} s")
+        if tries := failed.count(server):
+            wait = max(wait, self._backoff * 2 ** (tries - 1) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+        await asyncio.sleep(max(0.0, wait))
+        return server
+
+
+def _draw(server: Server, key: str) -> bytes:
+    """The same server for the same conversation among equals, also after a restart (rendezvous hashing)."""
+    return hashlib.blake2b(f"{server.url}\n{key}".encode(), digest_size=8).digest()
