@@ -218,15 +218,17 @@ def restore(
 
 async def _serve(path: Path | None) -> None:
     from bot.app import configure_logging, running
+    from bot.recent import LastErrors
 
-    config = load(path, os.environ)
-    configure_logging(config.log)
-    async with running(config, reload=lambda: load(path, os.environ)) as app:
+    config, errors = load(path, os.environ), LastErrors()
+    configure_logging(config.log, errors=errors)
+    async with running(config, reload=lambda: load(path, os.environ), errors=errors) as app:
         loop, done = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, done.set)
         loop.add_signal_handler(signal.SIGHUP, app.reload)
-        print(f"Hearth is ready. Talk to it with `hearth chat`; its data is in {config.data_dir}.", flush=True)
+        where = f"at {app.page.address}" if app.page else "with `hearth chat`"
+        print(f"Hearth is ready. Talk to it {where}; its data is in {config.data_dir}.", flush=True)
         await done.wait()
         print("Stopping: answers in progress are finished, the rest waits for the next start.", flush=True)
 

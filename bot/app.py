@@ -19,6 +19,7 @@ from adapters.console.adapter import Console
 from adapters.console.operator import Operator
 from adapters.console.wire import ACCOUNT
 from adapters.delivery import Delivery
+from adapters.web.adapter import WebPage
 from bot import commands
 from bot.config import Config, LogConfig, socket_path
 from bot.dispatcher import ATTEMPTS, LEASE_SECONDS, Dispatcher
@@ -28,7 +29,9 @@ from bot.inbox import Inbox
 from bot.manager import Manager
 from bot.metered import Metered
 from bot.metrics import Metrics
+from bot.page import page
 from bot.ports import Adapter, Forgotten
+from bot.recent import LastErrors
 from bot.vitals import Vitals
 from storage.store import SqlStore
 
@@ -57,6 +60,7 @@ class App:
         metrics: Metrics,
         socket: Path,
         lease: float,
+        errors: LastErrors | None = None,
     ) -> None:
         self.config = config
         self.store = store
@@ -78,6 +82,12 @@ class App:
         operator = Operator(store, self.health, self._removed, account=account)
         self.console = Console(socket, operator, is_open=store.is_open, answer_to=store.answer_to, account=account)
         self.add(account, self.console)
+        self.page: WebPage | None = None
+        if errors is not None and config.web.enabled:
+            self.page = page(
+                lambda: self.config, store, registry, vitals, account=account, errors=errors, removed=self._removed
+            )
+            self.add(account, self.page)
 
     def add(self, account: str, adapter: Adapter) -> None:
         """Serve a bot account too. To be called before anything listens."""
@@ -135,6 +145,14 @@ class App:
 
     def _removed(self, gone: Forgotten) -> None:
         self.dispatcher.removed(gone)
+        if self.page is not None:
+            self.page.removed(gone)
+
+    def refuse(self) -> None:
+        """Take no message from now on at the terminal and on the page: nobody would answer it."""
+        self.console.refuse()
+        if self.page is not None:
+            self.page.refuse()
 
 
 @asynccontextmanager
@@ -148,13 +166,15 @@ async def running(
     loaders: Mapping[str, Loader] | None = None,
     store: type[SqlStore] = SqlStore,
     lease: float = LEASE_SECONDS,
+    errors: LastErrors | None = None,
 ) -> AsyncIterator[App]:
     """Start Hearth; on leaving it drains and closes everything.
 
     `adapters`: bot account and adapter, beside the console. `answering` False: for the owner's requests only, on a
     socket of its own that nobody else finds; questions go on waiting. `preload`: load the default model before serving.
     `loaders`: of engines, by the suffix of a model's path. `lease`: seconds for which an answer in progress is this
-    process's alone. Raises StartError; InUse if another process owns the database.
+    process's alone. `errors`: the last ones of the log; with these the web page is served. Raises StartError; InUse if
+    another process owns the database.
     """
     _make_private(config)
     async with AsyncExitStack() as stack:
@@ -173,7 +193,8 @@ async def running(
         )
         stack.push_async_callback(registry.aclose)
         socket = config.socket if answering else socket_path(config.data_dir, f"command-{os.getpid()}.sock")
-        app = App(config, reload or (lambda: config), opened, registry, metrics=metrics, socket=socket, lease=lease)
+        reload = reload or (lambda: config)
+        app = App(config, reload, opened, registry, metrics=metrics, socket=socket, lease=lease, errors=errors)
         for account, adapter in adapters:
             app.add(account, adapter)
         if preload and answering:
@@ -188,15 +209,21 @@ async def running(
             try:
                 yield app
             finally:
-                app.console.refuse()  # what were committed now nobody would answer
+                app.refuse()
                 await app.dispatcher.drain(app.config.chat.drain)
                 for task in tasks:
                     task.cancel()
 
 
 async def _ready(app: App, tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Wait until the local socket answers, or a listener says why it cannot."""
-    ready = asyncio.create_task(app.console.listening.wait())
+    """Wait until the local socket and the page answer, or a listener says why it cannot."""
+
+    async def both() -> None:
+        await app.console.listening.wait()
+        if app.page is not None:
+            await app.page.listening.wait()
+
+    ready = asyncio.create_task(both())
     try:
         await asyncio.wait([ready, *tasks], return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -215,8 +242,11 @@ def _make_private(config: Config) -> None:
         ) from error
 
 
-def configure_logging(config: LogConfig, *, quiet: bool = False) -> None:
-    """Log to standard error: text for people, or JSON lines. `quiet`: warnings and errors only."""
+def configure_logging(config: LogConfig, *, quiet: bool = False, errors: LastErrors | None = None) -> None:
+    """Log to standard error: text for people, or JSON lines. `quiet`: warnings and errors only.
+
+    `errors`: keeps the last ones.
+    """
     level = (
         logging.WARNING if quiet and config.level == "info" else logging.getLevelNamesMapping()[config.level.upper()]
     )
@@ -233,6 +263,7 @@ def configure_logging(config: LogConfig, *, quiet: bool = False) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([errors] if errors else []),
             *render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -225,27 +225,24 @@ class WebConfig(Section):
     port: int = Field(default=8080, ge=0, le=65535)
     token: str = ""
     people: dict[str, str] = {}
+    metrics_token: str = ""
     public_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _is_safe(self) -> WebConfig:
         """Words of an error never hold a token."""
-        for name, token in {
-            "token": self.token,
-            **{f"people.{name}": token for name, token in self.people.items()},
-        }.items():
-            if len(token) < MIN_TOKEN and not (name == "token" and not token):
-                raise ValueError(
-                    f"{name}: a token has at least {MIN_TOKEN} characters (openssl rand -hex 16 makes one)"
-                )
-        tokens = [token for token in (self.token, *self.people.values()) if token]
-        if len(set(tokens)) < len(tokens):
-            raise ValueError("two people have the same token: nobody could tell them apart")
+        own = {name: token for name in ("token", "metrics_token") if (token := getattr(self, name))}
+        tokens = own | {f"people.{name}": token for name, token in self.people.items()}
+        for name, token in tokens.items():
+            if len(token) < MIN_TOKEN:
+                raise ValueError(f"{name}: a token has {MIN_TOKEN} characters or more (openssl rand -hex 16 makes one)")
+        if len(set(tokens.values())) < len(tokens):
+            raise ValueError("two tokens are the same: nobody could tell whose it is")
         for name in self.people:
             if name == WEB_OWNER or not _PERSON.fullmatch(name):
                 raise ValueError(
-                    f"people: {name!r} cannot be a person's name here (letters, digits, . _ -; not {WEB_OWNER})"
+                    f"people: {name!r} can be nobody's name here (letters, digits, . _ -; not {WEB_OWNER})"
                 )
         for origin in self.public_origins:
             _check_origin(origin)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from datetime import datetime, timedelta
 
-from bot.config import PermissionsConfig
+from bot.config import WEB_OWNER, PermissionsConfig
 from bot.errors import NotAllowed
 from bot.messages import Action, Author, ConversationKey, Edited, Event, Message, Triage
 
 LOCAL_PLATFORM = "console"
 """Who reaches the local socket owns the process already: always allowed, always an owner, never limited."""
+WEB_PLATFORM = "web"
+"""Who has a token for the page, or is alone on its machine, may talk unless denied; `web:owner` is an owner always."""
 MINUTE = timedelta(minutes=1)
 
 
@@ -26,10 +28,12 @@ def matches(entries: tuple[str, ...], author: Author, key: ConversationKey) -> b
 
 def may_talk(config: PermissionsConfig, author: Author, key: ConversationKey) -> bool:
     """Denied beats allowed; nobody is allowed who is not named; another bot only by its own id (no loops)."""
-    if key.platform == LOCAL_PLATFORM:
+    if _owns_the_process(author, key):
         return True
     if matches(config.deny, author, key):
         return False
+    if key.platform == WEB_PLATFORM:
+        return True
     if author.is_bot:
         return f"{key.platform}:{author.id}" in config.allow
     return matches(config.allow, author, key) or is_admin(config, author, key)
@@ -37,7 +41,11 @@ def may_talk(config: PermissionsConfig, author: Author, key: ConversationKey) ->
 
 def is_admin(config: PermissionsConfig, author: Author, key: ConversationKey) -> bool:
     """Whether this person owns the bot."""
-    return key.platform == LOCAL_PLATFORM or matches(config.admins, author, key)
+    return _owns_the_process(author, key) or matches(config.admins, author, key)
+
+
+def _owns_the_process(author: Author, key: ConversationKey) -> bool:
+    return key.platform == LOCAL_PLATFORM or (key.platform == WEB_PLATFORM and author.id == WEB_OWNER)
 
 
 def triage(config: PermissionsConfig, event: Event, *, remember_group_talk: bool) -> Triage:

@@ -36,7 +36,8 @@ class CommandLine:
     @property
     def environ(self) -> dict[str, str]:
         """What the process sees."""
-        return {**os.environ, "HEARTH_DATA_DIR": str(self.data_dir), "COLUMNS": "200", **self.settings}
+        own = {"HEARTH_DATA_DIR": str(self.data_dir), "HEARTH_WEB__PORT": "0", "COLUMNS": "200"}
+        return {**os.environ, **own, **self.settings}
 
     def __call__(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""

@@ -1,0 +1,98 @@
+"""The web page as an adapter: people talk to the bot in a browser.
+
+Messages come in by the page's API (`adapters.web.conversations`), which answers once they are committed. What is sent
+here is kept in memory and pushed to the open pages of its person; nothing is lost when nobody looks, for the store has
+the line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from itertools import count
+
+from adapters.web.house import House
+from adapters.web.screens import ACCOUNT, PLATFORM, Screens
+from adapters.web.server import Server
+from adapters.web.streams import Streams
+from bot.config import WebConfig
+from bot.errors import MessageGone, PlatformError
+from bot.messages import Attachment, Command, Destination, Limits, MessageRef, Outgoing, Preview, Typing
+from bot.ports import Forgotten, Receive
+
+PUSH_SECONDS = 0.05
+"""20 pushes a second: beyond that nobody sees a difference."""
+LONGEST = 2**20
+"""Characters: a page has no longest message, and this is more than a model writes."""
+
+
+class WebPage:
+    """An Adapter whose platform is the web page."""
+
+    name = PLATFORM
+    limits = Limits(text=LONGEST, seconds_per_call=PUSH_SECONDS, burst=2, files=True, private_answers=True)
+
+    def __init__(self, config: WebConfig, house: House, *, account: str = ACCOUNT) -> None:
+        self.screens = Screens(house.store, Streams(), account=account)
+        self.server = Server(config, house, self.screens)
+        self._numbers = count(time.time_ns() // 1_000_000)
+        """Of messages. Later processes count from higher on: no number is used twice."""
+
+    @property
+    def listening(self) -> asyncio.Event:
+        """Set while the page answers."""
+        return self.server.listening
+
+    @property
+    def address(self) -> str:
+        """Where people of this machine find it, while it answers."""
+        return self.server.address
+
+    async def listen(self, receive: Receive) -> None:
+        """Serve the page until cancelled. Raises StartError if that cannot be done here."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.screens.look_after())
+            await self.server.serve(receive)
+
+    def refuse(self) -> None:
+        """Take no message from now on; those that are being answered go on."""
+        self.server.leaving = True
+
+    def removed(self, _: Forgotten) -> None:
+        """Something was removed from the store: what was rendered of it must go too."""
+        self.screens.renderer.forget()
+
+    async def send(self, to: Destination, what: Outgoing) -> MessageRef:
+        """Show a message on the pages of who asked."""
+        message = MessageRef(to.key, f"{to.interaction or ''}:{next(self._numbers)}")
+        await self._show(message, what)
+        return message
+
+    async def edit(self, message: MessageRef, what: Outgoing) -> None:
+        """Show a message's new state."""
+        shown = self.screens.live.find(message)
+        if shown is not None and shown.gone:
+            raise MessageGone("the message was taken off the page")
+        if shown is None or shown.what != what:
+            await self._show(message, what)
+
+    async def delete(self, message: MessageRef) -> None:
+        """Take a message off the pages."""
+        shown = self.screens.live.take_away(message)
+        if shown is not None:
+            await self.screens.show(shown)
+
+    async def show(self, to: Destination, sign: Typing | Preview) -> None:
+        """A page shows its own sign of waiting."""
+
+    async def fetch(self, attachment: Attachment) -> bytes:
+        """Nothing comes with what is typed. Raises PlatformError."""
+        raise PlatformError("messages from the page have no attachments")
+
+    async def publish(self, commands: Sequence[Command]) -> None:
+        """Keep the menu for the page's completion."""
+        self.server.commands = list(commands)
+
+    async def _show(self, message: MessageRef, what: Outgoing) -> None:
+        await self.screens.show(self.screens.live.put(message, what))

@@ -1,0 +1,180 @@
+"""The server: one application, whose middlewares are the guard, the door and the words of errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from adapters.web import statics, wire
+from adapters.web.connections import REQUEST_SECONDS, listening, most_connections
+from adapters.web.conversations import Conversations
+from adapters.web.door import Door
+from adapters.web.guard import HEADERS, SAFE, Guard, check_bind
+from adapters.web.house import House
+from adapters.web.own import Own
+from adapters.web.owner import Owner
+from adapters.web.screens import Screens
+from adapters.web.sessions import People, Sessions
+from bot.config import WebConfig
+from bot.errors import DatabaseError
+from bot.messages import Command
+from bot.ports import Receive
+
+log = structlog.get_logger(__name__)
+
+SESSIONS = "web-sessions.json"
+WORDS = {
+    404: "There is nothing here.",
+    405: "This cannot be done here.",
+    413: f"This is too large: at most {wire.MAX_BODY // 2**20} MiB.",
+}
+FAILED = "Something went wrong. It is in the log."
+NO_DATABASE = "The database does not answer just now. Please try again."
+_OWN = {"Content-Security-Policy"}
+"""What a response may have of its own: a download has a stricter one."""
+EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - what these mean is shown, not bound
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Server:
+    """Serves the page. `request_seconds`: how long a connection may take to make a request."""
+
+    def __init__(
+        self, config: WebConfig, house: House, screens: Screens, *, request_seconds: float = REQUEST_SECONDS
+    ) -> None:
+        self.commands: Sequence[Command] = []
+        self.leaving = False
+        """Whether no message is taken any more."""
+        self.listening = asyncio.Event()
+        """Set while the page answers."""
+        self.port = config.port
+        self._config = config
+        self._house = house
+        self._screens = screens
+        self._request_seconds = request_seconds
+        self._static = statics.load()
+        self._acting: set[asyncio.Task[web.StreamResponse]] = set()
+
+    @property
+    def address(self) -> str:
+        """Where people of this machine find it."""
+        host = "127.0.0.1" if self._config.host in EVERYWHERE else self._config.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    async def serve(self, receive: Receive) -> None:
+        """Until cancelled. Raises StartError."""
+        check_bind(self._config)
+        people = People(self._config)
+        sessions = Sessions(people, self._house.data_dir / SESSIONS)
+        await asyncio.to_thread(sessions.load)
+
+        def build(port: int) -> web.Application:
+            guard = Guard(self._config, port)
+            door = Door(guard, people, sessions, pages=self._static, streams=self._screens.streams)
+            return self._application(guard, door, receive)
+
+        served = listening(
+            build, self._config.host, self._config.port, most=most_connections(), request_seconds=self._request_seconds
+        )
+        async with served as self.port:
+            self.listening.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.listening.clear()
+                self._screens.streams.close()
+
+    def _application(self, guard: Guard, door: Door, receive: Receive) -> web.Application:
+        order: list[Middleware] = [_told, _guarded(guard), door.middleware, self._finished]
+        app = web.Application(client_max_size=wire.MAX_BODY, middlewares=order)
+        app.on_response_prepare.append(_secured)
+        app.router.add_get("/", self._page)
+        app.router.add_get("/static/{name:.+}", self._file)
+        for add in (
+            door,
+            Conversations(self._house, self._screens, receive, lambda: self.leaving),
+            Own(self._house, self._screens, lambda: self.commands),
+            Owner(self._house),
+        ):
+            add(app)
+        return app
+
+    @property
+    def _finished(self) -> Middleware:
+        """What changes something is done whole, although its client goes away meanwhile."""
+
+        @web.middleware
+        async def finished(request: web.Request, handler: Handler) -> web.StreamResponse:
+            if request.method in SAFE:
+                return await handler(request)
+            task = asyncio.ensure_future(handler(request))
+            self._acting.add(task)
+            task.add_done_callback(self._ended)
+            return await asyncio.shield(task)
+
+        return finished
+
+    def _ended(self, task: asyncio.Task[web.StreamResponse]) -> None:
+        self._acting.discard(task)
+        if not task.cancelled():
+            task.exception()  # retrieved: nobody may be there any more whom it could be told
+
+    async def _page(self, request: web.Request) -> web.Response:
+        return statics.respond(request, self._static["index.html"])
+
+    async def _file(self, request: web.Request) -> web.Response:
+        found = self._static.get(request.match_info["name"])
+        if found is None or request.match_info["name"].endswith(".html"):
+            raise web.HTTPNotFound
+        return statics.respond(request, found)
+
+
+async def _secured(_: web.Request, response: web.StreamResponse) -> None:
+    own = {name: response.headers[name] for name in _OWN & set(response.headers)}
+    response.headers.update(HEADERS | own)
+    response.headers.setdefault("Cache-Control", "no-store")
+
+
+def _guarded(guard: Guard) -> Middleware:
+    @web.middleware
+    async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        guard.check(request)
+        if (request.content_length or 0) > wire.MAX_BODY:
+            raise web.HTTPRequestEntityTooLarge(wire.MAX_BODY, request.content_length or 0)
+        return await handler(request)
+
+    return guarded
+
+
+@web.middleware
+async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whatever goes wrong becomes JSON with words for a person; never a trace."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < web.HTTPBadRequest.status_code:
+            raise
+        by_aiohttp = error.text == f"{error.status}: {error.reason}" or isinstance(error, web.HTTPRequestEntityTooLarge)
+        words = WORDS.get(error.status, error.reason) if by_aiohttp else error.text
+        headers = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
+        return _error(request, error.status, words or error.reason, headers)
+    except DatabaseError as error:
+        log.error("the page could not be answered", reason=str(error))
+        return _error(request, 503, NO_DATABASE, {"Retry-After": "5"})
+    except ConnectionError:
+        raise
+    except Exception:
+        log.exception("the page failed", method=request.method, route=str(request.match_info.route.resource))
+        return _error(request, 500, FAILED, {})
+
+
+def _error(request: web.Request, status: int, words: str, headers: dict[str, str]) -> web.Response:
+    response = web.json_response({"error": words}, status=status, headers=headers)
+    if request.can_read_body and not request.content.is_eof():
+        response.force_close()  # what is left of its body is not waited for
+    return response

@@ -1,0 +1,91 @@
+"""What the web page is told of the rest of Hearth: its adapter sees ports, values and these functions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from adapters.web.adapter import WebPage
+from adapters.web.house import House
+from adapters.web.screens import PLATFORM
+from bot.check import inspect
+from bot.commands import MAX_DAYS, MAX_SYSTEM_PROMPT
+from bot.config import Config
+from bot.engines.registry import Registry
+from bot.messages import Author, ConversationKey
+from bot.metrics import CONTENT_TYPE
+from bot.permissions import is_admin, may_talk
+from bot.ports import Removed, Store
+from bot.recent import LastErrors
+from bot.vitals import Vitals
+
+
+def page(
+    config: Callable[[], Config],
+    store: Store,
+    registry: Registry,
+    vitals: Vitals,
+    *,
+    account: str,
+    errors: LastErrors,
+    removed: Removed,
+) -> WebPage:
+    """The web page over the parts of a process."""
+
+    async def check() -> list[dict[str, Any]]:
+        # On a loop of its own: it reads the heads of model files, and asks this very process how it is.
+        findings = await asyncio.to_thread(asyncio.run, inspect(config()))
+        return [asdict(finding) for finding in findings]
+
+    async def scrape() -> tuple[bytes, str]:
+        return await vitals.scrape(), CONTENT_TYPE
+
+    house = House(
+        store=store,
+        config=config,
+        data_dir=config().data_dir,
+        version=version("hearth"),
+        may_talk=lambda person: may_talk(config().permissions, *_as(person, account)),
+        is_admin=lambda person: is_admin(config().permissions, *_as(person, account)),
+        removed=removed,
+        models=lambda: _models(registry),
+        health=lambda: _health(vitals),
+        readiness=vitals.readiness,
+        scrape=scrape,
+        last_errors=errors.rows,
+        check=check,
+        max_system_prompt=MAX_SYSTEM_PROMPT,
+        max_days=MAX_DAYS,
+    )
+    return WebPage(config().web, house, account=account)
+
+
+def _as(person: str, account: str) -> tuple[Author, ConversationKey]:
+    return Author(person, person), ConversationKey(PLATFORM, account, person)
+
+
+def _models(registry: Registry) -> list[dict[str, Any]]:
+    return [
+        {
+            "alias": model.alias,
+            "description": model.description,
+            "name": model.name,
+            "state": model.error or ("loaded" if model.loaded else "not loaded"),
+            "running": model.running,
+            "waiting": model.waiting,
+        }
+        for model in registry.describe()
+    ]
+
+
+def _health(vitals: Vitals) -> dict[str, Any]:
+    health = vitals.health()
+    adapters = []
+    for name in health["adapters"]:
+        platform, _, account = name.partition("/")
+        state = "resting" if (platform, account) in vitals.resting else "listening"
+        adapters.append({"name": platform, "account": account, "state": state})
+    return {"adapters": adapters, "in_progress": health["in_progress"]}
