@@ -16,7 +16,6 @@ from bot.commands import MAX_DAYS, MAX_SYSTEM_PROMPT
 from bot.config import Config
 from bot.engines.registry import Registry
 from bot.messages import Author, ConversationKey
-from bot.metrics import CONTENT_TYPE
 from bot.permissions import is_admin, may_talk
 from bot.ports import Removed, Store
 from bot.recent import LastErrors
@@ -40,9 +39,6 @@ def page(
         findings = await asyncio.to_thread(asyncio.run, inspect(config()))
         return [asdict(finding) for finding in findings]
 
-    async def scrape() -> tuple[bytes, str]:
-        return await vitals.scrape(), CONTENT_TYPE
-
     house = House(
         store=store,
         config=config,
@@ -54,7 +50,7 @@ def page(
         models=lambda: _models(registry),
         health=lambda: _health(vitals),
         readiness=vitals.readiness,
-        scrape=scrape,
+        scrape=vitals.scrape,
         last_errors=errors.rows,
         check=check,
         max_system_prompt=MAX_SYSTEM_PROMPT,

@@ -13,6 +13,7 @@ from aiohttp.typedefs import Middleware
 
 from adapters.web import wire
 from adapters.web.guard import LOGIN, Guard
+from adapters.web.probes import HEALTHZ, METRICS, READYZ
 from adapters.web.sessions import SESSION_SECONDS, Failures, People, Sessions
 from adapters.web.statics import Static, respond
 from adapters.web.streams import Streams
@@ -20,7 +21,7 @@ from bot.config import WEB_OWNER
 
 log = structlog.get_logger(__name__)
 
-PUBLIC = frozenset({LOGIN, "/healthz", "/readyz"})
+PUBLIC = frozenset({LOGIN, HEALTHZ, READYZ})
 STATIC = "/static/"
 MESSAGE = b'role="alert" hidden></p>'
 """Where login.html has the word about a login that failed."""
@@ -30,7 +31,6 @@ SIGN_IN = "Please sign in."
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PERSON = web.RequestKey("person", str)
-METRICS = "/metrics"
 SCRAPER = web.RequestKey("scraper", bool)
 """Set for who has the token for the metrics, and for these alone."""
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from adapters.web.probes import HEALTHZ, METRICS, READYZ
 from bot.config import WebConfig
 from bot.errors import StartError
 
@@ -25,7 +26,7 @@ LOGIN = "/login"
 DOCUMENTS = frozenset({"/", LOGIN})
 """What a link of another site may lead to."""
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-HEALTH = frozenset({"/healthz", "/readyz", "/metrics"})
+HEALTH = frozenset({HEALTHZ, READYZ, METRICS})
 """What a supervisor asks by a name of its own network. They tell nothing about anybody, or want a token each time."""
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "

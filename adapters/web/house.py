@@ -30,8 +30,8 @@ class House:
     """The adapters and how they are, and how many answers are in progress."""
     readiness: Callable[[], Awaitable[dict[str, Any]]]
     """Whether questions would be answered: `ready`, and what it depends on."""
-    scrape: Callable[[], Awaitable[tuple[bytes, str]]]
-    """The metrics, and their media type."""
+    scrape: Callable[[], Awaitable[bytes]]
+    """The metrics, in Prometheus's text format."""
     last_errors: Callable[[], list[dict[str, Any]]]
     """When, and what in words: nobody's own."""
     check: Callable[[], Awaitable[list[dict[str, Any]]]]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 
 from adapters.web import wire
-from adapters.web.door import METRICS, PERSON, SCRAPER
+from adapters.web.door import PERSON, SCRAPER
 from adapters.web.house import House
+from adapters.web.probes import probes
 
 NOT_YOURS = "This is for the owners of this bot."
 
@@ -22,9 +23,7 @@ class Owner:
         """Add the routes."""
         app.router.add_get("/api/owner", self._view)
         app.router.add_get("/api/owner/check", self._check)
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
-        app.router.add_get(METRICS, self._metrics)
+        probes(self._house.readiness, self._house.scrape, may_see=self._may_see)(app)
 
     async def _view(self, request: web.Request) -> web.Response:
         self._require(request)
@@ -47,21 +46,8 @@ class Owner:
         self._require(request)
         return web.json_response(await self._house.check())
 
-    async def _healthz(self, _: web.Request) -> web.Response:
-        """This process lives; nothing else is told to those who have no token."""
-        return web.json_response({"status": "ok"})
-
-    async def _readyz(self, _: web.Request) -> web.Response:
-        """Whether questions would be answered; how many wait is nobody's business who has no token."""
-        readiness = await self._house.readiness()
-        told = {name: value for name, value in readiness.items() if isinstance(value, bool)}
-        return web.json_response(told, status=200 if readiness["ready"] else 503)
-
-    async def _metrics(self, request: web.Request) -> web.Response:
-        if SCRAPER not in request:
-            self._require(request)
-        body, media_type = await self._house.scrape()
-        return web.Response(body=body, headers={"Content-Type": media_type})
+    def _may_see(self, request: web.Request) -> bool:
+        return SCRAPER in request or self._house.is_admin(request[PERSON])
 
     def _require(self, request: web.Request) -> None:
         if not self._house.is_admin(request[PERSON]):
