@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Final
 
 from prometheus_client import (
-    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
     Gauge,
@@ -21,11 +20,12 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from bot.errors import FloodWait, PlatformError
 from bot.messages import AnswerState, Claim, Event, Finished, Message, Outcome, Triage
 
-CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 """Of what `Metrics.render` returns."""
 LAG_SECONDS = 0.2
 """How often the event loop is looked at: five wake-ups a second, and a stall of so long is never missed."""

@@ -31,6 +31,8 @@ from bot.messages import (
     Message,
     Role,
 )
+from bot.metered import Metered
+from bot.metrics import Metrics
 from bot.ports import ChatEngine, Forgotten
 from bot.testing import MemoryAdapter, ScriptedEngine
 from storage.store import SqlStore
@@ -76,6 +78,7 @@ class House:
     platform: MemoryAdapter
     dispatcher: Dispatcher
     inbox: Inbox
+    metrics: Metrics
     running: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -191,14 +194,25 @@ async def house(
     config = config or configuration()
     engine = engine or ScriptedEngine()
     platform = platform or MemoryAdapter()
+    metrics = Metrics()
     opened = store or await SqlStore.open(
-        f"sqlite+aiosqlite:///{folder / 'hearth.db'}", default_retention_days=config.retention.days
+        f"sqlite+aiosqlite:///{folder / 'hearth.db'}",
+        default_retention_days=config.retention.days,
+        measured=metrics.database,
     )
 
     async def load(alias: str, model: ModelConfig, data_dir: Path) -> ChatEngine:
         return engine
 
-    registry = Registry(config.models, config.queue, folder, loaders={".fake": load}, grace=0.0)
+    registry = Registry(
+        config.models,
+        config.queue,
+        folder,
+        loaded_models=config.engine.loaded_models,
+        loaders={".fake": load},
+        grace=0.0,
+        metrics=metrics,
+    )
 
     def removed(gone: Forgotten) -> None:
         built.dispatcher.removed(gone)
@@ -208,14 +222,15 @@ async def house(
         opened,
         manager,
         Delivery(opened, sleep=sleep),
-        {(platform.name, "bot"): platform},
+        {(platform.name, "bot"): Metered(platform, metrics)},
         lambda: built.config,
         retry=RETRY_SECONDS,
         rest=RETRY_SECONDS,
         lease=lease,
+        metrics=metrics,
     )
-    inbox = Inbox(opened, lambda: built.config, dispatcher.committed)
-    built = House(folder, config, engine, opened, registry, platform, dispatcher, inbox)
+    inbox = Inbox(opened, lambda: built.config, dispatcher.committed, metrics)
+    built = House(folder, config, engine, opened, registry, platform, dispatcher, inbox, metrics)
     if start:
         built.start()
     try:

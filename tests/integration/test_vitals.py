@@ -1,0 +1,142 @@
+"""Whether a running process is ready, and what is scraped of it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from bot.app import App, running
+from bot.config import Config, ModelConfig
+from bot.errors import DatabaseError, ModelError
+from bot.messages import Message
+from bot.ports import ChatEngine, Receive
+from bot.testing import MemoryAdapter, ScriptedEngine
+from bot.vitals import Vitals
+from storage.store import SqlStore
+from tests.house import ADA, configuration, house, place, until
+
+
+def config(folder: Path, **sections: Any) -> Config:
+    return configuration(data_dir=folder / "data", web={"enabled": False}, **sections)
+
+
+async def load(alias: str, model: ModelConfig, data_dir: Path) -> ChatEngine:
+    return ScriptedEngine(name=f"{alias}@000000000000")
+
+
+@asynccontextmanager
+async def app(settings: Config, **how: Any) -> AsyncIterator[App]:
+    how.setdefault("loaders", {".fake": load})
+    async with running(settings, **how) as made:
+        yield made
+
+
+async def scraped(made: App) -> dict[str, float]:
+    """Samples by name and labels, as they are written."""
+    families = text_string_to_metric_families((await made.scrape()).decode())
+    return {
+        s.name + "".join(f" {label}={text}" for label, text in sorted(s.labels.items())): s.value
+        for family in families
+        for s in family.samples
+    }
+
+
+async def test_a_process_is_ready_once_it_serves(tmp_path: Path) -> None:
+    async with app(config(tmp_path)) as made:
+        assert await made.readiness() == {
+            "ready": True,
+            "database": True,
+            "model": True,
+            "adapters": True,
+            "accepting": True,
+            "waiting": 0,
+        }
+
+
+async def test_a_database_that_fails_is_not_ready(tmp_path: Path) -> None:
+    class Broken(SqlStore):
+        async def pending(self, conversation: int | None = None) -> int:
+            raise DatabaseError("the disk is gone")
+
+    async with app(config(tmp_path), store=Broken) as made:
+        readiness = await made.readiness()
+        assert (readiness["ready"], readiness["database"], readiness["waiting"]) == (False, False, None)
+        assert (await scraped(made))["hearth_ready"] == 0
+
+
+async def test_a_default_model_that_cannot_be_loaded_is_not_ready(tmp_path: Path) -> None:
+    async def fail(alias: str, model: ModelConfig, data_dir: Path) -> ChatEngine:
+        raise ModelError("scripted.fake: damaged")
+
+    async with app(config(tmp_path), loaders={".fake": fail}, preload=False) as made:
+        assert (await made.readiness())["model"] is False
+        await asyncio.gather(made.registry.get("default"), return_exceptions=True)
+        assert (await made.readiness())["model"] is False
+        assert (await made.readiness())["ready"] is False
+
+
+async def test_a_default_model_that_made_room_for_another_is_ready(tmp_path: Path) -> None:
+    settings = configuration(models={"other": {"path": "other.fake"}}, engine={"loaded_models": 1})
+    async with house(tmp_path, settings) as h:
+        vitals = Vitals(h.store, h.registry, h.dispatcher, {}, h.metrics)
+        assert (await vitals.readiness())["ready"] is False
+        await h.registry.get("default")
+        await h.registry.get("other")
+        assert [model.loaded for model in h.registry.describe()] == [False, True]
+        assert (await vitals.readiness())["ready"] is True
+
+
+class Dying(MemoryAdapter):
+    """Dies as soon as it listens."""
+
+    async def listen(self, receive: Receive) -> None:
+        raise RuntimeError("the library has a bug")
+
+
+async def test_an_adapter_that_rests_is_not_ready_and_its_death_is_counted(tmp_path: Path) -> None:
+    async with app(config(tmp_path), adapters=[("bot", Dying())]) as made:
+        await until(lambda: made.health()["status"] != "ok", "its rest")
+        assert (await made.readiness())["adapters"] is False
+        samples = await scraped(made)
+        assert samples["hearth_adapter_listening account=bot platform=memory"] == 0
+        assert samples["hearth_adapter_listening account=local platform=console"] == 1
+        assert samples["hearth_errors_total kind=RuntimeError"] >= 1
+
+
+async def test_a_process_that_drains_is_not_ready(tmp_path: Path) -> None:
+    async with app(config(tmp_path)) as made:
+        await made.dispatcher.drain(0)
+        readiness = await made.readiness()
+        assert (readiness["ready"], readiness["accepting"]) == (False, False)
+
+
+async def test_a_scrape_has_the_numbers_of_the_moment_and_those_that_were_counted(tmp_path: Path) -> None:
+    platform = MemoryAdapter()
+    async with app(config(tmp_path), adapters=[("bot", platform)]) as made:
+        await platform.say(
+            Message(key=place(), event_id="1", author=ADA, text="hello", sent_at=datetime.now(UTC), direct=True)
+        )
+        await until(lambda: bool(platform.standing(place())), "the answer")
+        await until(lambda: made.dispatcher.in_progress == 0, "its end in the store")
+        samples = await scraped(made)
+        assert samples["hearth_ready"] == 1
+        assert samples["hearth_questions_open"] == 0
+        assert samples["hearth_answers_in_progress"] == 0
+        assert samples["hearth_model_loaded model=default"] == 1
+        assert samples["hearth_queue_length model=default"] == 0
+        assert samples["hearth_adapter_listening account=bot platform=memory"] == 1
+        assert samples["hearth_answers_total outcome=done platform=memory"] == 1
+        assert samples["hearth_queue_seconds_count model=default"] == 1
+        assert samples["hearth_database_seconds_count kind=write"] > 3
+        assert samples["process_resident_memory_bytes"] > 2**20
+
+
+async def test_the_loop_is_watched_while_a_process_answers(tmp_path: Path) -> None:
+    async with app(config(tmp_path)) as made:
+        async with asyncio.timeout(10):
+            while (await scraped(made))["hearth_loop_lag_seconds_count"] == 0:
+                await asyncio.sleep(0.05)
