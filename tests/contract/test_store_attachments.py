@@ -190,7 +190,17 @@ async def _expire(store: SqlStore, _: int, clock: Clock) -> None:
     await store.expire(clock.now, 30)
 
 
-WAYS = {"forget": _forget_message, "forgetme": _forget_person, "deleted": _delete, "retention": _expire}
+async def _delete_conversation(store: SqlStore, _: int, __: Clock) -> None:
+    await store.delete_conversation((await store.conversation(CHAT)).id)
+
+
+WAYS = {
+    "forget": _forget_message,
+    "forgetme": _forget_person,
+    "deleted": _delete,
+    "conversation": _delete_conversation,
+    "retention": _expire,
+}
 Way = Callable[[SqlStore, int, Clock], Awaitable[None]]
 
 
