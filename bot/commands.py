@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from bot import documents
-from bot.config import Config
+from bot.config import Config, RemoteModelConfig
 from bot.errors import NotAllowed
 from bot.messages import (
     Action,
@@ -263,7 +263,7 @@ async def _privacy(context: Context, argument: str) -> Reply:
         days = usual if settings.retention_days is None else settings.retention_days
         return Reply(
             f"Messages here and my answers {_kept(days)}. They are in a database on the machine of this bot's owner, "
-            "and the model runs there too. /privacy DAYS changes how long they are kept here, /privacy default takes "
+            f"{_where(context)}. /privacy DAYS changes how long they are kept here, /privacy default takes "
             "that back. /export gives you everything, /forget removes a message, /forgetme removes everything of yours."
         )
     if argument != "default" and not (_is_number(argument) and int(argument) <= MAX_DAYS):
@@ -272,6 +272,16 @@ async def _privacy(context: Context, argument: str) -> Reply:
     own = None if argument == "default" else int(argument)
     await context.store.set_settings(context.claim.conversation.id, replace(settings, retention_days=own))
     return Reply(f"From now on messages here and my answers {_kept(usual if own is None else own)}.")
+
+
+def _where(context: Context) -> str:
+    """Who else sees what is written here: a person is to know that before they write it."""
+    settings, personas = context.claim.conversation.settings, context.config.personas
+    persona = personas.get(settings.persona or "default", personas["default"])
+    model = context.config.models.get(settings.model or persona.model or "default", context.config.models["default"])
+    if isinstance(model, RemoteModelConfig) and model.leaves_machine:
+        return "and go to another server, which the owner chose, where the model runs"
+    return "and the model runs there too"
 
 
 def _kept(days: int) -> str:

@@ -84,7 +84,7 @@ class RemoteEngine:
         self._closed = False
 
     @classmethod
-    async def load(cls, name: str, config: RemoteModelConfig) -> RemoteEngine:
+    async def load(cls, name: str, config: RemoteModelConfig, *, backoff: float = BACKOFF_SECONDS) -> RemoteEngine:
         """Make the engine; what is not configured is asked of the servers. Raises ModelError."""
         http = wire.session(config)
         try:
@@ -93,7 +93,7 @@ class RemoteEngine:
             await http.close()
             raise
         log.info("model on a server", model=name, servers=config.servers, remote_model=model, context_length=length)
-        return cls(name, config.servers, http, remote_model=model, context_length=length)
+        return cls(name, config.servers, http, remote_model=model, context_length=length, backoff=backoff)
 
     async def size(self, messages: Sequence[ChatMessage], *, enough: int) -> Size:
         """The tokens of a prompt: counted by a server where one can, if they are not surely fewer than `enough`."""
