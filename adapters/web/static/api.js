@@ -1,0 +1,65 @@
+// Requests to the server: JSON in, JSON out, and two kinds of failure.
+
+const PATIENCE_MS = 30_000;
+const GATEWAYS = new Set([502, 503, 504]);
+
+/** The server has answered and says no, in words for a person. */
+export class Refused extends Error {
+  constructor(status, words) {
+    super(words);
+    this.status = status;
+  }
+}
+
+/** Nobody answers now: the network, a restart, a proxy without a server. Asking again later may help. */
+export class Unreachable extends Error {
+  constructor() {
+    super("Hearth cannot be reached.");
+  }
+}
+
+/**
+ * Ask the server.
+ * @param {"GET" | "POST" | "PATCH" | "DELETE"} method
+ * @param {string} path
+ * @param {object} [body]
+ * @returns {Promise<any>} raises Refused or Unreachable; goes to the login page where the session has ended
+ */
+export async function ask(method, path, body) {
+  const headers = { Accept: "application/json" };
+  const options = { method, headers, credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) };
+  if (method !== "GET") {
+    headers["Content-Type"] = "application/json";
+    headers["X-Hearth"] = "page"; // no other site's form can send it
+    options.body = JSON.stringify(body ?? {});
+  }
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    throw new Unreachable();
+  }
+  if (response.ok) return read(response);
+  if (response.status === 401) location.assign("/login");
+  if (GATEWAYS.has(response.status)) throw new Unreachable();
+  throw new Refused(response.status, (await read(response))?.error ?? `Hearth answered ${response.status}.`);
+}
+
+async function read(response) {
+  try {
+    return await response.json();
+  } catch {
+    return null;
+  }
+}
+
+/** The path of a conversation, or of something in it. */
+export function conversationPath(id, rest = "") {
+  return `/api/conversations/${encodeURIComponent(id)}${rest}`;
+}
+
+/** A random id that makes a repeated request harmless. */
+export function eventId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16)); // randomUUID is missing over plain http
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,165 @@
+// The open conversation: what the store has of it, and what is being answered.
+//
+// Why nothing is missed and nothing doubled: the stream is open before the conversation is fetched, and every state on it
+// is whole and numbered (`seq`). What a fetch brings says up to which number it knows: of the states that came while it
+// was under way only the later ones are put on top of it. Each answer is in its line or among its states, never in both.
+
+import { ask, conversationPath, Refused } from "./api.js";
+
+/** How the answer to a question stands while it is not there. */
+const OPEN = new Set(["pending", "claimed", "streaming"]);
+
+export class OpenConversation {
+  /**
+   * @param {string} id
+   * @param {(conversation: OpenConversation) => void} changed called after each change
+   */
+  constructor(id, changed) {
+    this.id = id;
+    this.title = "";
+    this.settings = {};
+    this.messages = [];
+    this.more = false;
+    this.loaded = false;
+    this.missing = false;
+    /** Event of a question -> number of a platform message -> its state. */
+    this.live = new Map();
+    /** Questions of this page that the server has, but a fetch has not brought yet; by event. */
+    this.sent = new Map();
+    /** What those of them that begin a branch follow; by event. The store tells it once they have their place. */
+    this.follows = new Map();
+    /** Commands with their answers, which are in no line: event -> {question, after, states}. */
+    this.passing = new Map();
+    this.changed = changed;
+    this.since = [];
+    this.fetching = null;
+    this.again = false;
+    this.closed = false;
+  }
+
+  /** Fetch it (once more after the fetch that is under way). Raises Unreachable. */
+  refresh() {
+    if (this.fetching) {
+      this.again = true;
+      return this.fetching;
+    }
+    this.fetching = this.fetchAll().finally(() => {
+      this.fetching = null;
+    });
+    return this.fetching;
+  }
+
+  async fetchAll() {
+    do {
+      this.again = false;
+      this.since = [];
+      let found;
+      try {
+        found = await ask("GET", conversationPath(this.id));
+      } catch (error) {
+        if (!(error instanceof Refused)) throw error;
+        this.missing = true;
+        this.told();
+        return;
+      }
+      this.put(found);
+    } while (this.again);
+  }
+
+  put(found) {
+    const known = new Map([...this.messages, ...this.sent.values()].map((node) => [node.event, node]));
+    this.title = found.title;
+    this.settings = found.settings;
+    const before = this.live;
+    this.live = new Map();
+    for (const state of [...found.live, ...this.since.filter((state) => state.seq > found.seq)]) this.place(state);
+    this.keepEarlier(found);
+    for (const node of found.messages) {
+      this.sent.delete(node.event);
+      if (node.state === "pending") node.follows = this.follows.get(node.event);
+    }
+    this.keepPassing(before, known);
+    this.loaded = true;
+    this.told();
+  }
+
+  /** An answer that is over, to a question that is in no line: a command's. It stays where it was said, on this page. */
+  keepPassing(before, known) {
+    const inLine = new Set(this.messages.map((node) => node.event));
+    const after = this.messages.filter((node) => node.state !== "pending").at(-1)?.id ?? null;
+    for (const [event, states] of [...before, ...this.live]) {
+      const question = this.passing.get(event)?.question ?? known.get(event);
+      const over = [...states.values()].every((state) => state.final);
+      if (!over || inLine.has(event) || !question) continue;
+      this.passing.set(event, { question: { ...question, id: null, siblings: [] }, after: this.passing.get(event)?.after ?? after, states: [...states.values()] });
+      this.sent.delete(event);
+    }
+  }
+
+  /** Keep the earlier messages that were fetched before, if the new ones follow them. */
+  keepEarlier(found) {
+    const first = found.messages[0];
+    const index = this.messages.findIndex((node) => first && node.id === first.id);
+    const earlier = found.more && index > 0 ? this.messages.slice(0, index) : [];
+    this.messages = [...earlier, ...found.messages];
+    this.more = earlier.length ? this.more : found.more;
+  }
+
+  /** Fetch the messages before those that are here. */
+  async earlier() {
+    const first = this.messages[0];
+    if (!this.more || !first) return;
+    const found = await ask("GET", conversationPath(this.id, `?before=${first.id}`));
+    if (this.messages[0] !== first) return;
+    this.messages = [...found.messages.filter((node) => node.state !== "pending"), ...this.messages];
+    this.more = found.more;
+    this.told();
+  }
+
+  /** A state from the stream. */
+  take(state) {
+    const first = !this.live.has(state.event) && !state.gone;
+    this.since.push(state);
+    this.place(state);
+    this.told();
+    // Its question has got its place in the line by now, which may be another line than before.
+    if (first) this.refresh().catch(() => {});
+  }
+
+  place(state) {
+    const states = this.live.get(state.event) ?? new Map();
+    if (state.gone) states.delete(state.number);
+    else states.set(state.number, state);
+    if (states.size) this.live.set(state.event, states);
+    else this.live.delete(state.event);
+  }
+
+  /** The server has received this question. */
+  received(event, text, follows) {
+    if (this.messages.some((node) => node.event === event)) return;
+    if (follows !== undefined) this.follows.set(event, follows);
+    this.sent.set(event, { id: null, role: "user", event, text, html: null, follows, state: "pending", siblings: [], attachments: [] });
+    this.told();
+  }
+
+  /** Whether something is being answered, or waits for it. */
+  get busy() {
+    const growing = [...this.live.values()].some((states) => [...states.values()].some((state) => !state.final));
+    return growing || this.sent.size > 0 || this.messages.some((node) => OPEN.has(node.outcome));
+  }
+
+  /** Change the title or settings. Raises Refused or Unreachable. */
+  async change(fields) {
+    await ask("PATCH", conversationPath(this.id), fields);
+    await this.refresh();
+  }
+
+  told() {
+    if (!this.closed) this.changed(this);
+  }
+
+  /** Another one is open now. */
+  close() {
+    this.closed = true;
+  }
+}
