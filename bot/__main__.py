@@ -21,6 +21,7 @@ from adapters.console.wire import cleaned
 from bot.attaching import connected
 from bot.config import Config, load
 from bot.errors import ConfigError, HearthError
+from bot.models_cli import models
 
 T = TypeVar("T")
 
@@ -32,7 +33,6 @@ cli = typer.Typer(
     rich_markup_mode=None,
 )
 db = typer.Typer(help="Back up and restore the database.", no_args_is_help=True)
-models = typer.Typer(help="The models.", no_args_is_help=True)
 cli.add_typer(db, name="db")
 cli.add_typer(models, name="models")
 
@@ -166,21 +166,6 @@ def forget(context: typer.Context, person: Person) -> None:
         print(f"Removed: {gone['messages']} messages and {gone['answers']} answers.")
 
     _run(connected(_read(context), remove, answering=False))
-
-
-@models.command("list")
-def models_list(context: typer.Context) -> None:
-    """List the configured models and what they are."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    from bot.check import model_rows
-
-    table = Table("name", "what it is", "file", "context", "state")
-    for row in model_rows(_read(context)):
-        table.add_row(*(escape(value) for value in row))
-    Console().print(table)
 
 
 @db.command()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,9 @@ from rich.table import Table
 
 from adapters.console.client import Client
 from adapters.console.socket import answers
-from bot.config import EMBEDDED_CHAT_MODEL, Config
-from bot.engines import gguf
-from bot.errors import HearthError, ModelError, StartError
+from bot.config import Config, RemoteModelConfig
+from bot.engines import gguf, remote
+from bot.errors import HearthError, StartError
 
 LOW_DISK = 200 * 2**20
 """Bytes: below this a busy community's database may fill the disk within a day."""
@@ -40,6 +41,7 @@ async def inspect(config: Config) -> list[Finding]:
     findings.append(await _process(config) if running else Finding("process", True, "none is running"))
     findings.append(await _database(config.database_url))
     findings += [_try(f"model {alias}", partial(_model, model.path)) for alias, model in config.own_models.items()]
+    findings += await _remote(config)
     findings.append(Finding("who may talk", True, _permissions(config)))
     return findings
 
@@ -51,20 +53,6 @@ def table(findings: list[Finding]) -> None:
         works = "[green]works[/]" if finding.good else "[red]does not work[/]"
         rows.add_row(escape(finding.what), works, escape(finding.words))
     Console().print(rows)
-
-
-def model_rows(config: Config) -> Iterator[tuple[str, str, str, str, str]]:
-    """Name, description, file, context length and state of each model."""
-    for alias, model in config.own_models.items():
-        embedded = model.path == EMBEDDED_CHAT_MODEL
-        what = "embedded demo of about 3 million parameters: small talk only" if embedded else model.description
-        try:
-            file = gguf.read(model.path)
-        except ModelError as error:
-            yield alias, what, str(model.path), "", str(error)
-            continue
-        length = str(model.context_length or file.context_length)
-        yield alias, what or file.architecture, model.path.name if embedded else str(model.path), length, "can be read"
 
 
 def _try(what: str, look: Callable[[], str]) -> Finding:
@@ -91,6 +79,17 @@ def _model(path: Path) -> str:
     file = gguf.read(path)
     _ = file.template
     return f"{path.name}: {file.architecture}, context {file.context_length}, {path.stat().st_size // MEBIBYTE} MiB"
+
+
+async def _remote(config: Config) -> list[Finding]:
+    """A row for each server of each model elsewhere."""
+    far = [(alias, model) for alias, model in config.models.items() if isinstance(model, RemoteModelConfig)]
+    looks = await asyncio.gather(*(remote.look(model) for _, model in far))
+    return [
+        Finding(f"model {alias} at {look.url}", look.good, look.words)
+        for (alias, _), found in zip(far, looks, strict=True)
+        for look in found
+    ]
 
 
 async def _process(config: Config) -> Finding:

@@ -343,14 +343,10 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
         raise ConfigError(f"{where}: " + "; ".join(_explain(item) for item in error.errors())) from error
 
 
-def names_default(path: Path | None, environ: Mapping[str, str]) -> str:
-    """The file or the environment, if it says itself which model is `default`; otherwise nothing. Raises ConfigError."""
-    data, file = _gathered(path, environ)
-    models = data.get("models", {})
-    if not isinstance(models, dict) or not library.names_a_model(models.get("default", {})):
-        return ""
-    named = any(name.startswith(("HEARTH_MODELS__DEFAULT__PATH", "HEARTH_MODELS__DEFAULT__URL")) for name in environ)
-    return "the environment" if named or not file else str(file)
+def model_tables(path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
+    """What config.toml and the environment themselves say under [models], as it stands there. Raises ConfigError."""
+    models = _gathered(path, environ)[0].get("models")
+    return models if isinstance(models, dict) else {}
 
 
 def _gathered(path: Path | None, environ: Mapping[str, str]) -> tuple[dict[str, Any], Path | None]:

@@ -14,13 +14,14 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bot.errors import ConfigError
+from bot.errors import ConfigError, StartError
 
 DEMO = "demo"
 """What the embedded model is called where a default is chosen."""
@@ -43,7 +44,7 @@ class Entry(BaseModel):
     files: dict[str, str] = {}
     """The files in the model's folder and their SHA-256 (hex); empty if it lies elsewhere and is left there."""
     source: str = ""
-    """The hub and the repository that it came from."""
+    """The hub and the repository that it came from; empty for a file of this machine."""
     revision: str = ""
     """The commit there."""
     licence: str = ""
@@ -70,6 +71,14 @@ def name_for(file: str) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._")[:100] or "model"
 
 
+def size_words(size: int) -> str:
+    """`4.7 GB`, as hubs and disks count: 1 GB is 10^9 bytes."""
+    for factor, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} bytes"
+
+
 def checked(name: str) -> str:
     """The name. Raises ConfigError if no model of the data directory can be called so."""
     if name in RESERVED:
@@ -86,6 +95,15 @@ def folder(data_dir: Path, name: str) -> Path:
     return data_dir / "models" / name
 
 
+def staging(data_dir: Path, name: str) -> Path:
+    """Where the files of a model lie until they are known to be one; made if it is not there. Raises StartError."""
+    place = folder(data_dir, name) / INCOMING
+    with _writing(place):
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
+    return place
+
+
 def entries(data_dir: Path) -> dict[str, Entry]:
     """Every model by its name, those that are not complete too. Raises ConfigError for a file that cannot be read."""
     cards = sorted((data_dir / "models").glob(f"*/{CARD}"))
@@ -93,13 +111,12 @@ def entries(data_dir: Path) -> dict[str, Entry]:
 
 
 def save(data_dir: Path, entry: Entry) -> None:
-    """Write a model's model.json: whole or not at all."""
+    """Write a model's model.json: whole or not at all. Raises StartError."""
     place = folder(data_dir, entry.name)
-    place.mkdir(parents=True, exist_ok=True)
     values = entry.model_dump(mode="json")
     if entry.path.is_relative_to(place):
         values["path"] = str(entry.path.relative_to(place))  # so the data directory can be moved
-    _write(place / CARD, values)
+    _write(data_dir, place / CARD, values)
 
 
 def remove(data_dir: Path, name: str) -> None:
@@ -115,13 +132,12 @@ def chosen(data_dir: Path) -> str | None:
 
 
 def choose(data_dir: Path, name: str | None, path: Path | None = None) -> None:
-    """Make a model the default from the next start on; None: the embedded one."""
+    """Make a model the default from the next start on; None: the embedded one. Raises StartError."""
     file = data_dir / "models" / CHOICE
     if name is None:
         file.unlink(missing_ok=True)
         return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    _write(file, {"name": name, "path": str(path) if path else None})
+    _write(data_dir, file, {"name": name, "path": str(path) if path else None})
 
 
 def names_a_model(table: object) -> bool:
@@ -179,10 +195,23 @@ def _read(file: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {"damaged": True}
 
 
-def _write(file: Path, values: Mapping[str, object]) -> None:
+def _write(data_dir: Path, file: Path, values: Mapping[str, object]) -> None:
     part = file.with_name(f"{file.name}.part")
-    with part.open("w", encoding="utf-8") as opened:
-        json.dump(values, opened, indent=2)
-        opened.flush()
-        os.fsync(opened.fileno())
-    part.replace(file)
+    with _writing(file):
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8") as opened:
+            json.dump(values, opened, indent=2)
+            opened.flush()
+            os.fsync(opened.fileno())
+        part.replace(file)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StartError(
+            f"{path} cannot be written ({error.strerror}). HEARTH_DATA_DIR chooses another place."
+        ) from error

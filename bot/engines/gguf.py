@@ -66,6 +66,8 @@ class ModelFile:
     """Every scalar and string; of the arrays only the tokens and their types."""
     tokens: list[bytes] = field(repr=False)
     token_types: list[int] = field(repr=False)
+    parts: tuple[Path, ...] = ()
+    """The files after the first."""
 
     @property
     def architecture(self) -> str:
@@ -269,14 +271,21 @@ def read(path: Path) -> ModelFile:
     Raises ModelError in one line that names the file. Touches some MB of the file, not the weights.
     """
     first = _mapped(path, lambda reader: _read(path, reader))
-    others = [_mapped(part, partial(_read_part, number)) for number, part in enumerate(_parts(first), start=1)]
-    if not others:
+    paths = _parts(first)
+    if not paths:
         return first
+    others = [_mapped(part, partial(_read_part, number)) for number, part in enumerate(paths, start=1)]
     digest = hashlib.sha256(first.digest.encode())
     for part in others:
         digest.update(part.digest.encode())
     size, parameters = sum(part.size for part in others), sum(part.parameters for part in others)
-    return replace(first, size=first.size + size, parameters=first.parameters + parameters, digest=digest.hexdigest())
+    return replace(
+        first,
+        size=first.size + size,
+        parameters=first.parameters + parameters,
+        digest=digest.hexdigest(),
+        parts=tuple(paths),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ import pytest
 
 from adapters.console.socket import answers
 from bot.app import running
-from bot.check import Finding, inspect, model_rows, table
-from bot.config import EMBEDDED_CHAT_MODEL, Config
+from bot.check import Finding, inspect, table
+from bot.config import Config
 from bot.ports import ChatEngine
 from bot.testing import ScriptedEngine
 from storage.store import SqlStore
@@ -101,15 +101,3 @@ def test_the_table_shows_what_is_in_brackets_as_it_is(capsys: pytest.CaptureFixt
     assert "/srv/[bold]models is missing" in shown
     assert "does not work" in shown
     assert "works" in shown
-
-
-def test_models_are_listed_with_their_state(tmp_path: Path) -> None:
-    gone = tmp_path / "gone.gguf"
-    settings = config(tmp_path, models={"big": {"path": str(gone), "description": "the big one"}})
-    default, big = model_rows(settings)
-    assert default[0] == "default"
-    assert default[2] == EMBEDDED_CHAT_MODEL.name
-    assert default[3].isdecimal()
-    assert default[4] == "can be read"
-    assert big[:4] == ("big", "the big one", str(gone), "")
-    assert "gone.gguf" in big[4]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot import library
-from bot.config import EMBEDDED_CHAT_MODEL, Config, load, names_default
+from bot.config import EMBEDDED_CHAT_MODEL, Config, load, model_tables
 from bot.errors import ConfigError
 from bot.library import Entry
 
@@ -126,13 +126,12 @@ def test_a_removed_model_takes_its_folder_and_nothing_else(tmp_path: Path) -> No
     assert not kept.path.parent.exists()
 
 
-def test_who_names_the_default_is_told(tmp_path: Path) -> None:
+def test_what_the_configuration_says_of_models_is_told_without_the_pulled_ones(tmp_path: Path) -> None:
+    keep(tmp_path)
     file = tmp_path / "config.toml"
-    file.write_text("[models.default]\nslots = 2\n")
-    assert names_default(file, {}) == ""
-    assert names_default(file, {"HEARTH_MODELS__DEFAULT__PATH": "x.gguf"}) == "the environment"
-    file.write_text('[models.default]\npath = "x.gguf"\n')
-    assert names_default(file, {"HEARTH_MODELS__DEFAULT__SLOTS": "2"}) == str(file)
+    file.write_text("[models.small]\nslots = 2\n")
+    environ = {"HEARTH_DATA_DIR": str(tmp_path), "HEARTH_MODELS__DEFAULT__PATH": "/x.gguf"}
+    assert model_tables(file, environ) == {"small": {"slots": 2}, "default": {"path": "/x.gguf"}}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,267 @@
+"""`hearth models`: pull, list, info, use, remove."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adapters.console.socket import answers
+from bot import library
+from bot.config import Config, ModelConfig, load, model_tables
+from bot.errors import ConfigError
+from bot.library import DEMO, Entry
+
+if TYPE_CHECKING:
+    from bot.pulling import Progress, Unclear
+
+models = typer.Typer(help="The models: download them, look at them, choose one.", no_args_is_help=True)
+
+INTERRUPTED = 130
+"""The exit code that shells give to a command that Ctrl-C ended."""
+WIDTH = 200
+"""Characters of a line where no terminal says how many it has."""
+
+Name = Annotated[
+    str | None, typer.Option("--name", help="What the model is to be called; its file's name if left out.")
+]
+Copy = Annotated[bool, typer.Option("--copy", help="Copy a file of this machine into the data directory.")]
+
+
+@models.command("pull")
+def pull(
+    context: typer.Context,
+    repository: Annotated[str, typer.Argument(metavar="REPO", help="OWNER/NAME on the hub, or a file's path.")],
+    file: Annotated[str | None, typer.Argument(help="Which file, or a part of its name such as Q8_0.")] = None,
+    *,
+    name: Name = None,
+    revision: Annotated[str, typer.Option(help="A branch, tag or commit of the repository.")] = "main",
+    use: Annotated[bool, typer.Option("--use", help="Make it the default model.")] = False,
+    copy: Copy = False,
+) -> None:
+    """Download a GGUF model, or go on with a download that broke off. HF_TOKEN opens repositories that are not public."""
+    config = _read(context)
+    if use:
+        _may_choose(context)
+    path = _path(repository)
+    entry = _keep(config, path, name, copy=copy) if path else _pull(config, repository, file, name, revision)
+    print(f"{entry.name} is here: {library.size_words(entry.size)}, {entry.path}")
+    if use:
+        _choose(context, entry.name)
+    else:
+        print(
+            f"`hearth models use {entry.name}` makes it the default, /model {entry.name} chooses it in a conversation."
+        )
+    if _running(config):
+        print("Hearth is running: it knows this model after its next start.")
+
+
+@models.command("list")
+def show_list(context: typer.Context) -> None:
+    """List the models: what they are, which is the default, whether they can be used."""
+    from bot.model_table import rows
+
+    _show(
+        ("name", "what it is", "size", "context", "quantisation", "state"),
+        [(row.name, row.what, row.size, row.context, row.quantisation, row.state) for row in rows(_read(context))],
+    )
+
+
+@models.command("info")
+def info(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model's name, or a GGUF file's path.")],
+) -> None:
+    """Tell everything about a model, and the memory that it needs."""
+    from bot.model_table import facts
+
+    config = _read(context)
+    path = None if name in config.models else _path(name)
+    model = ModelConfig(path=path) if path else config.models.get(name)
+    if model is None:
+        raise ConfigError(_unknown(config, name))
+    if not isinstance(model, ModelConfig):
+        raise ConfigError(f"{name} runs at {', '.join(model.servers)}: there is no file here to tell of")
+    for what, words in facts(config, path.name if path else name, model):
+        print(f"{what:<20}{words}")
+
+
+@models.command("use")
+def use(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"A model's name, a GGUF file's path, or {DEMO}.")],
+    called: Name = None,
+    copy: Copy = False,
+) -> None:
+    """Make a model the default: it answers where nothing else is chosen."""
+    config = _read(context)
+    _may_choose(context)
+    path = None if name in config.models else _path(name)
+    _choose(context, _keep(config, path, called, copy=copy).name if path else name)
+
+
+@models.command("remove")
+def remove(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove a model that was pulled. A file that was not copied stays where it is."""
+    config = _read(context)
+    entry = library.entries(config.data_dir).get(name)
+    if name in model_tables(context.obj, os.environ):
+        raise ConfigError(f"{name} is in config.toml: take [models.{name}] out there first")
+    if entry is None:
+        raise ConfigError(_unknown(config, name))
+    if library.chosen(config.data_dir) == name:
+        raise ConfigError(f"{name} is the default: choose another first, with hearth models use NAME (or {DEMO})")
+    if users := [persona for persona, settings in config.personas.items() if settings.model == name]:
+        raise ConfigError(f"{name} is the model of the persona {users[0]!r}: change that in config.toml first")
+    stays = "" if entry.files else f" {entry.path} stays."
+    if not yes:
+        typer.confirm(f"Remove {name} ({library.size_words(entry.size)})?{stays}", abort=True)
+    library.remove(config.data_dir, name)
+    print(f"Removed: {name}.{stays}")
+
+
+def _pull(config: Config, repository: str, file: str | None, name: str | None, revision: str) -> Entry:
+    from bot import pulling
+
+    hub = pulling.open_hub(config.data_dir, os.environ)
+    try:
+        found = hub.look(repository, revision)
+        try:
+            candidate = pulling.choose(found, file)
+        except pulling.Unclear as unclear:
+            _offer(unclear)
+            raise
+        name = _free(config, name or library.name_for(candidate.files[0].name))
+        others = len(pulling.candidates(found)) - 1
+        chosen = f"; {others} more: hearth models pull {repository} FILE" if others and file is None else ""
+        print(f"{candidate.path} from {hub.host}, {library.size_words(candidate.size)}{chosen}", flush=True)
+        with _progress() as progress:
+            return pulling.pull(hub, candidate, config.data_dir, name, progress)
+    except KeyboardInterrupt:
+        print("Stopped. What has come is kept; the same command goes on with it.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        hub.close()
+
+
+def _keep(config: Config, path: Path, name: str | None, *, copy: bool) -> Entry:
+    from bot import pulling
+
+    path = path.absolute()
+    known = [entry for entry in library.entries(config.data_dir).values() if entry.complete and entry.path == path]
+    if known and not copy:
+        return known[0]
+    name = _free(config, name or library.name_for(path.name))
+    with _progress() as progress:
+        return pulling.keep(path, config.data_dir, name, progress, copy=copy)
+
+
+def _choose(context: typer.Context, name: str) -> None:
+    from bot.engines import gguf
+    from bot.model_table import memory
+
+    config = _read(context)
+    if name == DEMO and name not in config.models:
+        library.choose(config.data_dir, None)
+        print("The embedded demo is the default from the next start on.")
+    elif name == "default" or name not in config.models:
+        raise ConfigError(_unknown(config, name))
+    else:
+        model = config.models[name]
+        path = model.path if isinstance(model, ModelConfig) else None
+        words = ""
+        if isinstance(model, ModelConfig):
+            file = gguf.read(model.path)
+            _ = file.template
+            words = f"\nIt needs {memory(file, model)}, {model.slots} at once."
+        library.choose(config.data_dir, name, path)
+        print(f"{name} is the default from the next start on.{words}")
+    if _running(config):
+        print("Hearth is running: start it again, or say /model NAME in a conversation meanwhile.")
+
+
+def _may_choose(context: typer.Context) -> None:
+    """Raises ConfigError if the configuration itself names the default model."""
+    if library.names_a_model(model_tables(context.obj, os.environ).get("default", {})):
+        raise ConfigError(
+            "the configuration itself says which model is the default ([models.default] in config.toml, or "
+            "HEARTH_MODELS__DEFAULT__PATH); nothing was changed: change it there, or take it out"
+        )
+
+
+def _free(config: Config, name: str) -> str:
+    """The name. Raises ConfigError if config.toml has a model of its own by it."""
+    entry, model = library.entries(config.data_dir).get(name), config.models.get(name)
+    if model is not None and (entry is None or not isinstance(model, ModelConfig) or model.path != entry.path):
+        raise ConfigError(f"config.toml has a model {name!r} of its own: choose another name with --name")
+    return name
+
+
+def _path(text: str) -> Path | None:
+    """The file that is meant, if it is a file. Raises ConfigError for a file's path where there is none."""
+    path = Path(text).expanduser()
+    if path.is_file():
+        return path
+    if text.startswith(("/", "./", "../", "~")) or text.lower().endswith(".gguf"):
+        raise ConfigError(f"{text}: there is no such file")
+    return None
+
+
+def _unknown(config: Config, name: str) -> str:
+    entry = library.entries(config.data_dir).get(name)
+    if entry is not None:
+        return f"{name} is not complete: pull it again to go on"
+    names = [known for known in config.models if known != "default"]
+    near = difflib.get_close_matches(name, [*names, DEMO], n=1)
+    known = f"did you mean {near[0]}?" if near else f"there are {', '.join([*names, DEMO])}"
+    return f"there is no model {name!r} here; {known}"
+
+
+def _offer(unclear: Unclear) -> None:
+    _show(
+        ("FILE", "size", "parts"),
+        [(one.path, library.size_words(one.size), str(len(one.files))) for one in unclear.candidates],
+    )
+
+
+def _running(config: Config) -> bool:
+    return asyncio.run(answers(config.socket))
+
+
+def _read(context: typer.Context) -> Config:
+    return load(context.obj, os.environ)
+
+
+def _show(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; where there is no terminal its lines are not folded to 80 characters."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    Console(width=None if known else WIDTH).print(table)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    from bot.progress import Bars, Lines
+
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    with Bars() as bars:
+        yield bars

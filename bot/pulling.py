@@ -1,0 +1,256 @@
+"""From a repository or a file to a model of the data directory: chosen, fetched, checked, and only then a model."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from bot import library
+from bot.engines import gguf
+from bot.errors import HubError, ModelError
+from bot.library import Entry
+
+if TYPE_CHECKING:
+    from bot.hub import Hub, HubFile, Repository
+
+USUAL = "q4_k_m"
+"""The quantisation that is taken where several are offered: llama.cpp's own advice for size against quality."""
+RESERVE = 200 * 2**20
+"""Bytes that a pull leaves free for the database."""
+CHUNK = 4 * 2**20
+DIGITS = 12
+NO_CHAT = ("mmproj", "imatrix")
+"""What also lies in repositories as GGUF: vision projectors, and figures for quantising."""
+
+
+Seen = Callable[[int], None]
+"""Told how many bytes are done."""
+
+
+class Unclear(HubError):
+    """Several models are offered. `candidates` are those to choose from."""
+
+    def __init__(self, words: str, candidates: Sequence[Candidate]) -> None:
+        super().__init__(words)
+        self.candidates = candidates
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model in a repository: one file, or all its parts."""
+
+    repository: Repository
+    files: tuple[HubFile, ...]
+
+    @property
+    def path(self) -> str:
+        """Of its first file, within the repository."""
+        return self.files[0].path
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(file.size for file in self.files)
+
+
+class Progress(Protocol):
+    """Shows how far a long work is."""
+
+    def begin(self, what: str, size: int) -> Seen:
+        """Show a work of so many bytes; what is returned is told how many are done."""
+        ...
+
+
+def open_hub(data_dir: Path, environ: Mapping[str, str], pauses: Sequence[float] | None = None) -> Hub:
+    """The hub that the environment names; its library writes to the data directory alone and reports to nobody."""
+    cache = data_dir / "cache" / "huggingface"
+    os.environ.update(  # read once, when the library is imported
+        HF_HOME=str(cache),
+        HF_HUB_CACHE=str(cache / "hub"),
+        HF_XET_CACHE=str(cache / "xet"),
+        HF_HUB_DISABLE_XET="1",
+        HF_HUB_DISABLE_TELEMETRY="1",
+        HF_HUB_DISABLE_UPDATE_CHECK="1",
+    )
+    from bot import hub
+
+    token = environ.get("HF_TOKEN", "").strip() or False
+    return hub.Hub(environ.get("HF_ENDPOINT", ""), token, pauses=hub.PAUSES if pauses is None else pauses)
+
+
+def candidates(repository: Repository) -> list[Candidate]:
+    """The models of a repository, smallest first; of those in parts, only the whole ones."""
+    groups: dict[str, list[HubFile]] = {}
+    for file in repository.files:
+        if file.name.lower().endswith(".gguf") and not any(word in file.name.lower() for word in NO_CHAT):
+            part = gguf.PART.fullmatch(file.path)
+            groups.setdefault(f"{part['name']} {part['count']}" if part else file.path, []).append(file)
+    found = [Candidate(repository, tuple(sorted(files, key=lambda file: file.path))) for files in groups.values()]
+    return sorted((one for one in found if _is_whole(one)), key=lambda one: (one.size, one.path))
+
+
+def _is_whole(candidate: Candidate) -> bool:
+    part = gguf.PART.fullmatch(candidate.path)
+    return part is None or len(candidate.files) == int(part["count"])
+
+
+def choose(repository: Repository, wanted: str | None) -> Candidate:
+    """The model that is wanted: a file's name, or a part of one such as Q8_0. Raises HubError, Unclear."""
+    offered = candidates(repository)
+    if not offered:
+        raise HubError(f"{repository.id} has no GGUF model in it; such repositories are often called ...-GGUF")
+    if wanted is None:
+        usual = [one for one in offered if USUAL in one.path.lower()]
+        if len(offered) == 1 or len(usual) == 1:
+            return offered[0] if len(offered) == 1 else usual[0]
+        raise Unclear(f"{repository.id} has {len(offered)} models: hearth models pull {repository.id} FILE", offered)
+    for one in offered:
+        if any(wanted in (file.path, file.name) for file in one.files):
+            return one
+    near = [one for one in offered if wanted.lower() in one.path.lower()]
+    if len(near) == 1:
+        return near[0]
+    if near:
+        raise Unclear(f"{wanted!r} fits {len(near)} models of {repository.id}; write more of the name", near)
+    raise Unclear(f"{repository.id} has no model {wanted!r}", offered)
+
+
+def pull(hub: Hub, candidate: Candidate, data_dir: Path, name: str, progress: Progress) -> Entry:
+    """Download a model, or go on with a download that broke off.
+
+    Raises HubError, and ModelError with everything removed if it is no model for Hearth; ConfigError, StartError.
+    """
+    repository = candidate.repository
+    entry = Entry(
+        name=library.checked(name),
+        path=library.folder(data_dir, name) / candidate.files[0].name,
+        files={file.name: file.sha256 for file in candidate.files},
+        source=f"{hub.host}/{repository.id}",
+        revision=repository.revision,
+        licence=repository.licence,
+        size=candidate.size,
+    )
+    if without := [file.name for file in candidate.files if not file.sha256]:
+        raise HubError(f"{hub.host} names no checksum for {without[0]}; download it by other means, then use its path")
+    known = _known(data_dir, entry)
+    if known is not None and known.complete and known.files == entry.files and _is_there(known):
+        return known
+    place = library.folder(data_dir, name) / library.INCOMING
+    parts = {file: place / f"{file.name}.{file.sha256[:DIGITS]}.part" for file in candidate.files}
+    _room(place, candidate.size - sum(part.stat().st_size for part in parts.values() if part.exists()))
+    library.staging(data_dir, name)
+    if known is None or not known.complete:
+        library.save(data_dir, entry.model_copy(update={"complete": False}))
+    for file, part in parts.items():
+        hub.fetch(repository, file, part, progress.begin(file.name, file.size))
+        _verify(part, file, hub.host, progress.begin(f"checking {file.name}", file.size))
+    for file, part in parts.items():
+        part.rename(place / file.name)
+    return _accepted(data_dir, entry, known)
+
+
+def keep(path: Path, data_dir: Path, name: str, progress: Progress, *, copy: bool = False) -> Entry:
+    """Make a file that is on this machine a model by name; it stays where it is unless it is to be copied.
+
+    Raises ModelError if it is none, HubError, ConfigError, StartError.
+    """
+    file = _model(path.absolute())
+    place = library.folder(data_dir, library.checked(name))
+    sources = (file.path, *file.parts)
+    entry = Entry(
+        name=name,
+        path=place / path.name if copy else file.path,
+        files={source.name: "" for source in sources} if copy else {},
+        licence=file.text("general.license"),
+        size=file.size,
+    )
+    known = _known(data_dir, entry)
+    if not copy:
+        library.save(data_dir, entry)
+        return entry
+    _room(place, file.size)
+    staging = library.staging(data_dir, name)
+    for source in sources:
+        _copy(source, staging / source.name, progress.begin(source.name, source.stat().st_size))
+    return _accepted(data_dir, entry, known)
+
+
+def _known(data_dir: Path, entry: Entry) -> Entry | None:
+    """What there is by this name. Raises HubError if it is another model."""
+    known = library.entries(data_dir).get(entry.name)
+    if known is not None and (known.source, known.path) != (entry.source, entry.path):
+        came = known.source or known.path
+        raise HubError(f"there is another model {known.name!r}, {came}: choose a name for this one with --name")
+    return known
+
+
+def _is_there(entry: Entry) -> bool:
+    files = [entry.path.with_name(name) for name in entry.files]
+    return all(file.exists() for file in files) and sum(file.stat().st_size for file in files) == entry.size
+
+
+def _room(folder: Path, needed: int) -> None:
+    """Raises HubError if the disk has no room for so many bytes."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    free = max(0, shutil.disk_usage(there).free - RESERVE)
+    if needed > free:
+        raise HubError(
+            f"{library.size_words(needed)} are needed and {library.size_words(free)} are free in {there}: "
+            "make room, or choose another place with HEARTH_DATA_DIR"
+        )
+
+
+def _verify(part: Path, file: HubFile, host: str, seen: Seen) -> None:
+    """Raises HubError, with the file gone, if it is not what the hub says; otherwise it is on the disk."""
+    digest = hashlib.sha256()
+    with part.open("rb") as opened:
+        while chunk := opened.read(CHUNK):
+            digest.update(chunk)
+            seen(opened.tell())
+        os.fsync(opened.fileno())
+    if digest.hexdigest() != file.sha256:
+        part.unlink()
+        raise HubError(f"{file.name} is not the file that {host} tells of: its SHA-256 differs. Removed; pull it again")
+
+
+def _accepted(data_dir: Path, entry: Entry, before: Entry | None) -> Entry:
+    """Make what lies in `incoming` a model. Raises ModelError, with it gone, if it is none."""
+    place = library.folder(data_dir, entry.name)
+    staging = place / library.INCOMING
+    try:
+        _model(staging / entry.path.name)
+    except ModelError as error:
+        if before is not None and before.complete:
+            shutil.rmtree(staging)
+        else:
+            library.remove(data_dir, entry.name)
+        reason = str(error).partition(": ")[2]
+        raise ModelError(f"{entry.path.name} is no model for Hearth and was removed again: it {reason}") from error
+    for name in entry.files:
+        (staging / name).replace(place / name)
+    library.save(data_dir, entry)
+    shutil.rmtree(staging)
+    return entry
+
+
+def _model(path: Path) -> gguf.ModelFile:
+    """A model that can answer. Raises ModelError."""
+    file = gguf.read(path)
+    _ = file.template
+    return file
+
+
+def _copy(source: Path, target: Path, seen: Seen) -> None:
+    try:
+        with source.open("rb") as opened, target.open("wb") as written:
+            while chunk := opened.read(CHUNK):
+                written.write(chunk)
+                seen(written.tell())
+            os.fsync(written.fileno())
+    except OSError as error:
+        raise HubError(f"{source} cannot be copied ({error.strerror})") from error
