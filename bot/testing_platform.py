@@ -146,8 +146,10 @@ class MemoryAdapter:
     async def fetch(self, attachment: Attachment) -> bytes:
         """Give what `files` has."""
         data = self.files.get(attachment.reference)
-        if data is None or len(data) > self.limits.file_bytes:
-            raise PlatformError("there is no such file, or it is too large")
+        if data is None:
+            raise MessageGone("there is no such file")
+        if len(data) > self.limits.file_bytes:
+            raise PlatformError("the file is too large")
         return data
 
     async def publish(self, commands: Sequence[Command]) -> None:

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 import aiohttp
 import pytest
 
+from adapters.console import files
 from adapters.console.adapter import Console
 from bot.errors import MessageGone, PlatformError
 from bot.messages import (
@@ -47,6 +48,8 @@ class Bench:
     """The bot's messages as a person sees them in the chat now, oldest first."""
     hear: Callable[[str], Awaitable[None]]
     """A person writes this text in the chat; returns when the platform has had its acknowledgement."""
+    bring: Callable[[bytes], Awaitable[Attachment]]
+    """A file with these bytes is on the platform now; gives what an event would say of it."""
     menu: Callable[[], Awaitable[list[tuple[str, str]]]]
     """Name and help of each command in the platform's menu now. The adapter is listening."""
 
@@ -68,10 +71,14 @@ async def memory() -> AsyncIterator[Bench]:
             Message(key=key, event_id=f"m{next(said)}", author=Author("7", "Ann"), text=text, sent_at=now)
         )
 
+    async def bring(data: bytes) -> Attachment:
+        adapter.files["f1"] = data
+        return Attachment(kind="file", name="a.txt", media_type="text/plain", size=len(data), reference="f1")
+
     async def menu() -> list[tuple[str, str]]:
         return [(command.name, command.help) for command in adapter.commands]
 
-    yield Bench(adapter, Destination(key=key), standing, hear, menu)
+    yield Bench(adapter, Destination(key=key), standing, hear, bring, menu)
 
 
 @asynccontextmanager
@@ -98,6 +105,11 @@ async def console() -> AsyncIterator[Bench]:
             async with client() as http, http.post("/messages", json=body) as response:
                 assert await response.content.readline() == b'{"received": true}\n'
 
+        async def bring(data: bytes) -> Attachment:
+            path = Path(folder) / "a.txt"
+            path.write_bytes(data)
+            return files.attachment(str(path))
+
         async def menu() -> list[tuple[str, str]]:
             await adapter.listening.wait()
             async with client() as http, http.get("/commands") as response:
@@ -112,7 +124,7 @@ async def console() -> AsyncIterator[Bench]:
                 return [text for text in shown.values() if text]
 
             key = ConversationKey("console", "local", "1")
-            yield Bench(adapter, Destination(key=key, interaction="m0"), standing, hear, menu)
+            yield Bench(adapter, Destination(key=key, interaction="m0"), standing, hear, bring, menu)
 
 
 BENCHES: dict[str, Callable[[], AbstractAsyncContextManager[Bench]]] = {"memory": memory, "console": console}
@@ -227,9 +239,24 @@ async def test_what_people_say_has_all_that_an_event_needs(bench: Bench) -> None
     assert one.sent_at.utcoffset() is not None
 
 
-async def test_a_file_that_is_not_there_is_a_platform_error(bench: Bench) -> None:
-    missing = Attachment(kind="file", name="a.txt", media_type="text/plain", size=1, reference="0-no-such-file")
+async def test_a_file_comes_byte_for_byte_whenever_it_is_asked_for(bench: Bench) -> None:
+    item = await bench.bring(b"\xff\x00\r\n")
+    assert item.size in {4, None}
+    assert await bench.adapter.fetch(item) == b"\xff\x00\r\n"
+    stored = Attachment(kind="file", name="", media_type="", size=None, reference=str(item.reference))
+    assert await bench.adapter.fetch(stored) == b"\xff\x00\r\n"
+
+
+async def test_a_file_that_is_larger_than_the_limit_is_not_loaded(bench: Bench) -> None:
+    most = bench.adapter.limits.file_bytes
+    assert len(await bench.adapter.fetch(await bench.bring(bytes(most)))) == most
     with pytest.raises(PlatformError):
+        await bench.adapter.fetch(await bench.bring(bytes(most + 1)))
+
+
+async def test_a_file_that_is_not_there_says_message_gone(bench: Bench) -> None:
+    missing = Attachment(kind="file", name="a.txt", media_type="text/plain", size=1, reference="0-no-such-file")
+    with pytest.raises(MessageGone):
         await bench.adapter.fetch(missing)
 
 
