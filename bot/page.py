@@ -13,7 +13,7 @@ from adapters.web.house import House
 from adapters.web.screens import PLATFORM
 from bot.check import inspect
 from bot.commands import MAX_DAYS, MAX_SYSTEM_PROMPT
-from bot.config import Config
+from bot.config import EMBEDDED_CHAT_MODEL, Config, ModelConfig, RemoteModelConfig
 from bot.engines.registry import Registry
 from bot.messages import Author, ConversationKey
 from bot.permissions import is_admin, may_talk
@@ -47,7 +47,7 @@ def page(
         may_talk=lambda person: may_talk(config().permissions, *_as(person, account)),
         is_admin=lambda person: is_admin(config().permissions, *_as(person, account)),
         removed=removed,
-        models=lambda: _models(registry),
+        models=lambda: _models(registry, config()),
         health=lambda: _health(vitals),
         readiness=vitals.readiness,
         scrape=vitals.scrape,
@@ -63,18 +63,28 @@ def _as(person: str, account: str) -> tuple[Author, ConversationKey]:
     return Author(person, person), ConversationKey(PLATFORM, account, person)
 
 
-def _models(registry: Registry) -> list[dict[str, Any]]:
+def _models(registry: Registry, config: Config) -> list[dict[str, Any]]:
     return [
         {
             "alias": model.alias,
             "description": model.description,
             "name": model.name,
+            **_known_as(model.alias, config.models.get(model.alias)),
             "state": model.error or ("loaded" if model.loaded else "not loaded"),
             "running": model.running,
             "waiting": model.waiting,
         }
         for model in registry.describe()
     ]
+
+
+def _known_as(alias: str, model: ModelConfig | RemoteModelConfig | None) -> dict[str, Any]:
+    """What people call it, and what they should know of it before they write."""
+    if isinstance(model, RemoteModelConfig):
+        return {"label": model.remote_model or alias, "demo": False, "leaves_machine": model.leaves_machine}
+    demo = model is not None and model.path == EMBEDDED_CHAT_MODEL
+    label = "Hearth demo" if demo else alias if model is None else model.path.stem
+    return {"label": label, "demo": demo, "leaves_machine": False}
 
 
 def _health(vitals: Vitals) -> dict[str, Any]:

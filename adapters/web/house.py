@@ -25,7 +25,7 @@ class House:
     is_admin: Callable[[str], bool]
     removed: Removed
     models: Callable[[], list[dict[str, Any]]]
-    """Alias, description, name and state of each."""
+    """Alias, description, name, label, state and more of each."""
     health: Callable[[], dict[str, Any]]
     """The adapters and how they are, and how many answers are in progress."""
     readiness: Callable[[], Awaitable[dict[str, Any]]]

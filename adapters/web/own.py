@@ -20,6 +20,8 @@ PING_SECONDS = 15.0
 """Proxies close what is silent for longer; nginx after 60 s."""
 WRITE_SECONDS = 30.0
 """A page that takes nothing for so long is gone: it asks for everything anew when it comes back."""
+OF_A_MODEL = ("alias", "description", "label", "demo", "leaves_machine")
+"""What everybody may know of a model."""
 MOST_PAGES = "Too many pages are open."
 
 
@@ -52,10 +54,12 @@ class Own:
                 "person": person,
                 "admin": self._house.is_admin(person),
                 "version": self._house.version,
-                "personas": [{"name": name, "description": p.description} for name, p in config.personas.items()],
-                "models": [
-                    {key: model[key] for key in ("alias", "description", "name")} for model in self._house.models()
+                "login": bool(config.web.token or config.web.people),
+                "personas": [
+                    {"name": name, "description": p.description, "model": p.model}
+                    for name, p in config.personas.items()
                 ],
+                "models": [{key: model[key] for key in OF_A_MODEL} for model in self._house.models()],
                 "defaults": {
                     "persona": "default",
                     "model": persona.model or "default",
