@@ -16,7 +16,7 @@ import structlog
 
 from adapters.console.account import account_in
 from adapters.console.adapter import Console
-from adapters.console.operator import Operator
+from adapters.console.operator import Operator, numbers
 from adapters.console.wire import ACCOUNT
 from adapters.delivery import Delivery
 from adapters.web.adapter import WebPage
@@ -80,7 +80,8 @@ class App:
         self.health, self.readiness, self.scrape = vitals.health, vitals.readiness, vitals.scrape
         account = account_in(config.data_dir) if config.shared_database else ACCOUNT
         operator = Operator(store, self.health, self._removed, account=account)
-        self.console = Console(socket, operator, is_open=store.is_open, answer_to=store.answer_to, account=account)
+        routes = (operator, numbers(self.readiness, self.scrape))
+        self.console = Console(socket, *routes, is_open=store.is_open, answer_to=store.answer_to, account=account)
         self.add(account, self.console)
         self.page: WebPage | None = None
         if errors is not None and config.web.enabled:

@@ -1,8 +1,8 @@
-"""The owner's requests on the local socket: health, the line of a conversation, usage, export, forget, backup."""
+"""The owner's requests on the local socket: health, numbers, the line of a conversation, usage, export, forget, backup."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,10 @@ LINE_SHOWN = 50
 """Messages of a line that a client gets: what a person would still scroll back to."""
 
 Health = Callable[[], dict[str, Any]]
+Readiness = Callable[[], Awaitable[dict[str, Any]]]
+"""`ready`, and what it needs."""
+Scrape = Callable[[], Awaitable[bytes]]
+"""In Prometheus's text format."""
 
 
 class Operator:
@@ -68,3 +72,20 @@ class Operator:
         target = wire.text(await wire.body(request), "target")
         await self._store.backup(Path(target))
         return web.json_response({"written": target})
+
+
+def numbers(readiness: Readiness, scrape: Scrape) -> Callable[[web.Application], None]:
+    """The routes of what is measured: /readyz with its reasons, and /metrics."""
+
+    async def readyz(_: web.Request) -> web.Response:
+        found = await readiness()
+        return web.json_response(found, status=200 if found["ready"] else 503)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=await scrape(), content_type="text/plain", charset="utf-8")
+
+    def add(app: web.Application) -> None:
+        app.router.add_get("/readyz", readyz)
+        app.router.add_get("/metrics", metrics)
+
+    return add

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.app import App, running
@@ -140,3 +141,17 @@ async def test_the_loop_is_watched_while_a_process_answers(tmp_path: Path) -> No
         async with asyncio.timeout(10):
             while (await scraped(made))["hearth_loop_lag_seconds_count"] == 0:
                 await asyncio.sleep(0.05)
+
+
+async def test_the_local_socket_tells_why_a_process_is_not_ready_and_its_metrics(tmp_path: Path) -> None:
+    settings = config(tmp_path)
+    connector = aiohttp.UnixConnector(str(settings.socket))
+    async with app(settings) as made, aiohttp.ClientSession("http://hearth", connector=connector) as http:
+        async with http.get("/readyz") as response:
+            assert (response.status, (await response.json())["ready"]) == (200, True)
+        async with http.get("/metrics") as response:
+            assert response.content_type == "text/plain"
+            assert b"\nhearth_ready 1.0\n" in await response.read()
+        await made.dispatcher.drain(0)
+        async with http.get("/readyz") as response:
+            assert (response.status, (await response.json())["accepting"]) == (503, False)

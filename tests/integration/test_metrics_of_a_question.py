@@ -1,14 +1,18 @@
 """A question moves the right numbers, from the inbox over the queue and the database to the platform."""
 
 import asyncio
+import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bot.errors import EngineError, FloodWait
+from bot.errors import DatabaseError, EngineError, FloodWait
+from bot.messages import Message
 from bot.testing import MemoryAdapter
 from bot.testing_platform import Fault
-from tests.house import ADA, BEA, House, configuration, house, until
+from tests.house import ADA, BEA, House, configuration, house, place, until
 
 MEMORY = {"platform": "memory"}
 
@@ -28,6 +32,7 @@ async def test_a_question_and_its_answer_are_counted(tmp_path: Path) -> None:
         assert number(h, "hearth_first_token_seconds_count", **MEMORY) == 1
         assert number(h, "hearth_answer_seconds_count", **MEMORY) == 1
         assert number(h, "hearth_queue_seconds_count", model="scripted") == 1
+        assert number(h, "hearth_queue_seconds_sum", model="scripted") < 10
         assert number(h, "hearth_tokens_total", model="scripted", kind="evaluated") == h.engine.prefilled
         assert number(h, "hearth_tokens_total", model="scripted", kind="generated") == len("You said: hello") + 1
         assert number(h, "hearth_database_seconds_count", kind="write") > 3
@@ -50,10 +55,13 @@ async def test_a_command_is_an_answer_without_a_first_token(tmp_path: Path) -> N
 
 
 async def test_repeated_and_ignored_messages_are_told_apart(tmp_path: Path) -> None:
+    hello = Message(key=place(), event_id="1", author=ADA, text="hello", sent_at=datetime.now(UTC), direct=True)
     async with house(tmp_path, configuration(permissions={"allow": ["memory:1"]}), start=False) as h:
-        await h.say("hello")
+        await h.inbox.receive(hello)
+        await h.inbox.receive(hello)
         await h.say("hello", author=BEA)
         assert number(h, "hearth_messages_total", **MEMORY, triage="pending") == 1
+        assert number(h, "hearth_messages_total", **MEMORY, triage="duplicate") == 1
         assert number(h, "hearth_messages_total", **MEMORY, triage="ignored") == 1
 
 
@@ -85,3 +93,17 @@ async def test_what_a_platform_makes_wait_is_counted(tmp_path: Path) -> None:
         assert await h.ask("hello") == "You said: hello"
         assert number(h, "hearth_platform_errors_total", **MEMORY, kind="FloodWait") == 1
         assert number(h, "hearth_flood_wait_seconds_total", **MEMORY) == 0.01
+
+
+async def test_a_database_that_fails_is_an_error_and_one_that_is_asked_in_vain_is_none(tmp_path: Path) -> None:
+    async with house(tmp_path, start=False) as h:
+        with pytest.raises(ValueError, match="message 5 is not in conversation"):
+            await h.store.set_head((await h.conversation()).id, 5)
+        assert number(h, "hearth_errors_total", kind="DatabaseError") == 0
+        with sqlite3.connect(tmp_path / "hearth.db") as connection:
+            connection.execute("DROP TABLE sent_parts")
+            connection.execute("DROP TABLE answers")
+        connection.close()
+        with pytest.raises(DatabaseError):
+            await h.store.pending()
+        assert number(h, "hearth_errors_total", kind="DatabaseError") == 1
