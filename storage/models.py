@@ -14,6 +14,7 @@ Invariants, kept by the modules of this package:
 - A message is in the tree if it is `placed`; a waiting question or group talk is not yet.
 - An answer that `leads` takes the line to where its question stands; a `side_branch` leaves the line alone.
 - A message has attachments if it is `attached`. What was read in a file goes with the last attachment that holds it.
+- An answer has a question that is kept, or has written a message that is: none is left without its conversation.
 - Ids are never used twice (AUTOINCREMENT, a sequence), so that a dangling number in `events` finds nothing else.
 """
 
@@ -216,7 +217,8 @@ answers = Table(
     "answers",
     metadata,
     Column("id", Id, primary_key=True),
-    Column("conversation", ForeignKey("conversations.id"), nullable=False),
+    # No foreign key: to remove a conversation would walk through all answers, or cost each message one more index.
+    Column("conversation", BigInteger, nullable=False),
     Column("question", ForeignKey("messages.id")),
     _text("platform"),
     _text("account"),

@@ -29,7 +29,6 @@ _DISSOLVE = (
     delete(conversations)
     .where(
         ~exists(select(messages.c.id).where(messages.c.conversation == conversations.c.id)),
-        ~exists(select(answers.c.id).where(answers.c.conversation == conversations.c.id)),
     )
     .returning(conversations.c.platform, conversations.c.account, conversations.c.chat)
 )

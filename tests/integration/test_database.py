@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -310,6 +311,34 @@ class TestBytes:
         assert (await ask(store, "1", key=own, direct=True)).duplicate
         await store.forget_person("telegram", "ann")
         assert self._found(file) == []
+
+    @pytest.mark.parametrize("way", ["forgetme", "delete", "retention"])
+    async def test_nor_a_conversation_with_its_title(self, store: SqlStore, file: Path, way: str) -> None:
+        """One in which something was said, and a new one that has its title already; Ben's stay."""
+        keys = [replace(CHAT, thread=name) for name in ("one", "two", "ben's")]
+        people = ("ann", "ann", "ben")
+        places = [(await store.conversation(k, person=who)).id for k, who in zip(keys, people, strict=True)]
+        for number in range(40):
+            by = BEN if number % 2 else ANN
+            text = "ben's " * 50 if number % 2 else f"{self.WORD} {number} " + "x" * 50 * number
+            await ask(store, str(number), text, key=keys[2 if number % 2 else 0], by=by, direct=True)
+            await answer(store, text)
+            await store.set_title(places[0], f"{self.WORD} for the {number}th time")
+        await store.set_title(places[1], f"{self.WORD} again")
+        await store.set_title(places[2], "Ben's")
+        await store.set_settings(places[2], Settings(retention_days=400))
+        assert self._found(file)
+        if way == "forgetme":
+            await store.forget_person("telegram", "ann")
+        elif way == "delete":
+            for place in places[:2]:
+                await store.delete_conversation(place)
+        else:
+            await store.expire(datetime.now(UTC) + timedelta(days=31), 30)
+        assert self._found(file) == []
+        kept = await store.find_conversation(keys[2])
+        assert kept is not None
+        assert kept.title == "Ben's"
 
     async def test_another_program_that_reads_is_told_of(self, store: SqlStore, file: Path) -> None:
         await ask(store, "1", self.WORD)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy
 from sqlalchemy import event
 
-from bot.messages import Triage
+from bot.messages import Action, ActionName, AnswerState, Draft, Finished, Role, Triage
 from storage.store import SqlStore
-from tests.contract.talk import NOTES, answer, ask, edited, reading
+from tests.contract.talk import ANN, CHAT, NOTES, THEN, answer, ask, claimed, edited, reading
 from tests.house import configuration, house
 
 SMALL = ("ix_answers_ready", "ix_answers_open")
@@ -49,6 +51,17 @@ def steps(database: Path, seen: dict[str, Any]) -> list[tuple[str, str]]:
     return plans
 
 
+def cost(database: Path, seen: dict[str, Any]) -> int:
+    """How many steps SQLite takes for these statements."""
+    taken = count()
+    with sqlite3.connect(database) as connection:
+        connection.set_progress_handler(lambda: next(taken) < 0, 1)
+        for statement, parameters in seen.items():
+            connection.execute(statement, parameters).fetchall()
+    connection.close()
+    return next(taken)
+
+
 def walks(found: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """The steps that read a whole table, with their statements."""
     return [
@@ -72,6 +85,57 @@ async def test_no_statement_on_the_way_of_a_message_walks_through_a_table(tmp_pa
     assert [statement for statement in seen if "FROM attachments" in statement or "contents" in statement] == []
     assert [step for _, step in found if "ix_messages_conversation" in step] == []
     assert any("ix_answers_ready" in step for _, step in found)
+
+
+async def test_nor_does_a_page_that_shows_them(tmp_path: Path) -> None:
+    """Of a list, a line, its branches and a search only the person's own conversations are read."""
+    file = tmp_path / "hearth.db"
+    store = await SqlStore.open(f"sqlite+aiosqlite:///{file}", default_retention_days=30)
+    for text in ("one", "two", "three"):
+        await ask(store, text, text)
+        claim, tip = await answer(store)
+    place = claim.conversation.id
+    with statements() as seen:
+        await store.conversation(CHAT, person="ann")
+        await ask(store, "one!", follows=0)
+        await answer(store)
+        first = (await store.line(place))[0].siblings[0]
+        await store.choose(place, first)
+        again = Action(key=CHAT, event_id="p", author=ANN, name=ActionName.RETRY, sent_at=THEN, message=first)
+        await store.receive(again, Triage.PENDING)
+        await ask(store, "four", follows=tip)
+        await answer(store)
+        await store.line(place)
+        await store.line(place, before=tip)
+        await store.set_title(place, "Numbers")
+        await store.threads("telegram", "bot", "chat")
+        await store.search("telegram", "bot", "chat", "one")
+        await store.delete_conversation(place)
+    await store.aclose()
+    found = steps(file, seen)
+    assert walks(found) == []
+    assert len([statement for statement in seen if "WITH RECURSIVE" in statement]) == 3
+    assert any("ix_messages_roots" in step for _, step in found)
+
+
+async def test_a_line_of_10000_messages_costs_no_more_than_one_of_100(tmp_path: Path) -> None:
+    """Counted in steps of SQLite's virtual machine."""
+    file = tmp_path / "hearth.db"
+    store = await SqlStore.open(f"sqlite+aiosqlite:///{file}", default_retention_days=30)
+    costs = []
+    for length in (100, 10_000):
+        key = replace(CHAT, thread=str(length))
+        await ask(store, str(length), key=key, direct=True)
+        claim = await claimed(store)
+        drafts = tuple(Draft(role=Role.TOOL, text="x", parent=claim.question.id) for _ in range(length))
+        await store.close(claim, AnswerState.DONE, Finished(outcome=AnswerState.DONE, text="", drafts=drafts))
+        place, last = claim.conversation.id, (await store.conversation(key)).head
+        with statements() as seen:
+            assert len(await store.line(place, limit=50)) == 50
+            assert len(await store.line(place, limit=50, before=last)) == 50
+        costs.append(cost(file, seen))
+    await store.aclose()
+    assert costs[0] == costs[1] > 0
 
 
 async def test_nor_does_one_about_attachments(tmp_path: Path) -> None:

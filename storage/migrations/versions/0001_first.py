@@ -159,7 +159,7 @@ def _answers() -> None:
     op.create_table(
         "answers",
         sa.Column("id", ID, nullable=False),
-        sa.Column("conversation", ID, nullable=False),
+        sa.Column("conversation", sa.BigInteger(), nullable=False),
         sa.Column("question", ID, nullable=True),
         sa.Column("platform", sa.Text(), nullable=False),
         sa.Column("account", sa.Text(), nullable=False),
@@ -176,7 +176,6 @@ def _answers() -> None:
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("closed_at", sa.BigInteger(), nullable=True),
         sa.Column("kept", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(["conversation"], ["conversations.id"], name="fk_answers_conversation"),
         sa.ForeignKeyConstraint(["question"], ["messages.id"], name="fk_answers_question"),
         sa.PrimaryKeyConstraint("id", name="pk_answers"),
         sqlite_autoincrement=True,
