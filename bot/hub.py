@@ -7,7 +7,6 @@ read here, on from where the file ends. It must not be imported before `bot.pull
 
 from __future__ import annotations
 
-import fcntl
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -102,7 +101,6 @@ class Hub:
         """
         url = hf_hub_url(repository.id, file.path, revision=repository.revision, endpoint=self.endpoint)
         with self._translated(repository.id), part.open("ab") as target:
-            _lock(target)
             seen(target.tell())
             pauses = list(self._pauses)
             while (before := target.tell()) != file.size:
@@ -191,14 +189,6 @@ def _status(error: errors.HfHubHTTPError) -> int:
 def _empty(target: BinaryIO) -> None:
     target.seek(0)
     target.truncate()
-
-
-def _lock(target: BinaryIO) -> None:
-    """Raises HubError if another process writes the same file."""
-    try:
-        fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise HubError(f"{Path(target.name).name} is being downloaded by another process") from error
 
 
 def _line(error: Exception) -> str:

@@ -10,6 +10,7 @@ They need no word in config.toml. What is said there goes first.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -26,7 +27,7 @@ from bot.errors import ConfigError, StartError
 DEMO = "demo"
 """What the embedded model is called where a default is chosen."""
 RESERVED = ("default", DEMO)
-CARD, CHOICE, INCOMING = "model.json", "default.json", "incoming"
+CARD, CHOICE, INCOMING, LOCK = "model.json", "default.json", "incoming", ".lock"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 """Lower case, because a folder is called so and some file systems do not tell Qwen from qwen."""
@@ -95,13 +96,20 @@ def folder(data_dir: Path, name: str) -> Path:
     return data_dir / "models" / name
 
 
-def staging(data_dir: Path, name: str) -> Path:
-    """Where the files of a model lie until they are known to be one; made if it is not there. Raises StartError."""
+@contextmanager
+def staging(data_dir: Path, name: str) -> Iterator[Path]:
+    """Where the files of a model lie until they are known to be one, for this process alone. Raises StartError."""
     place = folder(data_dir, name) / INCOMING
     with _writing(place):
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         place.mkdir(parents=True, exist_ok=True)
-    return place
+        lock = (place / LOCK).open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StartError(f"another process is pulling the model {name!r}: wait until it is done") from error
+        yield place
 
 
 def entries(data_dir: Path) -> dict[str, Entry]:

@@ -143,15 +143,15 @@ def pull(hub: Hub, candidate: Candidate, data_dir: Path, name: str, progress: Pr
     place = library.folder(data_dir, name) / library.INCOMING
     parts = {file: place / f"{file.name}.{file.sha256[:DIGITS]}.part" for file in candidate.files}
     _room(place, candidate.size - sum(part.stat().st_size for part in parts.values() if part.exists()))
-    library.staging(data_dir, name)
-    if known is None or not known.complete:
-        library.save(data_dir, entry.model_copy(update={"complete": False}))
-    for file, part in parts.items():
-        hub.fetch(repository, file, part, progress.begin(file.name, file.size))
-        _verify(part, file, hub.host, progress.begin(f"checking {file.name}", file.size))
-    for file, part in parts.items():
-        part.rename(place / file.name)
-    return _accepted(data_dir, entry, known)
+    with library.staging(data_dir, name):
+        if known is None or not known.complete:
+            library.save(data_dir, entry.model_copy(update={"complete": False}))
+        for file, part in parts.items():
+            hub.fetch(repository, file, part, progress.begin(file.name, file.size))
+            _verify(part, file, hub.host, progress.begin(f"checking {file.name}", file.size))
+        for file, part in parts.items():
+            part.rename(place / file.name)
+        return _accepted(data_dir, entry, known)
 
 
 def keep(path: Path, data_dir: Path, name: str, progress: Progress, *, copy: bool = False) -> Entry:
@@ -174,10 +174,10 @@ def keep(path: Path, data_dir: Path, name: str, progress: Progress, *, copy: boo
         library.save(data_dir, entry)
         return entry
     _room(place, file.size)
-    staging = library.staging(data_dir, name)
-    for source in sources:
-        _copy(source, staging / source.name, progress.begin(source.name, source.stat().st_size))
-    return _accepted(data_dir, entry, known)
+    with library.staging(data_dir, name) as staging:
+        for source in sources:
+            _copy(source, staging / source.name, progress.begin(source.name, source.stat().st_size))
+        return _accepted(data_dir, entry, known)
 
 
 def _known(data_dir: Path, entry: Entry) -> Entry | None:
