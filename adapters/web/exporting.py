@@ -42,9 +42,9 @@ def disposition(name: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(shown, safe='')}"
 
 
-async def conversation(store: Store, place: Conversation, form: str) -> web.Response:
-    """A conversation's line from its beginning."""
-    line = await _whole(store, place.id)
+async def conversation(store: Store, place: Conversation, form: str, *, page: int = PAGE) -> web.Response:
+    """A conversation's line from its beginning, of which `page` messages are read at a time."""
+    line = await _whole(store, place.id, page)
     title = place.title or next((n.message.text for n in line if n.message.author), "") or "conversation"
     if form == "markdown":
         data = await asyncio.to_thread(_markdown, place, line)
@@ -53,10 +53,10 @@ async def conversation(store: Store, place: Conversation, form: str) -> web.Resp
     return download(data, f"{_file_name(title)}.json", "application/json")
 
 
-async def _whole(store: Store, place: int) -> list[Node]:
-    line = await store.line(place, limit=PAGE)
+async def _whole(store: Store, place: int, page: int) -> list[Node]:
+    line = await store.line(place, limit=page)
     while line and line[0].message.parent is not None:
-        older = await store.line(place, limit=PAGE, before=line[0].message.id)
+        older = await store.line(place, limit=page, before=line[0].message.id)
         if not older:
             break
         line = older + line

@@ -1,0 +1,413 @@
+"""The page's API over a whole Hearth: what a person sees, says, changes and takes along."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.web import exporting
+from bot.testing import ScriptedEngine
+from tests.house import until
+from tests.web import BEN_TOKEN, TOKENS, Browser, Site, events, site
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[Site]:
+    async with site(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def owner(home: Site) -> AsyncIterator[Browser]:
+    async with home.browser() as browser:
+        yield browser
+
+
+def told(shown: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(message["role"], message["text"]) for message in shown["messages"]]
+
+
+async def test_the_page_says_who_one_is_and_what_there_is(owner: Browser) -> None:
+    me = (await owner.get("/api/me")).json
+    assert (me["person"], me["admin"]) == ("owner", True)
+    assert [persona["name"] for persona in me["personas"]] == ["default"]
+    assert [model["alias"] for model in me["models"]] == ["default"]
+    assert me["defaults"] == {"persona": "default", "model": "default", "retention_days": 30}
+    assert {"name": "model", "help": "shows or changes the model", "argument": "[NAME]"} in me["commands"]
+
+
+async def test_what_is_asked_is_answered_and_stands_in_the_line(owner: Browser) -> None:
+    where = await owner.begin()
+    answer = await owner.ask(where, "**hello**")
+    assert (answer["role"], answer["text"]) == ("assistant", "You said: **hello**")
+    assert answer["html"] == "<p>You said: <strong>hello</strong></p>\n"
+    assert answer["model"] == "scripted@000000000000"
+    assert answer["tokens"]["completion"] == 19 + 1
+    shown = await owner.settled(where)
+    assert told(shown) == [("user", "**hello**"), ("assistant", "You said: **hello**")]
+    question = shown["messages"][0]
+    assert (question["author"], question["parent"], question["siblings"]) == ("owner", None, [question["id"]])
+    assert answer["parent"] == question["id"]
+    assert (shown["live"], shown["more"]) == ([], False)
+
+
+async def test_a_list_shows_the_newest_conversation_first(owner: Browser) -> None:
+    first, second = await owner.begin(), await owner.begin()
+    await owner.ask(first, "one")
+    await owner.ask(second, "two")
+    rows = (await owner.get("/api/conversations")).json
+    assert [(row["opening"], row["waiting"]) for row in rows] == [("two", False), ("one", False)]
+    assert second.endswith(rows[0]["id"])
+
+
+async def test_the_same_event_again_is_the_same_question(owner: Browser) -> None:
+    where = await owner.begin()
+    event = await owner.say(where, "once")
+    again = await owner.post(f"{where}/messages", {"event": event, "text": "once"})
+    assert again.status == 202
+    assert told(await owner.settled(where)) == [("user", "once"), ("assistant", "You said: once")]
+
+
+async def test_an_answer_is_pushed_as_it_grows_and_then_stands_in_the_line(home: Site, owner: Browser) -> None:
+    where = await owner.begin()
+    async with aclosing(events(owner)) as stream:
+        await opened(stream, home)
+        home.engine.stall_after = 5
+        event = await owner.say(where, "hello")
+        seen = []
+        async for name, data in stream:
+            seen.append((name, data))
+            if name == "state" and data["text"] == "You s":
+                break
+        state = seen[-1][1]
+        assert (state["event"], state["final"], state["failed"], state["notice"]) == (event, False, False, False)
+        assert state["html"] == "<p>You s</p>\n"
+        shown = (await owner.get(where)).json
+        assert [live["text"] for live in shown["live"]] == ["You s"]
+        assert shown["live"][0]["seq"] <= shown["seq"]
+        home.engine.resume.set()
+        async for name, data in stream:
+            if name == "state" and data["final"]:
+                break
+        assert (data["text"], data["number"]) == ("You said: hello", state["number"])
+        assert data["seq"] > shown["seq"]
+        async for name, _ in stream:
+            if name == "changed":
+                break
+        shown = (await owner.get(where)).json
+        assert told(shown) == [("user", "hello"), ("assistant", "You said: hello")]
+        assert shown["live"] == []
+
+
+async def opened(stream: Any, home: Site) -> None:
+    """Returns once the page counts the stream: from then on it is told everything."""
+    task = asyncio.ensure_future(anext(stream))
+    await until(lambda: home.page.screens.streams.count == 1, "the stream")
+    home.page.screens.streams.changed("owner", "begin")
+    assert await task == ("changed", {"conversation": "begin"})
+
+
+async def test_an_answer_is_never_shown_twice_and_never_missing(home: Site, owner: Browser) -> None:
+    """Whoever looks at any moment sees each answer once: in the line, or beside it."""
+    where = await owner.begin()
+    for number in range(20):
+        await owner.say(where, f"question {number}")
+        answer, seen, in_line = f"You said: question {number}", 0, False
+        while not in_line:
+            shown = (await owner.get(where)).json
+            in_line = answer in [text for _, text in told(shown)]
+            live = [state["text"] for state in shown["live"]].count(answer)
+            assert in_line + live <= 1
+            assert in_line or live >= seen, "it was shown already"
+            seen = live
+
+
+async def test_a_stop_ends_the_answer(home: Site, owner: Browser) -> None:
+    where = await owner.begin()
+    home.engine.stall_after = 5
+    await owner.say(where, "hello")
+    await until(lambda: bool(home.page.screens.live.of(("owner", where.rpartition("/")[2]))), "the first words")
+    assert (await owner.post(f"{where}/stop", {"event": "stop-one"})).status == 202
+    shown = await owner.settled(where)
+    assert told(shown) == [("user", "hello"), ("assistant", "You s")]
+    assert shown["messages"][-1]["state"] == "stopped"
+
+
+async def test_a_retry_is_a_sibling_and_one_can_choose(owner: Browser) -> None:
+    where = await owner.begin()
+    first = await owner.ask(where, "hello")
+    assert (await owner.post(f"{where}/retry", {"event": "retry-01", "message": first["id"]})).status == 202
+    shown = await owner.settled(where)
+    second = shown["messages"][-1]
+    assert second["siblings"] == [first["id"], second["id"]]
+    assert (await owner.post(f"{where}/choose", {"message": first["id"]})).status == 200
+    assert (await owner.get(where)).json["messages"][-1]["id"] == first["id"]
+
+
+async def test_a_question_that_is_put_anew_begins_a_branch(owner: Browser) -> None:
+    where = await owner.begin()
+    first = await owner.ask(where, "one")
+    await owner.ask(where, "two")
+    await owner.ask(where, "two, better", follows=first["id"])
+    shown = await owner.settled(where)
+    assert [text for role, text in told(shown) if role == "user"] == ["one", "two, better"]
+    assert len(shown["messages"][2]["siblings"]) == 2
+    await owner.ask(where, "all anew", follows=0)
+    assert [text for role, text in told(await owner.settled(where)) if role == "user"] == ["all anew"]
+
+
+async def test_older_messages_come_when_they_are_asked_for(owner: Browser) -> None:
+    where = await owner.begin()
+    for number in range(60):
+        await owner.say(where, f"{number}")
+    shown = await owner.settled(where)
+    assert (len(shown["messages"]), shown["more"]) == (100, True)
+    older = (await owner.get(f"{where}?before={shown['messages'][0]['id']}")).json
+    assert (len(older["messages"]), older["more"]) == (20, False)
+    assert older["messages"][0]["text"] == "0"
+
+
+async def test_settings_belong_to_the_conversation(home: Site, owner: Browser) -> None:
+    where = await owner.begin()
+    changed = {"title": "  Of\tships ", "system_prompt": "You are a pirate.", "retention_days": 7, "model": "default"}
+    assert (await owner.act("PATCH", where, changed)).status == 200
+    shown = (await owner.get(where)).json
+    assert shown["title"] == "Of ships"
+    own = {"model": "default", "persona": None, "system_prompt": "You are a pirate.", "retention_days": 7}
+    assert shown["settings"] == own
+    await owner.ask(where, "hello")
+    assert "You are a pirate." in home.engine.decode(home.engine.requests[-1].prompt)
+    assert (await owner.act("PATCH", where, {"system_prompt": None, "title": None})).status == 200
+    shown = (await owner.get(where)).json
+    assert (shown["title"], shown["settings"]["system_prompt"]) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"model": "nothing"}, "model: there is none of this name"),
+        ({"persona": "nobody"}, "persona: there is none of this name"),
+        ({"persona": 7}, "persona: must be text"),
+        ({"system_prompt": "x" * 8001}, "system_prompt: at most 8000 characters"),
+        ({"retention_days": -1}, "retention_days: a number of days from 0 to 36500, or null for the usual"),
+        ({"retention_days": True}, "retention_days: a number of days from 0 to 36500, or null for the usual"),
+        ({"title": "x" * 201}, "title: at most 200 characters"),
+        ({"colour": "red"}, "There is no setting 'colour'."),
+    ],
+)
+async def test_a_setting_that_cannot_be_is_refused_in_words(
+    owner: Browser, changed: dict[str, object], words: str
+) -> None:
+    where = await owner.begin()
+    refused = await owner.act("PATCH", where, changed)
+    assert (refused.status, refused.error) == (400, words)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"event": "short", "text": "hi"}, "event: 8 to 64 letters, digits, - or _ (a UUID)"),
+        ({"event": "a" * 10, "text": " \n"}, "text: there is nothing in it"),
+        ({"event": "a" * 10}, "text: must be text"),
+        ({"event": "a" * 10, "text": "hi", "follows": "1"}, "follows: must be the number of a message"),
+        ([], "The body is not a JSON object."),
+    ],
+)
+async def test_a_message_that_cannot_be_is_refused_in_words(owner: Browser, body: object, words: str) -> None:
+    where = await owner.begin()
+    refused = await owner.post(f"{where}/messages", body)
+    assert (refused.status, refused.error) == (400, words)
+
+
+async def test_a_conversation_is_removed_with_all_that_is_in_it(home: Site, owner: Browser) -> None:
+    where = await owner.begin()
+    await owner.ask(where, "a secret of mine")
+    assert (await owner.act("DELETE", where)).status == 200
+    assert (await owner.get(where)).status == 404
+    assert (await owner.get("/api/conversations")).json == []
+    assert not home.page.screens.renderer.knows("a secret of mine")
+
+
+async def test_a_conversation_that_is_removed_in_the_middle_of_an_answer_shows_nothing_more(
+    home: Site, owner: Browser
+) -> None:
+    where = await owner.begin()
+    home.engine.stall_after = 5
+    await owner.say(where, "hello")
+    place = ("owner", where.rpartition("/")[2])
+    await until(lambda: bool(home.page.screens.live.of(place)), "the first words")
+    assert (await owner.act("DELETE", where)).status == 200
+    await until(lambda: home.app.dispatcher.in_progress == 0, "the end of the answer")
+    assert home.page.screens.live.of(place) == []
+
+
+async def test_words_are_found_in_all_conversations(owner: Browser) -> None:
+    where = await owner.begin()
+    await owner.ask(where, "The kraken sleeps")
+    await owner.ask(await owner.begin(), "something else")
+    found = (await owner.get("/api/search", params={"q": "KRAKEN sleeps"})).json
+    assert [(row["role"], row["excerpt"]) for row in found] == [
+        ("assistant", "You said: The kraken sleeps"),
+        ("user", "The kraken sleeps"),
+    ]
+    assert where.endswith(found[0]["conversation"])
+    assert (await owner.get("/api/search", params={"q": ""})).json == []
+    assert (await owner.get("/api/search", params={"q": "x" * 201})).status == 400
+
+
+async def test_a_conversation_can_be_taken_along(owner: Browser) -> None:
+    where = await owner.begin()
+    await owner.act("PATCH", where, {"title": 'Ships / "sails"'})
+    await owner.ask(where, "hello")
+    kept = await owner.get(f"{where}/export?format=json")
+    assert kept.headers["Content-Disposition"] == (
+        "attachment; filename=\"Ships sails.json\"; filename*=UTF-8''Ships%20sails.json"
+    )
+    assert [m["text"] for m in kept.json["messages"]] == ["hello", "You said: hello"]
+    text = (await owner.get(f"{where}/export?format=markdown")).body.decode()
+    assert text.startswith('# Ships / "sails"\n\n## owner, ')
+    assert text.endswith("UTC\n\nYou said: hello\n")
+    assert (await owner.get(f"{where}/export?format=exe")).status == 400
+
+
+async def test_a_long_conversation_is_taken_along_whole(home: Site, owner: Browser) -> None:
+    where = await owner.begin()
+    for number in range(10):
+        await owner.say(where, f"{number}")
+    await owner.settled(where)
+    place = await home.app.store.find_conversation(home.page.screens.key("owner", where.rpartition("/")[2]))
+    assert place is not None
+    kept = await exporting.conversation(home.app.store, place, "json", page=3)
+    assert isinstance(kept.body, bytes)
+    texts = [message["text"] for message in json.loads(kept.body)["messages"] if message["role"] == "user"]
+    assert texts == [str(number) for number in range(10)]
+
+
+async def test_what_a_command_says_can_be_read_for_a_while(owner: Browser) -> None:
+    where = await owner.begin()
+    event = await owner.say(where, "/help")
+    await owner.settled(where)
+    [state] = (await owner.get(where)).json["live"]
+    assert (state["event"], state["final"]) == (event, True)
+    assert state["text"].startswith("/help - lists the commands")
+
+
+async def test_a_file_of_an_answer_is_a_download(owner: Browser) -> None:
+    where = await owner.begin()
+    await owner.ask(where, "hello")
+    await owner.say(where, "/export")
+    await owner.settled(where)
+    [state] = (await owner.get(where)).json["live"]
+    [file] = state["files"]
+    assert (file["name"], file["media_type"]) == ("hearth-export.json", "application/json")
+    got = await owner.get(file["url"])
+    assert len(got.body) == file["size"]
+    assert got.headers["Content-Disposition"].startswith('attachment; filename="hearth-export.json"')
+    assert got.headers["X-Content-Type-Options"] == "nosniff"
+    assert got.json["person"] == {"platform": "web", "id": "owner"}
+    assert (await owner.get("/api/files/none")).status == 404
+
+
+async def test_a_person_takes_everything_along_and_has_it_removed(home: Site, owner: Browser) -> None:
+    where = await owner.begin()
+    await owner.act("PATCH", where, {"title": "mine"})
+    await owner.ask(where, "hello")
+    await owner.begin()
+    exported = await owner.get("/api/export")
+    assert exported.headers["Content-Disposition"].startswith('attachment; filename="hearth-export.json"')
+    assert "You said: hello" in exported.body.decode()
+    [row] = (await owner.get("/api/usage")).json
+    assert row["messages"] == 1
+    gone = await owner.post("/api/forget-me")
+    assert gone.json == {"messages": 2, "answers": 1}
+    assert (await owner.get("/api/conversations")).json == []
+    assert (await owner.get("/api/usage")).json == []
+    assert (await owner.get(where)).status == 404
+    assert not home.page.screens.renderer.knows("hello")
+
+
+async def test_after_the_command_forgetme_no_earlier_word_is_shown(owner: Browser) -> None:
+    first, second = await owner.begin(), await owner.begin()
+    await owner.ask(first, "a secret")
+    await owner.say(first, "/history")
+    await owner.settled(first)
+    assert "a secret" in json.dumps((await owner.get(first)).json["live"])
+    await owner.say(second, "/forgetme")
+    async with asyncio.timeout(10):
+        while (await owner.get(first)).status != 404:
+            await asyncio.sleep(0.01)
+    live = owner.site.page.screens.live
+    await until(lambda: live.of(("owner", first.rpartition("/")[2])) == [], "the end of the earlier words")
+
+
+async def test_days_hold_for_all_conversations_and_for_new_ones(owner: Browser) -> None:
+    where = await owner.begin()
+    await owner.ask(where, "hello")
+    assert (await owner.get("/api/privacy")).json == {"days": 30}
+    assert (await owner.post("/api/privacy", {"days": 3})).json == {"days": 3}
+    assert (await owner.get(where)).json["settings"]["retention_days"] == 3
+    assert (await owner.get(await owner.begin())).json["settings"]["retention_days"] == 3
+    assert (await owner.get("/api/me")).json["defaults"]["retention_days"] == 3
+    assert (await owner.post("/api/privacy", {"days": None})).json == {"days": 30}
+    assert (await owner.get(where)).json["settings"]["retention_days"] is None
+    assert len((await owner.get("/api/conversations")).json) == 1
+
+
+async def test_owners_see_what_runs_and_nobody_s_words(owner: Browser) -> None:
+    await owner.ask(await owner.begin(), "a secret")
+    view = await owner.get("/api/owner")
+    assert "a secret" not in view.body.decode()
+    seen = view.json
+    [model] = seen["models"]
+    assert (model["alias"], model["state"], model["running"], model["waiting"]) == ("default", "loaded", 0, 0)
+    assert {"name": "web", "account": "local", "state": "listening"} in seen["adapters"]
+    assert (seen["queue"], seen["in_progress"], seen["waiting"]) == ({"default": 0}, 0, 0)
+    [web] = seen["platforms"]
+    assert (web["platform"], web["conversations"], web["messages"], web["people"]) == ("web", 1, 2, 1)
+    assert seen["usage"][0]["messages"] == 1
+    rows = {row["what"]: row["good"] for row in (await owner.get("/api/owner/check")).json}
+    assert rows["database"] is True
+    assert rows["process"] is True
+
+
+async def test_supervisors_learn_whether_it_works(owner: Browser) -> None:
+    assert (await owner.get("/healthz")).json == {"status": "ok"}
+    assert (await owner.get("/readyz")).status == 200
+    assert b"hearth_answers_total" in (await owner.get("/metrics")).body
+
+
+async def test_another_person_sees_nothing_of_it(tmp_path: Path) -> None:
+    async with site(tmp_path, TOKENS) as home, home.browser(Authorization=f"Bearer {BEN_TOKEN}") as ben:
+        where = await ben.begin()
+        await ben.ask(where, "of Ben")
+        async with home.person(TOKENS["people"]["ann"]) as ann:
+            assert (await ann.get(where)).status == 404
+            assert (await ann.get("/api/conversations")).json == []
+            assert (await ann.get("/api/search", params={"q": "Ben"})).json == []
+            assert (await ann.get("/api/owner")).status == 403
+            assert (await ann.get("/metrics")).status == 403
+
+
+async def test_an_answer_goes_on_after_a_restart_and_is_shown_complete(tmp_path: Path) -> None:
+    engine = ScriptedEngine()
+    engine.stall_after = 5
+    async with site(tmp_path, engine=engine, chat={"drain": 0.05}) as home, home.browser() as owner:
+        where = await owner.begin()
+        await owner.say(where, "hello")
+        await until(lambda: bool(home.page.screens.live.of(("owner", where.rpartition("/")[2]))), "the first words")
+    async with site(tmp_path) as home, home.browser() as owner:
+        assert told(await owner.settled(where)) == [("user", "hello"), ("assistant", "You said: hello")]
+
+
+async def test_a_page_that_is_about_to_end_takes_no_message(home: Site, owner: Browser) -> None:
+    where = await owner.begin()
+    home.page.refuse()
+    refused = await owner.post(f"{where}/messages", {"event": "a" * 10, "text": "hello"})
+    assert (refused.status, refused.headers["Retry-After"]) == (503, "3")
+    assert (await owner.get(where)).status == 200
