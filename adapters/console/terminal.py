@@ -100,10 +100,14 @@ class CommandCompleter(Completer):
 
 async def converse(client: Client, conversation: str) -> None:
     """Talk until Ctrl-D: a pleasant screen on a terminal, plain lines from a pipe or a file."""
-    if sys.stdin.isatty() and sys.stdout.isatty():
+    if _interactive():
         await _on_screen(client, conversation)
     else:
         await _by_lines(client, conversation)
+
+
+def _interactive() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 async def answer(client: Client, conversation: str, text: str, screen: Screen) -> None:
@@ -184,7 +188,10 @@ def _on_interrupt(client: Client, conversation: str) -> Iterator[None]:
         asking.uncancel()
         print_formatted_text(GIVEN_UP)
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
+        if _interactive():  # one that comes a moment late ends no program; at the prompt it is a key
+            loop.add_signal_handler(signal.SIGINT, lambda: None)
+        else:
+            loop.remove_signal_handler(signal.SIGINT)
 
 
 def print_html(markup: str, *values: str, end: str = "\n") -> None:

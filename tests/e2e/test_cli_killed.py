@@ -130,6 +130,6 @@ def test_ctrl_c_ends_the_wait_for_a_process(server: Hearth, commands: CommandLin
         terminal.read_until("1 2 3")
         server.kill()
         fcntl.flock(lock, fcntl.LOCK_EX)
-        terminal.read_until(r"No Hearth process answers\..*\n.*you ", pressing="\x03")
+        terminal.read_until("No Hearth process answers", pressing="\x03")
         terminal.type("/quit\r")
         assert terminal.process.wait(DEADLINE) == 0

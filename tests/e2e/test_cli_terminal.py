@@ -33,7 +33,8 @@ class Terminal:
     def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
         self.process = process
         self._descriptor = descriptor
-        self.shown = ""
+        self._unread = ""
+        """What came after the last pattern."""
 
     def type(self, text: str) -> None:
         """Press keys."""
@@ -44,13 +45,14 @@ class Terminal:
 
         `pressing`: a key that is pressed again and again meanwhile.
         """
-        end, fresh = time.monotonic() + DEADLINE, ""
-        while not re.search(pattern, fresh):
+        end, fresh = time.monotonic() + DEADLINE, self._unread
+        while not (found := re.search(pattern, fresh)):
             assert time.monotonic() < end, f"waited for {pattern!r}; shown: {fresh!r}"
             self.type(pressing)
             if select.select([self._descriptor], [], [], 0.1)[0]:
                 fresh += self._answered(os.read(self._descriptor, 65536).decode("utf-8", "replace"))
-        return fresh
+        self._unread = fresh[found.end() :]
+        return fresh[: found.end()]
 
     def _answered(self, text: str) -> str:
         if "\x1b[6n" in text:  # the program asks where the cursor is
