@@ -8,15 +8,18 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from adapters.web.adapter import WebPage
+from adapters.web.house import House
 from bot.app import App, running
 from bot.config import Config, ModelConfig
-from bot.ports import ChatEngine
+from bot.messages import Author, ConversationKey, Message
+from bot.ports import ChatEngine, Store
 from bot.recent import LastErrors
 from bot.testing import ScriptedEngine
 from tests.house import configuration
@@ -199,3 +202,35 @@ async def events(browser: Browser) -> AsyncGenerator[tuple[str, dict[str, Any]],
                 name = text.removeprefix("event: ")
             elif text.startswith("data: "):
                 yield name, json.loads(text.removeprefix("data: "))
+
+
+def asked(key: ConversationKey, event: str, text: str = "hello") -> Message:
+    """A question as the page makes one of it."""
+    author = Author(key.chat, key.chat)
+    now = datetime.now(UTC)
+    return Message(key=key, event_id=event, author=author, text=text, sent_at=now, direct=True, interaction=event)
+
+
+def web_house(store: Store, folder: Path) -> House:
+    """The rest of Hearth, as small as a page can have it: a store, and nobody who answers."""
+
+    async def nothing() -> Any:
+        return {"ready": True}
+
+    return House(
+        store=store,
+        config=configuration,
+        data_dir=folder,
+        version="0",
+        may_talk=lambda _: True,
+        is_admin=lambda _: True,
+        removed=lambda _: None,
+        models=list,
+        health=lambda: {"adapters": [], "in_progress": 0},
+        readiness=nothing,
+        scrape=nothing,
+        last_errors=list,
+        check=nothing,
+        max_system_prompt=8000,
+        max_days=36_500,
+    )

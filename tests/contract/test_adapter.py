@@ -19,6 +19,8 @@ import pytest
 
 from adapters.console import files
 from adapters.console.adapter import Console
+from adapters.web.adapter import WebPage
+from bot.config import WebConfig
 from bot.errors import MessageGone, PlatformError
 from bot.messages import (
     Attachment,
@@ -32,10 +34,13 @@ from bot.messages import (
     MessageRef,
     Outgoing,
     Preview,
+    Triage,
     Typing,
 )
 from bot.ports import Adapter, Receive
 from bot.testing import MemoryAdapter
+from storage.store import SqlStore
+from tests.web import asked, web_house
 
 
 @dataclass
@@ -127,7 +132,45 @@ async def console() -> AsyncIterator[Bench]:
             yield Bench(adapter, Destination(key=key, interaction="m0"), standing, hear, bring, menu)
 
 
-BENCHES: dict[str, Callable[[], AbstractAsyncContextManager[Bench]]] = {"memory": memory, "console": console}
+@asynccontextmanager
+async def web() -> AsyncIterator[Bench]:
+    """The page; a question in one conversation is open."""
+    said = iter(range(1, 100))
+    with TemporaryDirectory() as folder:
+        store = await SqlStore.open(f"sqlite+aiosqlite:///{folder}/hearth.db")
+        adapter = WebPage(WebConfig(port=0), web_house(store, Path(folder)))
+        key = ConversationKey("web", "local", "owner", "1")
+        await store.receive(asked(key, "question-0"), Triage.PENDING)
+
+        async def post(path: str, body: object) -> int:
+            await adapter.listening.wait()
+            own = {"X-Hearth": "page", "Origin": adapter.address}
+            async with aiohttp.ClientSession() as http, http.post(adapter.address + path, json=body, headers=own) as r:
+                return r.status
+
+        async def hear(text: str) -> None:
+            body = {"event": f"question-{next(said)}", "text": text}
+            assert await post("/api/conversations/1/messages", body) == 202
+
+        async def menu() -> list[tuple[str, str]]:
+            await adapter.listening.wait()
+            async with aiohttp.ClientSession() as http, http.get(f"{adapter.address}/api/me") as response:
+                return [(row["name"], row["help"]) for row in (await response.json())["commands"]]
+
+        async def standing() -> list[str]:
+            return [state["text"] for state in await adapter.screens.states("owner", "1")]
+
+        try:
+            yield Bench(adapter, Destination(key=key, interaction="question-0"), standing, hear, menu)
+        finally:
+            await store.aclose()
+
+
+BENCHES: dict[str, Callable[[], AbstractAsyncContextManager[Bench]]] = {
+    "memory": memory,
+    "console": console,
+    "web": web,
+}
 
 
 @pytest.fixture(params=sorted(BENCHES))
