@@ -17,7 +17,7 @@ from adapters.web.screens import ACCOUNT, PLATFORM, Screens
 from adapters.web.server import Server
 from adapters.web.streams import Streams
 from bot.config import WebConfig
-from bot.errors import MessageGone, PlatformError
+from bot.errors import MessageGone
 from bot.messages import Attachment, Command, Destination, Limits, MessageRef, Outgoing, Preview, Typing
 from bot.ports import Forgotten, Receive
 
@@ -87,8 +87,8 @@ class WebPage:
         """A page shows its own sign of waiting."""
 
     async def fetch(self, attachment: Attachment) -> bytes:
-        """Nothing comes with what is typed. Raises PlatformError."""
-        raise PlatformError("messages from the page have no attachments")
+        """Nothing comes with what is typed. Raises MessageGone."""
+        raise MessageGone("messages from the page have no attachments")
 
     async def publish(self, commands: Sequence[Command]) -> None:
         """Keep the menu for the page's completion."""
