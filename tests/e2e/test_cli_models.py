@@ -1,0 +1,228 @@
+"""`hearth models`, as people use it: against a hub on loopback, and without any."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot.config import EMBEDDED_CHAT_MODEL
+from tests.e2e.conftest import CommandLine
+from tests.e2e.hearth import wait
+from tests.hub import HubStandIn, Repo, standing_in
+
+DEMO = EMBEDDED_CHAT_MODEL.read_bytes()
+NAME = "other-q8_0"
+
+
+@pytest.fixture
+def hub() -> Iterator[HubStandIn]:
+    with standing_in(owner__other=Repo({"Other-Q8_0.gguf": DEMO})) as standing:
+        yield standing
+        assert standing.strange == []
+
+
+@pytest.fixture
+def hearth(hearth: CommandLine, hub: HubStandIn, tmp_path: Path) -> CommandLine:
+    """With a hub, and a home of its own to see what is written there."""
+    (tmp_path / "home").mkdir()
+    hearth.configure("[personas.default]\ntemperature = 0.0\n")
+    hearth.settings = {"HF_ENDPOINT": hub.url, "HOME": str(tmp_path / "home"), "NO_PROXY": "*"}
+    return hearth
+
+
+def error(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line of a command that must fail."""
+    assert done.returncode == 1, done.stdout
+    lines = [line for line in done.stderr.splitlines() if line]
+    assert len(lines) == 1, done.stderr
+    return lines[0].removeprefix("hearth: ")
+
+
+def row(table: str, name: str) -> str:
+    return next(line for line in table.splitlines() if name in line)
+
+
+def test_a_model_from_the_hub_answers_and_goes_again(hearth: CommandLine, hub: HubStandIn, tmp_path: Path) -> None:
+    """Pull, look, use, ask, remove: and nothing is written outside the data directory."""
+    pulled = hearth("models", "pull", "owner/other")
+    assert pulled.returncode == 0, pulled.stderr
+    assert f"{NAME} is here: 3.5 MB" in pulled.stdout
+    assert "Other-Q8_0.gguf: 3.5 MB of 3.5 MB" in pulled.stderr
+    listed = hearth.says("models", "list")
+    assert "owner/other" in row(listed, NAME)
+    assert "can be read" in row(listed, NAME)
+    assert "embedded demo" in row(listed, "default")
+    assert f"- {NAME}: " in hearth.ask("/model")
+    assert hearth.ask(f"/model {NAME}") == f"This conversation now uses the model {NAME}."
+    assert hearth.ask("Count to 3.") == "1 2 3"
+
+    assert hearth.says("models", "use", NAME).startswith(
+        f"{NAME} is the default from the next start on.\nIt needs about "
+    )
+    assert row(hearth.says("models", "list"), f"{NAME} (default)")
+    assert hearth.ask("Count to 3.", "new") == "1 2 3"
+    assert NAME in hearth.says("usage")
+    assert "choose another first" in error(hearth("models", "remove", NAME, "--yes"))
+
+    assert hearth.says("models", "use", "demo") == "The embedded demo is the default from the next start on.\n"
+    assert hearth.says("models", "remove", NAME, given="y\n").endswith(f"Removed: {NAME}.\n")
+    assert NAME not in hearth.says("models", "list")
+    assert list((hearth.data_dir / "models").iterdir()) == []
+    assert list((tmp_path / "home").iterdir()) == []
+    assert [line.split("?")[0] for line in hub.asked] == [
+        "hub GET /api/models/owner/other/revision/main",
+        f"hub GET /owner/other/resolve/{'5eb1cb08' * 5}/Other-Q8_0.gguf",
+        "store GET /owner/other/Other-Q8_0.gguf",
+    ]
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_pull_that_was_stopped_goes_on_where_it_was(
+    hearth: CommandLine, hub: HubStandIn, how: signal.Signals, code: int
+) -> None:
+    hub.hold.clear()
+    process = subprocess.Popen(
+        [*hearth.command, "models", "pull", "owner/other"],
+        env=hearth.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+    def half() -> bool:
+        return sum(part.stat().st_size for part in hearth.data_dir.rglob("*.part")) > 1_500_000
+
+    wait(half, "half of the file")
+    process.send_signal(how)
+    _, words = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert b"Traceback" not in words
+    assert ("What has come is kept" in words.decode()) == (how is signal.SIGINT)
+    hub.hold.set()
+    state = row(hearth.says("models", "list"), NAME)
+    assert re.search(r"not complete: 1\.[5-8] MB of 3\.5 MB; pull it again", state)
+    assert "is not complete" in error(hearth("models", "use", NAME))
+    assert f"{NAME} is here" in hearth.says("models", "pull", "owner/other")
+    first, second = hub.ranges()
+    assert first == "all"
+    assert int(second.removeprefix("bytes=").rstrip("-")) > 1_500_000
+
+
+def test_several_models_are_offered_with_their_sizes(hearth: CommandLine, hub: HubStandIn) -> None:
+    hub.repos["owner/other"].files = {"M-Q2_K.gguf": DEMO[:1000], "M-Q8_0.gguf": DEMO}
+    done = hearth("models", "pull", "owner/other")
+    assert error(done) == "owner/other has 2 models: hearth models pull owner/other FILE"
+    assert "3.5 MB" in row(done.stdout, "M-Q8_0.gguf")
+    assert "m-q8_0 is here" in hearth.says("models", "pull", "owner/other", "Q8_0")
+
+
+def test_the_usual_quantisation_is_taken_and_said(hearth: CommandLine, hub: HubStandIn) -> None:
+    hub.repos["owner/other"].files = {"M-Q4_K_M.gguf": DEMO, "M-Q8_0.gguf": DEMO}
+    told = hearth.says("models", "pull", "owner/other", "--use")
+    assert "M-Q4_K_M.gguf from 127.0.0.1:" in told
+    assert "1 more: hearth models pull owner/other FILE" in told
+    assert "m-q4_k_m is the default from the next start on." in told
+
+
+def test_offline_is_one_line(hearth: CommandLine, hub: HubStandIn) -> None:
+    hearth.settings["HF_HUB_OFFLINE"] = "1"
+    assert error(hearth("models", "pull", "owner/other")).startswith("HF_HUB_OFFLINE is set, so 127.0.0.1:")
+    del hearth.settings["HF_HUB_OFFLINE"]
+    hub.close_listening()
+    told = error(hearth("models", "pull", "owner/other"))
+    assert "cannot be reached (" in told
+    assert told.endswith("a file that is on this machine needs no hub: hearth models use PATH")
+    assert hub.asked == []
+    assert not (hearth.data_dir / "models").exists()
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "socks5://127.0.0.1:1", "rubbish://x"])
+def test_a_proxy_that_does_not_work_is_one_line(hearth: CommandLine, hub: HubStandIn, proxy: str) -> None:
+    hearth.settings |= {"NO_PROXY": "", "no_proxy": "", "HTTP_PROXY": proxy, "http_proxy": proxy}
+    assert error(hearth("models", "pull", "owner/other"))
+    assert hub.asked == []
+
+
+def test_a_private_repository_is_opened_by_a_token_that_is_shown_nowhere(hearth: CommandLine, hub: HubStandIn) -> None:
+    hub.repos["owner/other"].token = "hf_secret"
+    assert "or it is private: then set HF_TOKEN" in error(hearth("models", "pull", "owner/other"))
+    hearth.settings |= {"HF_TOKEN": "hf_secret", "HEARTH_LOG__LEVEL": "debug"}
+    done = hearth("models", "pull", "owner/other")
+    assert done.returncode == 0
+    assert "hf_secret" not in done.stdout + done.stderr
+    assert hearth.holds("hf_secret") == []
+
+
+def test_a_file_of_this_machine_needs_no_hub(hearth: CommandLine, hub: HubStandIn, tmp_path: Path) -> None:
+    """It stays where it is; a model that is gone later is told by its file and the demo does not take its place."""
+    mine = tmp_path / "My Model.gguf"
+    mine.write_bytes(DEMO)
+    assert hearth.says("models", "use", str(mine)).startswith("my-model is the default from the next start on.")
+    assert hearth.ask("Count to 3.") == "1 2 3"
+    assert f"file                {mine}" in hearth.says("models", "info", "my-model")
+    assert "default" in hearth.says("models", "use", str(mine))
+    mine.rename(tmp_path / "away.gguf")
+    assert f"{mine}: cannot be read (No such file or directory)" in hearth("say", "Hello.").stderr
+    assert "cannot be read" in row(hearth.says("models", "list"), "my-model (default)")
+    hearth.says("models", "use", "demo")
+    (tmp_path / "away.gguf").rename(mine)
+    assert hearth.says("models", "remove", "my-model", "--yes") == f"Removed: my-model. {mine} stays.\n"
+    assert mine.exists()
+    assert hub.asked == []
+
+
+@pytest.mark.parametrize("command", ["use", "info", "pull"])
+def test_what_is_not_there_is_one_line(hearth: CommandLine, command: str) -> None:
+    assert error(hearth("models", command, "/nowhere/big.gguf")) == "/nowhere/big.gguf: there is no such file"
+    if command != "pull":
+        assert error(hearth("models", command, "dem")) == "there is no model 'dem' here; did you mean demo?"
+
+
+def test_a_file_that_is_no_model_is_refused_before_it_is_used(hearth: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "notes.gguf").write_text("rubbish")
+    for command in ("use", "pull", "info"):
+        assert error(hearth("models", command, str(tmp_path / "notes.gguf"))) == (
+            f"{tmp_path}/notes.gguf: is no GGUF model file"
+        )
+    assert "embedded demo" in row(hearth.says("models", "list"), "default")
+
+
+def test_a_default_in_the_configuration_is_not_overruled(hearth: CommandLine, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.gguf"
+    mine.write_bytes(DEMO)
+    hearth.configure(f'[models.default]\npath = "{mine}"\n')
+    for arguments in (("use", "demo"), ("use", str(mine)), ("pull", "owner/other", "--use")):
+        assert "the configuration itself says which model is the default" in error(hearth("models", *arguments))
+    assert not (hearth.data_dir / "models").exists()
+
+
+def test_what_the_configuration_needs_is_not_removed(hearth: CommandLine) -> None:
+    hearth.says("models", "pull", "owner/other")
+    hearth.configure(f'[personas.quick]\nmodel = "{NAME}"\n')
+    assert "is the model of the persona 'quick'" in error(hearth("models", "remove", NAME, "--yes"))
+    hearth.configure(f'[models."{NAME}"]\nslots = 2\n')
+    assert f"{NAME} is in config.toml" in error(hearth("models", "remove", NAME, "--yes"))
+    assert "memory, 2 at once" in hearth.says("models", "info", NAME)
+    hearth.configure('[models.taken]\npath = "/x.gguf"\n')
+    assert "config.toml has a model 'taken' of its own" in error(
+        hearth("models", "pull", "owner/other", "--name", "taken")
+    )
+    assert hearth("models", "remove", NAME, given="n\n").returncode == 1
+    assert NAME in hearth.says("models", "list")
+
+
+def test_who_chooses_while_hearth_runs_is_told_when_it_holds(hearth: CommandLine) -> None:
+    with hearth.running():
+        assert hearth.says("models", "pull", "owner/other").endswith(
+            "Hearth is running: it knows this model after its next start.\n"
+        )
+        assert "Hearth is running: start it again, or say /model NAME" in hearth.says("models", "use", NAME)
+    with hearth.running():
+        assert (
+            hearth.ask("/model").splitlines()[0]
+            == f"* default: 127.0.0.1:{hearth.settings['HF_ENDPOINT'].rpartition(':')[2]}/owner/other"
+        )
