@@ -7,19 +7,22 @@ import json
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, Literal
 
 import aiohttp
 from aiohttp import web
 
 from bot.config import EMBEDDED_CHAT_MODEL, RemoteModelConfig
-from bot.engines.remote import RemoteEngine
-from bot.generation import Delta, Finish, Generation, Sampling
+from bot.engines.remote import Patience, RemoteEngine
+from bot.generation import ChatMessage, Delta, Finish, Generation, Sampling
 from bot.testing import ScriptedEngine
 
 MODEL = "stand-in-7b"
 DEADLINE = 30.0
+HELLO = (ChatMessage("system", "Be brief."), ChatMessage("user", "hello"))
+ASKED = Generation(messages=HELLO, max_tokens=100)
+SHORT = Patience(backoff=0.01, silence=0.2, usage=0.2)
 _KNOWN = frozenset(
     {
         *("model", "messages", "stream", "stream_options", "max_tokens", "temperature", "top_p", "top_k", "min_p"),
@@ -220,6 +223,19 @@ def breaks_off(body: bytes = b"") -> Fault:
     return answer
 
 
+def pauses(*before: bytes) -> Fault:
+    """A fault: these bytes, then nothing until the client has gone."""
+
+    async def wait(request: web.Request) -> web.StreamResponse:
+        response = await begin(request) if before else web.StreamResponse()
+        for piece in before:
+            await response.write(piece)
+        await asyncio.Event().wait()
+        return response
+
+    return wait
+
+
 def words(*texts: str) -> bytes:
     """The events of an answer, without its end."""
     frames = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in texts]
@@ -277,11 +293,30 @@ async def _answers(url: str, key: str) -> None:
 
 
 @asynccontextmanager
-async def remote(*urls: str, backoff: float = 0.0, **settings: Any) -> AsyncIterator[RemoteEngine]:
+async def remote(*urls: str, patience: Patience = SHORT, **settings: Any) -> AsyncIterator[RemoteEngine]:
     """The engine for these servers, with short waits."""
     config = RemoteModelConfig.model_validate({"urls": urls, **settings})
-    engine = await RemoteEngine.load("far", config, backoff=backoff)
+    engine = await RemoteEngine.load("far", config, patience)
     try:
         yield engine
     finally:
         await engine.aclose()
+
+
+@asynccontextmanager
+async def served(*servers: ModelServer, **settings: Any) -> AsyncIterator[RemoteEngine]:
+    """The engine for these servers, which run as long."""
+    async with AsyncExitStack() as stack:
+        for server in servers:
+            await stack.enter_async_context(serving(server))
+        yield await stack.enter_async_context(remote(*(server.url for server in servers), **settings))
+
+
+async def answer(engine: RemoteEngine, request: Generation = ASKED) -> tuple[str, Finish]:
+    """The text and the end of one generation."""
+    text = ""
+    async for event in engine.stream(request):
+        if isinstance(event, Delta):
+            text += event.text
+    assert isinstance(event, Finish)
+    return text, event

@@ -12,5 +12,6 @@ this package's; the first token, the stall and the whole answer are the schedule
 
 from bot.engines.remote.engine import RemoteEngine
 from bot.engines.remote.probe import Look, look
+from bot.engines.remote.servers import Patience
 
-__all__ = ["Look", "RemoteEngine", "look"]
+__all__ = ["Look", "Patience", "RemoteEngine", "look"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import closing
-from typing import Literal
+from typing import Literal, TypeVar
 
 import aiohttp
 import structlog
@@ -13,17 +13,15 @@ import structlog
 from bot.engines.remote import chunks, faults, wire
 from bot.engines.remote.chunks import Chunk
 from bot.engines.remote.faults import Refusal
-from bot.engines.remote.servers import Server
+from bot.engines.remote.servers import Patience, Server
 from bot.engines.remote.sse import EventStream
 from bot.errors import EngineError
 from bot.generation import Delta, Finish, Usage
 
 log = structlog.get_logger(__name__)
 
-SILENT_SECONDS = 30.0
-"""A server that is given up after so long without a word rests, whoever gave it up: it may hang."""
-USAGE_SECONDS = 5.0
-"""After the last word, for the usage; an answer that is complete does not wait longer for it."""
+Result = TypeVar("Result")
+
 ERROR_SECONDS = 10.0
 """For a refusal's words."""
 MOST_ERROR = 64 * 1024
@@ -36,18 +34,33 @@ class Attempt:
     """Begun by the first step of `events`. Every way out of it closes the connection, which stops the server's work."""
 
     def __init__(
-        self, http: aiohttp.ClientSession, server: Server, body: dict[str, object], *, max_tokens: int
+        self,
+        http: aiohttp.ClientSession,
+        server: Server,
+        body: Mapping[str, object],
+        *,
+        max_tokens: int,
+        patience: Patience,
     ) -> None:
         self.server = server
         self.usage: Usage | None = None
         """As the server reported it."""
         self._http = http
         self._body = body
+        self._patience = patience
         self._left = max_tokens * CHARACTERS_PER_TOKEN
         self._pieces = 0
         self._ending: Literal["stop", "length"] | None = None
         self._seconds = 0.0, 0.0
         self._heard = 0.0
+        self._aborted = False
+        self._waiting: asyncio.Timeout | None = None
+
+    def abort(self) -> None:
+        """End with EngineError, also in the middle of a wait: closing a session does not wake its readers."""
+        self._aborted = True
+        if self._waiting is not None:
+            self._waiting.reschedule(asyncio.get_running_loop().time())
 
     async def events(self) -> AsyncGenerator[Delta | Finish, None]:
         """The answer, last a Finish. Raises EngineError, Refusal."""
@@ -55,26 +68,34 @@ class Attempt:
         self.server.in_flight += 1
         self._heard = loop.time()
         try:
-            with closing(await self._open()) as response:
+            with closing(await self._unless_aborted(self._open())) as response:
                 stream = EventStream(response.content.readany)
                 event: Delta | Finish = Delta("")
                 while not isinstance(event, Finish):
-                    event = await self._next(stream)
+                    event = await self._unless_aborted(self._next(stream))
                     yield event
                     self._heard = loop.time()  # what the consumer takes is not the server's time
         except wire.FAILURES as error:
-            self.server.failed(f"{self.server.url}: {wire.reason(error)}")
-            raise EngineError(detail=f"{self.server.url}: {wire.reason(error)}") from error
+            reason = "the engine was closed" if self._aborted else f"{self.server.url}: {wire.reason(error)}"
+            self._fail(reason)
+            raise EngineError(detail=reason) from error
         except EngineError as error:
-            self.server.failed(str(error))
+            self._fail(str(error))
             raise
         except Refusal as refusal:
             self._refused(refusal.fault)
             raise
         finally:
             self.server.in_flight -= 1
-            if loop.time() - self._heard > SILENT_SECONDS:
-                self.server.failed(f"{self.server.url}: silent for more than {SILENT_SECONDS:.0f} s")
+            if loop.time() - self._heard > self._patience.silence:
+                self._fail(f"{self.server.url}: silent for more than {self._patience.silence:.0f} s")
+
+    async def _unless_aborted(self, work: Awaitable[Result]) -> Result:
+        try:
+            async with asyncio.timeout(0 if self._aborted else None) as self._waiting:
+                return await work
+        finally:
+            self._waiting = None
 
     async def _open(self) -> aiohttp.ClientResponse:
         """Raises Refusal for anything but an event stream."""
@@ -110,7 +131,7 @@ class Attempt:
     async def _wait_for_usage(self, stream: EventStream) -> None:
         """It comes after the last word; whatever is wrong there does not harm the answer."""
         try:
-            async with asyncio.timeout(USAGE_SECONDS):
+            async with asyncio.timeout(self._patience.usage):
                 while self.usage is None and (payload := await stream.next()) not in {None, chunks.DONE}:
                     self._parse(payload or b"")
         except (*wire.FAILURES, EngineError, Refusal) as error:
@@ -127,6 +148,10 @@ class Attempt:
         if chunk.decode_seconds:
             self._seconds = chunk.prefill_seconds, chunk.decode_seconds
         return chunk
+
+    def _fail(self, reason: str) -> None:
+        if not self._aborted:
+            self.server.failed(reason)
 
     def _refused(self, fault: faults.Fault) -> None:
         log.debug("a model's server refused", server=fault.url, status=fault.status, words=fault.message)

@@ -13,12 +13,12 @@ import structlog
 
 from bot.config import RemoteModelConfig
 from bot.engines import request_body
-from bot.engines.remote import probe, wire
+from bot.engines.remote import asking, probe, wire
 from bot.engines.remote.attempt import Attempt
 from bot.engines.remote.faults import Fault, Refusal
-from bot.engines.remote.servers import BACKOFF_SECONDS, Pool, Server
-from bot.engines.remote.sizing import Counter, Estimate, as_json
-from bot.errors import BadRequest, EngineBroken, EngineError, HearthError, ModelError
+from bot.engines.remote.servers import Patience, Pool, Server
+from bot.engines.remote.sizing import Counter, Estimate
+from bot.errors import EngineBroken, EngineError, HearthError
 from bot.generation import ChatMessage, Delta, Finish, Generation, Prefill, Usage
 from bot.ports import Size
 from bot.prompt.cutting import KEPT
@@ -69,31 +69,40 @@ class RemoteEngine:
         *,
         remote_model: str,
         context_length: int,
-        backoff: float = BACKOFF_SECONDS,
+        patience: Patience,
     ) -> None:
         shown = remote_model.rpartition("/")[2] or remote_model  # a path of the server's machine is nobody's business
         self.name = f"{name}@{shown[:LONGEST_NAME]}"
         self.context_length = context_length
         self._model = remote_model
         self._http = http
-        self._pool = Pool(urls, backoff=backoff)
+        self._patience = patience
+        self._pool = Pool(urls, patience)
         self._estimate = Estimate()
         self._counter = Counter(http, remote_model)
         self._folds_system = False
         """The model's template has no system role."""
+        self._running: set[Attempt] = set()
         self._closed = False
 
     @classmethod
-    async def load(cls, name: str, config: RemoteModelConfig, *, backoff: float = BACKOFF_SECONDS) -> RemoteEngine:
+    async def load(cls, name: str, config: RemoteModelConfig, patience: Patience | None = None) -> RemoteEngine:
         """Make the engine; what is not configured is asked of the servers. Raises ModelError."""
         http = wire.session(config)
         try:
-            model, length = await _settle(http, config)
+            model, length = await probe.settle(http, config)
         except BaseException:
             await http.close()
             raise
         log.info("model on a server", model=name, servers=config.servers, remote_model=model, context_length=length)
-        return cls(name, config.servers, http, remote_model=model, context_length=length, backoff=backoff)
+        return cls(
+            name,
+            config.servers,
+            http,
+            remote_model=model,
+            context_length=length,
+            patience=patience or Patience(),
+        )
 
     async def size(self, messages: Sequence[ChatMessage], *, enough: int) -> Size:
         """The tokens of a prompt: counted by a server where one can, if they are not surely fewer than `enough`."""
@@ -111,7 +120,7 @@ class RemoteEngine:
         """
         if self._closed:
             raise EngineBroken(detail=f"{self.name} is closed")
-        _check(request)
+        asking.check(request)
         if request.json_schema is not None:
             await asyncio.to_thread(request_body.check_schema, request.json_schema)
         if request.max_tokens == 0:
@@ -130,6 +139,8 @@ class RemoteEngine:
     async def aclose(self) -> None:
         """Let go of the servers. Streams that still run end with EngineError."""
         self._closed = True
+        for attempt in self._running:
+            attempt.abort()
         await self._http.close()
 
     async def _begin(self, request: Generation) -> _Begun:
@@ -138,8 +149,14 @@ class RemoteEngine:
         key = _key(asked.messages)
         while True:
             server = await self._pool.turn(key, asked.failed, asked.broken)
-            attempt = Attempt(self._http, server, self._body(request, asked), max_tokens=asked.max_tokens)
-            events = attempt.events()
+            attempt = Attempt(
+                self._http,
+                server,
+                asking.body(request, self._model, asked.messages, asked.max_tokens),
+                max_tokens=asked.max_tokens,
+                patience=self._patience,
+            )
+            events = self._followed(attempt)
             try:
                 first = await anext(events)
             except Refusal as refusal:
@@ -152,6 +169,15 @@ class RemoteEngine:
                 self._pool.remember(key, server)
                 self._folds_system = self._folds_system or asked.folded
                 return _Begun(attempt, asked.messages, events, first)
+
+    async def _followed(self, attempt: Attempt) -> AsyncGenerator[Delta | Finish, None]:
+        self._running.add(attempt)
+        try:
+            async with aclosing(attempt.events()) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._running.discard(attempt)
 
     def _give_up_or_go_on(self, asked: _Request, server: Server, told: HearthError, cause: Exception) -> None:
         """Raises the error where another try makes no sense."""
@@ -189,37 +215,6 @@ class RemoteEngine:
     def _formed(self, messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
         return without_system(messages) if self._folds_system else tuple(messages)
 
-    def _body(self, request: Generation, asked: _Request) -> dict[str, object]:
-        """Only what differs from the API's defaults: strict servers refuse names that they do not know.
-
-        But the temperature and top_p, for which servers have defaults of their own.
-        """
-        sampling = request.sampling
-        optional: dict[str, object] = {
-            "top_k": sampling.top_k,
-            "min_p": sampling.min_p,
-            "presence_penalty": sampling.presence_penalty,
-            "frequency_penalty": sampling.frequency_penalty,
-            "stop": list(request.stop),
-            "logit_bias": {str(token): value for token, value in sampling.logit_bias.items()},
-        }
-        fields = {key: value for key, value in optional.items() if value}
-        if sampling.seed is not None:
-            fields["seed"] = sampling.seed
-        if request.json_schema is not None:
-            schema = {"name": "answer", "schema": request.json_schema, "strict": True}
-            fields["response_format"] = {"type": "json_schema", "json_schema": schema}
-        return {
-            "model": self._model,
-            "messages": as_json(asked.messages),
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            "max_tokens": asked.max_tokens,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            **fields,
-        }
-
     def _finished(self, begun: _Begun, event: Finish | None, guess: int) -> Finish:
         assert event is not None, "an attempt's last event is a Finish"
         if begun.attempt.usage is None:
@@ -238,20 +233,6 @@ async def _following(events: AsyncGenerator[Delta | Finish, None]) -> Delta | Fi
         raise (told if isinstance(told, EngineError) else EngineError(detail=str(told))) from refusal
 
 
-def _check(request: Generation) -> None:
-    """Raises BadRequest for what a server would ignore or cannot be asked for."""
-    if not request.messages or request.messages[-1].role == "system":
-        raise BadRequest("There is no message to answer.", param="messages")
-    if request.prompt:
-        raise BadRequest("A model on a server takes messages, no token ids.", param="prompt")
-    if any(not text for text in request.stop):
-        raise BadRequest("A stop string is empty.", param="stop")
-    if request.sampling.logprobs is not None:
-        raise BadRequest("A model on a server is not asked for log-probabilities.", param="logprobs")
-    if request.sampling.repeat_penalty != 1.0:
-        raise BadRequest("A model on a server has no common name for this penalty.", param="repeat_penalty")
-
-
 def _key(messages: Sequence[ChatMessage]) -> str:
     """What tells a conversation: its beginning up to the first user's message, which is what a cache shares, too."""
     digest = hashlib.blake2b(digest_size=16)
@@ -260,25 +241,3 @@ def _key(messages: Sequence[ChatMessage]) -> str:
         if message.role == "user":
             break
     return digest.hexdigest()
-
-
-async def _settle(http: aiohttp.ClientSession, config: RemoteModelConfig) -> tuple[str, int]:
-    """The model to ask for and its context length, the shortest of those servers that answer. Raises ModelError."""
-    if config.remote_model and config.context_length is not None:
-        return config.remote_model, config.context_length
-    looks = await asyncio.gather(*(_ask(http, config, url) for url in config.servers), return_exceptions=True)
-    known = [look for look in looks if not isinstance(look, BaseException)]
-    if not known:
-        reasons = "; ".join(str(look) for look in looks)
-        raise ModelError(f"{reasons}. With remote_model and context_length set, Hearth starts without its server.")
-    lengths = [length for _, length in known if length is not None]
-    length = config.context_length or min(lengths, default=None)
-    if length is None:
-        raise ModelError(f"{config.servers[0]}: does not tell its context length; set context_length")
-    return known[0][0], length
-
-
-async def _ask(http: aiohttp.ClientSession, config: RemoteModelConfig, url: str) -> tuple[str, int | None]:
-    facts = await probe.ask(http, url)
-    model = probe.choose(config, url, facts)
-    return model, config.context_length or await probe.context_length(http, url, model, facts)

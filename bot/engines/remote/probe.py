@@ -90,6 +90,28 @@ def choose(config: RemoteModelConfig, url: str, facts: Facts) -> str:
     return names[0]
 
 
+async def settle(http: aiohttp.ClientSession, config: RemoteModelConfig) -> tuple[str, int]:
+    """The model to ask for and its context length, the shortest of those servers that answer. Raises ModelError."""
+    if config.remote_model and config.context_length is not None:
+        return config.remote_model, config.context_length
+    looks = await asyncio.gather(*(_settle_at(http, config, url) for url in config.servers), return_exceptions=True)
+    known = [look for look in looks if not isinstance(look, BaseException)]
+    if not known:
+        reasons = "; ".join(str(look) for look in looks)
+        raise ModelError(f"{reasons}. With remote_model and context_length set, Hearth starts without its server.")
+    lengths = [length for _, length in known if length is not None]
+    length = config.context_length or min(lengths, default=None)
+    if length is None:
+        raise ModelError(f"{config.servers[0]}: does not tell its context length; set context_length")
+    return known[0][0], length
+
+
+async def _settle_at(http: aiohttp.ClientSession, config: RemoteModelConfig, url: str) -> tuple[str, int | None]:
+    facts = await ask(http, url)
+    model = choose(config, url, facts)
+    return model, config.context_length or await context_length(http, url, model, facts)
+
+
 async def look(config: RemoteModelConfig) -> list[Look]:
     """Ask every URL, and tell what would be wrong."""
     async with wire.session(config) as http:

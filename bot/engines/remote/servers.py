@@ -23,8 +23,6 @@ log = structlog.get_logger(__name__)
 
 REST_SECONDS, REST_MOST = 1.0, 60.0
 """How long a server that failed rests: doubled each time, until it works again."""
-BACKOFF_SECONDS = 0.5
-"""Before a second try on the same server; doubled each time, and shortened at random so that many do not come at once."""
 LONGEST_WAIT = 20.0
 """Seconds that a person is kept waiting for a server that asks for time; where it asks for more, they are told."""
 SPREAD = 4
@@ -32,6 +30,19 @@ SPREAD = 4
 costs a second or so, and so many streams more slow each other by more than that."""
 REMEMBERED = 10_000
 """Conversations whose server is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """Waits that do not depend on the person who asks, in seconds."""
+
+    backoff: float = 0.5
+    """Before a second try on the same server; doubled each time, and shortened at random, so that many who failed
+    together do not come back together."""
+    silence: float = 30.0
+    """A server that is given up after so long without a word rests, whoever gave it up: it may hang."""
+    usage: float = 5.0
+    """After the last word, for the usage; an answer that is complete does not wait longer for it."""
 
 
 @dataclass(eq=False)
@@ -70,9 +81,9 @@ class Server:
 class Pool:
     """The servers of one model."""
 
-    def __init__(self, urls: Sequence[str], *, backoff: float = BACKOFF_SECONDS) -> None:
+    def __init__(self, urls: Sequence[str], patience: Patience) -> None:
         self.servers = [Server(url) for url in urls]
-        self._backoff = backoff
+        self._backoff = patience.backoff
         self._last: Memo[str, Server] = Memo(REMEMBERED)
 
     def remember(self, key: str, server: Server) -> None:
@@ -84,13 +95,19 @@ class Pool:
         now = asyncio.get_running_loop().time()
         open_ = [server for server in self.servers if server not in but]
 
-        def rank(server: Server) -> tuple[int, float, int, bytes]:
+        def rank(server: Server) -> tuple[bool, int, float, int, bytes]:
             away = max(server.rests_until, server.closed_until)
-            return failed.count(server), away if away > now else 0.0, server.in_flight, _draw(server, key)
+            return (
+                server.closed_until - now > LONGEST_WAIT,
+                failed.count(server),
+                away if away > now else 0.0,
+                server.in_flight,
+                _draw(server, key),
+            )
 
         best = min(open_, key=rank)
         last = self._last.get(key)
-        if last in open_ and last is not None and rank(last)[:2] <= rank(best)[:2]:
+        if last in open_ and last is not None and rank(last)[:3] == rank(best)[:3]:
             return last if last.in_flight < best.in_flight + SPREAD else best
         return best
 
@@ -102,7 +119,8 @@ class Pool:
             raise EngineError(BUSY_WORDS, detail=f"{server.url}: asks for {wait:.0f} s")
         if tries := failed.count(server):
             wait = max(wait, self._backoff * 2 ** (tries - 1) * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
-        await asyncio.sleep(max(0.0, wait))
+        if wait > 0:  # else without a step of the loop: the next to choose is to see that this one is taken
+            await asyncio.sleep(wait)
         return server
 
 

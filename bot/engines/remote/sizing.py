@@ -14,6 +14,7 @@ import aiohttp
 import structlog
 
 from bot.engines.remote import wire
+from bot.engines.remote.asking import as_json
 from bot.errors import EngineError
 from bot.generation import ChatMessage
 
@@ -125,11 +126,6 @@ class Counter:
         if status == 200 or status in NO_SUCH_THING:
             return None
         raise EngineError(detail=f"{url}: {status}")
-
-
-def as_json(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
-    """Messages as the API takes them."""
-    return [{"role": message.role, "content": message.content} for message in messages]
 
 
 def _bytes(messages: Sequence[ChatMessage]) -> int:
