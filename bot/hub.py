@@ -24,7 +24,6 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
 from bot.errors import HubError
 
-ENDPOINT = "https://huggingface.co"
 SECONDS = 20.0
 """To connect, and between two pieces of an answer."""
 PAUSES = (1.0, 2.0, 4.0, 8.0)
@@ -33,7 +32,7 @@ IN_PASSING = frozenset({408, 500, 502, 503, 504})
 """What a hub answers where another try may help. Not 429: it wants longer waits than anybody looks at."""
 HIDDEN = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 """A hub does not tell who may not read a repository whether there is one."""
-KEPT = "What has come is kept"
+KEPT = "What has come is kept: try again later"
 LOCAL = "a file that is on this machine needs no hub: hearth models use PATH"
 
 
@@ -73,18 +72,22 @@ class _BrokeOff(Exception):
 
 
 class Hub:
-    """A hub. `token` False: none is sent."""
+    """A hub. `token` False: none is sent. Raises HubError if the environment's proxy is of no use."""
 
     def __init__(self, endpoint: str, token: str | bool, *, pauses: Sequence[float] = PAUSES) -> None:
-        self.endpoint = endpoint.rstrip("/") or ENDPOINT
-        self.host = urlsplit(self.endpoint).netloc or self.endpoint
+        self.endpoint = endpoint
+        self.host = urlsplit(endpoint).netloc
         self._token = token
         self._pauses = pauses
+        try:
+            get_session()
+        except (ImportError, ValueError) as error:
+            raise HubError(f"the proxy that the environment names cannot be used ({_line(error)})") from error
 
     def look(self, repository: str, revision: str = "main") -> Repository:
         """What a repository holds. Raises HubError."""
         api = HfApi(endpoint=self.endpoint, token=self._token)
-        with self._translated(repository):
+        with self._translated(repository, "Try again later"):
             info = api.model_info(repository, revision=revision, files_metadata=True, timeout=SECONDS)
             licence = str((info.card_data and info.card_data.license) or "")
             return Repository(
@@ -100,7 +103,7 @@ class Hub:
         Raises HubError; what came so far stays there.
         """
         url = hf_hub_url(repository.id, file.path, revision=repository.revision, endpoint=self.endpoint)
-        with self._translated(repository.id), part.open("ab") as target:
+        with self._translated(repository.id, KEPT), part.open("ab") as target:
             seen(target.tell())
             pauses = list(self._pauses)
             while (before := target.tell()) != file.size:
@@ -139,8 +142,8 @@ class Hub:
             raise _BrokeOff(f"{target.tell()} of {file.size} bytes came")
 
     @contextmanager
-    def _translated(self, repository: str) -> Iterator[None]:
-        """Every error becomes a HubError of one line."""
+    def _translated(self, repository: str, advice: str) -> Iterator[None]:
+        """Every error becomes a HubError of one line; `advice` is for those that may pass."""
         try:
             yield
         except errors.OfflineModeIsEnabled as error:
@@ -148,17 +151,17 @@ class Hub:
         except errors.HFValidationError as error:
             raise HubError(f"{repository!r} is no repository: write OWNER/NAME, or the path of a file here") from error
         except errors.HfHubHTTPError as error:
-            raise HubError(self._refusal(error, repository)) from error
+            raise HubError(self._refusal(error, repository, advice)) from error
         except (_BrokeOff, httpx2.RequestError, httpx2.InvalidURL) as error:
-            raise HubError(f"{self.host} cannot be reached ({_line(error)}). {KEPT}; {LOCAL}") from error
+            raise HubError(f"{self.host} cannot be reached ({_line(error)}). {advice}; {LOCAL}") from error
         except OSError as error:
-            raise HubError(f"{error.filename or 'the file'} cannot be written ({error.strerror}). {KEPT}.") from error
-        except ImportError as error:
-            raise HubError(f"the proxy that the environment names cannot be used ({_line(error)})") from error
+            raise HubError(
+                f"{error.filename or 'the download'} cannot be written ({error.strerror}). {advice}"
+            ) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:  # no JSON, or other JSON than a hub's
             raise HubError(f"{self.host} does not answer as a model hub does; is HF_ENDPOINT right?") from error
 
-    def _refusal(self, error: errors.HfHubHTTPError, repository: str) -> str:
+    def _refusal(self, error: errors.HfHubHTTPError, repository: str, advice: str) -> str:
         status = _status(error)
         if isinstance(error, errors.GatedRepoError):
             page = f"{self.endpoint}/{repository}"
@@ -170,11 +173,11 @@ class Hub:
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             wait = error.response.headers.get("Retry-After", "")
             when = f"in {wait} s" if wait.isdecimal() else "in some minutes"
-            return f"{self.host} has had too many requests from here. {KEPT}; try again {when}"
+            return f"{self.host} has had too many requests from here; try again {when}"
         if isinstance(error, errors.RepositoryNotFoundError) or status in HIDDEN:
             why = "HF_TOKEN may not read it" if self._token else "it is private: then set HF_TOKEN"
             return f"there is no repository {repository} at {self.host}, or {why}"
-        return f"{self.host} answers {status}. {KEPT}; try again later"
+        return f"{self.host} answers {status}. {advice}"
 
 
 def _file(found: RepoSibling) -> HubFile:

@@ -15,7 +15,7 @@ import typer
 
 from adapters.console.socket import answers
 from bot import library
-from bot.config import Config, ModelConfig, load, model_tables
+from bot.config import EMBEDDED_CHAT_MODEL, Config, ModelConfig, load, model_tables
 from bot.errors import ConfigError
 from bot.library import DEMO, Entry
 
@@ -39,7 +39,9 @@ Copy = Annotated[bool, typer.Option("--copy", help="Copy a file of this machine 
 def pull(
     context: typer.Context,
     repository: Annotated[str, typer.Argument(metavar="REPO", help="OWNER/NAME on the hub, or a file's path.")],
-    file: Annotated[str | None, typer.Argument(help="Which file, or a part of its name such as Q8_0.")] = None,
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="Which file, or a part of its name such as Q8_0.")
+    ] = None,
     *,
     name: Name = None,
     revision: Annotated[str, typer.Option(help="A branch, tag or commit of the repository.")] = "main",
@@ -83,7 +85,8 @@ def info(
     from bot.model_table import facts
 
     config = _read(context)
-    path = None if name in config.models else _path(name)
+    embedded = EMBEDDED_CHAT_MODEL if name == DEMO else None
+    path = None if name in config.models else embedded or _path(name)
     model = ModelConfig(path=path) if path else config.models.get(name)
     if model is None:
         raise ConfigError(_unknown(config, name))
@@ -116,6 +119,8 @@ def remove(
     """Remove a model that was pulled. A file that was not copied stays where it is."""
     config = _read(context)
     entry = library.entries(config.data_dir).get(name)
+    if name in library.RESERVED:
+        raise ConfigError(f"{name} is no model that was pulled: hearth models list shows those")
     if name in model_tables(context.obj, os.environ):
         raise ConfigError(f"{name} is in config.toml: take [models.{name}] out there first")
     if entry is None:

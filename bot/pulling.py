@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from bot.library import Entry
 if TYPE_CHECKING:
     from bot.hub import Hub, HubFile, Repository
 
+ENDPOINT = "https://huggingface.co"
 USUAL = "q4_k_m"
 """The quantisation that is taken where several are offered: llama.cpp's own advice for size against quality."""
 RESERVE = 200 * 2**20
@@ -67,7 +69,13 @@ class Progress(Protocol):
 
 
 def open_hub(data_dir: Path, environ: Mapping[str, str], pauses: Sequence[float] | None = None) -> Hub:
-    """The hub that the environment names; its library writes to the data directory alone and reports to nobody."""
+    """The hub that the environment names; its library writes to the data directory alone and reports to nobody.
+
+    Raises HubError for an address or a proxy that is none.
+    """
+    endpoint = environ.get("HF_ENDPOINT", "").rstrip("/") or ENDPOINT
+    if not re.match(r"https?://[\w.:-]+(/|$)", endpoint):
+        raise HubError(f"HF_ENDPOINT is no hub's address: write it as {ENDPOINT}")
     cache = data_dir / "cache" / "huggingface"
     os.environ.update(  # read once, when the library is imported
         HF_HOME=str(cache),
@@ -80,7 +88,7 @@ def open_hub(data_dir: Path, environ: Mapping[str, str], pauses: Sequence[float]
     from bot import hub
 
     token = environ.get("HF_TOKEN", "").strip() or False
-    return hub.Hub(environ.get("HF_ENDPOINT", ""), token, pauses=hub.PAUSES if pauses is None else pauses)
+    return hub.Hub(endpoint, token, pauses=hub.PAUSES if pauses is None else pauses)
 
 
 def candidates(repository: Repository) -> list[Candidate]:

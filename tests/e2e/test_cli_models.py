@@ -112,6 +112,20 @@ def test_a_pull_that_was_stopped_goes_on_where_it_was(
     assert int(second.removeprefix("bytes=").rstrip("-")) > 1_500_000
 
 
+def test_a_full_disk_is_one_line_and_what_came_is_kept(hearth: CommandLine, hub: HubStandIn) -> None:
+    """A limit on the size of files stands in for the disk's end: the same error of the system comes from write()."""
+    command = hearth.command
+    hearth.command = ["bash", "-c", 'ulimit -f 2000; exec "$@"', "bash", *command]
+    told = hearth("models", "pull", "owner/other")
+    assert told.returncode == 1
+    assert told.stderr.splitlines()[-1] == (
+        "hearth: the download cannot be written (File too large). What has come is kept: try again later"
+    )
+    hearth.command = command
+    assert f"{NAME} is here" in hearth.says("models", "pull", "owner/other")
+    assert hub.ranges() == ["all", "bytes=2048000-"]
+
+
 def test_several_models_are_offered_with_their_sizes(hearth: CommandLine, hub: HubStandIn) -> None:
     hub.repos["owner/other"].files = {"M-Q2_K.gguf": DEMO[:1000], "M-Q8_0.gguf": DEMO}
     done = hearth("models", "pull", "owner/other")
@@ -140,11 +154,24 @@ def test_offline_is_one_line(hearth: CommandLine, hub: HubStandIn) -> None:
     assert not (hearth.data_dir / "models").exists()
 
 
-@pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "socks5://127.0.0.1:1", "rubbish://x"])
-def test_a_proxy_that_does_not_work_is_one_line(hearth: CommandLine, hub: HubStandIn, proxy: str) -> None:
+@pytest.mark.parametrize(
+    ("proxy", "words"),
+    [
+        ("http://127.0.0.1:1", "Connection refused). Try again later"),
+        ("socks5://127.0.0.1:1", "the proxy that the environment names cannot be used (Using SOCKS proxy"),
+        ("rubbish://x", "the proxy that the environment names cannot be used ("),
+    ],
+)
+def test_a_proxy_that_does_not_work_is_one_line(hearth: CommandLine, hub: HubStandIn, proxy: str, words: str) -> None:
     hearth.settings |= {"NO_PROXY": "", "no_proxy": "", "HTTP_PROXY": proxy, "http_proxy": proxy}
-    assert error(hearth("models", "pull", "owner/other"))
+    assert words in error(hearth("models", "pull", "owner/other"))
     assert hub.asked == []
+
+
+@pytest.mark.parametrize("endpoint", ["ftp://hub.example", "hub.example", "http://", "http://[::bad"])
+def test_a_hub_address_that_is_none_is_one_line(hearth: CommandLine, endpoint: str) -> None:
+    hearth.settings["HF_ENDPOINT"] = endpoint
+    assert error(hearth("models", "pull", "owner/other")).startswith("HF_ENDPOINT is no hub's address")
 
 
 def test_a_private_repository_is_opened_by_a_token_that_is_shown_nowhere(hearth: CommandLine, hub: HubStandIn) -> None:
@@ -180,6 +207,11 @@ def test_what_is_not_there_is_one_line(hearth: CommandLine, command: str) -> Non
     assert error(hearth("models", command, "/nowhere/big.gguf")) == "/nowhere/big.gguf: there is no such file"
     if command != "pull":
         assert error(hearth("models", command, "dem")) == "there is no model 'dem' here; did you mean demo?"
+
+
+def test_the_demo_is_told_of_and_stays(hearth: CommandLine) -> None:
+    assert "3.3 million" in row(hearth.says("models", "info", "demo"), "parameters")
+    assert "demo is no model that was pulled" in error(hearth("models", "remove", "demo", "--yes"))
 
 
 def test_a_file_that_is_no_model_is_refused_before_it_is_used(hearth: CommandLine, tmp_path: Path) -> None:

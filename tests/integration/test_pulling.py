@@ -168,7 +168,7 @@ class TestBroken:
         assert pull(tries=2).complete
         pull.hub.repos["owner/other"] = Repo({"Other.gguf": DEMO})
         pull.hub.statuses = [503, 503]
-        with pytest.raises(HubError, match=r"answers 503\. What has come is kept; try again later"):
+        with pytest.raises(HubError, match=r"answers 503\. What has come is kept: try again later"):
             pull(repository="owner/other", name="other", tries=1)
 
     def test_a_store_without_ranges_sends_all_again(self, pull: Puller) -> None:
@@ -374,11 +374,11 @@ class TestRefused:
     @pytest.mark.parametrize(("retry", "when"), [("37", "in 37 s"), ("", "in some minutes")])
     def test_too_many_requests(self, pull: Puller, retry: str, when: str) -> None:
         pull.hub.status, pull.hub.retry_after = 429, retry
-        assert pull.fails().endswith(f"has had too many requests from here. What has come is kept; try again {when}")
+        assert pull.fails().endswith(f"has had too many requests from here; try again {when}")
 
     def test_a_hub_that_fails(self, pull: Puller) -> None:
         pull.hub.status = 502
-        assert pull.fails().endswith("answers 502. What has come is kept; try again later")
+        assert pull.fails().endswith("answers 502. Try again later")
 
     @pytest.mark.parametrize("body", [b"<html>Sign in to the network</html>", b"[]", b"{}", b'{"siblings": [5]}'])
     def test_something_else_than_a_hub(self, pull: Puller, body: bytes) -> None:
