@@ -1,7 +1,7 @@
 // Usage by day: a bar chart in SVG, and the same as a table.
 
 import { el, svg } from "./dom.js";
-import { modelName, number, shortDay } from "./format.js";
+import { number, shortDay } from "./format.js";
 import { tableOf } from "./tables.js";
 
 const WIDTH = 720;
@@ -20,12 +20,13 @@ const KINDS = [
 /**
  * What the tokens of the last 30 days were, and a table of all that is known.
  * @param {{day: string, model: string, messages: number, prompt_tokens: number, cached_tokens: number, completion_tokens: number}[]} usage
+ * @param {(name: string) => string} labelOf what people call a model
  * @returns {HTMLElement[]}
  */
-export function usageOf(usage) {
+export function usageOf(usage, labelOf) {
   if (!usage.length) return [el("p", {}, "Nothing yet.")];
   const columns = [{ name: "Day" }, { name: "Model" }, ...["Answers", "Tokens read", "From the cache", "Written"].map((name) => ({ name, number: true }))];
-  const rows = usage.map((row) => [shortDay(row.day), modelName(row.model), ...[row.messages, row.prompt_tokens, row.cached_tokens, row.completion_tokens].map(number)]);
+  const rows = usage.map((row) => [shortDay(row.day), labelOf(row.model), ...[row.messages, row.prompt_tokens, row.cached_tokens, row.completion_tokens].map(number)]);
   const table = el("details", {}, el("summary", {}, "As a table"), tableOf("Usage by day and model", columns, rows));
   return [el("div", { class: "chart" }, chartOf(byDay(usage)), legend()), table];
 }

@@ -11,7 +11,7 @@ import { MessageList } from "./messages.js";
 import { FRESH } from "./outbox.js";
 import { rowsOf } from "./rows.js";
 import { Scroll } from "./scroll.js";
-import { modelInUse } from "./models.js";
+import { modelInUse, modelLabel } from "./models.js";
 
 export class Chat {
   /**
@@ -26,7 +26,7 @@ export class Chat {
     this.announced = new Set();
     this.drawn = 0;
     this.scroll = new Scroll();
-    this.messages = new MessageList(byId("messages"), {
+    this.messages = new MessageList(byId("messages"), (name) => modelLabel(me, name), {
       retry: (node) => this.retry(node),
       choose: (id) => this.choose(id),
       edit: (node, text) => this.edit(node, text),
@@ -61,6 +61,16 @@ export class Chat {
   /** Fetch the open conversation; what cannot be reached comes with the connection. */
   async refresh() {
     await this.conversation?.refresh().catch((error) => this.problem(error));
+  }
+
+  /** The open conversation was deleted, on another page or because its time was over. */
+  gone() {
+    this.conversation.missing = true;
+    this.conversation.loaded = true;
+    this.conversation.messages = [];
+    this.conversation.live.clear();
+    this.conversation.passing.clear();
+    this.later();
   }
 
   /** A state from the stream. */
@@ -101,9 +111,9 @@ export class Chat {
     document.title = conversation ? `${title} · Hearth` : "Hearth";
     byId("conversation-menu").hidden = !conversation || conversation.missing;
     byId("model-chip").hidden = Boolean(conversation?.missing);
-    const { persona, name } = modelInUse(this.me, conversation?.settings ?? {});
-    byId("model-name").textContent = persona === this.me.defaults.persona ? name : `${persona} · ${name}`;
-    byId("model-chip").setAttribute("aria-label", `Settings. Model: ${name}, persona: ${persona}`);
+    const { persona, label } = modelInUse(this.me, conversation?.settings ?? {});
+    byId("model-name").textContent = persona === this.me.defaults.persona ? label : `${persona} · ${label}`;
+    byId("model-chip").setAttribute("aria-label", `Settings. Model: ${label}, persona: ${persona}`);
   }
 
   /** A message of the composer was received. */

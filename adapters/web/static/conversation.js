@@ -88,10 +88,12 @@ export class OpenConversation {
     const inLine = new Set(this.messages.map((node) => node.event));
     const after = this.messages.filter((node) => node.state !== "pending").at(-1)?.id ?? null;
     for (const [event, states] of [...before, ...this.live]) {
-      const question = this.passing.get(event)?.question ?? known.get(event);
+      const earlier = this.passing.get(event);
+      const question = earlier?.question ?? known.get(event);
       const over = [...states.values()].every((state) => state.final);
       if (!over || inLine.has(event) || !question) continue;
-      this.passing.set(event, { question: { ...question, id: null, siblings: [] }, after: this.passing.get(event)?.after ?? after, states: [...states.values()] });
+      const place = earlier ? earlier.after : after;
+      this.passing.set(event, { question: { ...question, id: null, siblings: [] }, after: place, states: [...states.values()] });
       this.sent.delete(event);
     }
   }

@@ -19,6 +19,7 @@ export class ConversationList {
     this.all = [];
     this.current = null;
     this.renaming = null;
+    this.removing = null;
     this.fetching = null;
     this.again = false;
   }
@@ -125,9 +126,11 @@ export class ConversationList {
       yes: "Delete",
     });
     if (!sure) return;
+    this.removing = id; // the stream tells this page of it too
     try {
       await ask("DELETE", conversationPath(id));
     } catch (error) {
+      this.removing = null;
       this.on.problem(error);
       return;
     }

@@ -5,18 +5,19 @@ import { byId, el, showWords } from "./dom.js";
 import { announce } from "./announce.js";
 import { confirmed } from "./dialogs.js";
 import { number, plural } from "./format.js";
+import { modelLabel } from "./models.js";
 import { forgetKept } from "./storage.js";
 import { figuresOf, section } from "./tables.js";
 import { usageOf } from "./chart.js";
 
 const TYPED = "forget me";
 
-/** Fetch and show the page. Raises Refused or Unreachable. */
-export async function showData() {
+/** Fetch and show the page for a person, `me`. Raises Refused or Unreachable. */
+export async function showData(me) {
   const [usage, privacy] = await Promise.all([ask("GET", "/api/usage"), ask("GET", "/api/privacy")]);
   byId("view-data").replaceChildren(
     figures(usage),
-    section("Usage by day", ...usageOf(usage)),
+    section("Usage by day", ...usageOf(usage, (name) => modelLabel(me, name))),
     section("How long messages are kept", retention(privacy)),
     section("Everything of yours", el("p", {}, "All your conversations, settings and counters in one JSON file."), el("p", { class: "buttons" }, el("a", { class: "button", href: "/api/export", download: "hearth-export.json" }, "Export everything"))),
     section("Forget me", el("p", {}, "Removes every conversation, message, setting and counter of yours from this Hearth, at once and for good."), el("p", { class: "buttons" }, el("button", { class: "button danger", type: "button", onclick: forget }, "Forget me …"))),

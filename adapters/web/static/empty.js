@@ -33,7 +33,7 @@ function gone() {
 
 function greeting(model, write) {
   const head = [el("img", { src: "/static/icon.svg", alt: "", width: "64", height: "64" }), el("h2", {}, "What shall we talk about?")];
-  if (!model.demo) return [...head, el("p", {}, `${model.name} answers here. Your conversations are kept in this Hearth's own database.`)];
+  if (!model.demo) return [...head, el("p", {}, `${model.label} answers here${model.leavesMachine ? ", on another machine: what you write goes there" : ""}. Your conversations are kept in this Hearth's own database.`)];
   const button = iconButton("copy", "Copy the command", () => copy(PULL, button));
   return [
     ...head,

@@ -42,8 +42,3 @@ export function period(iso) {
   if (days <= 7) return "This week";
   return days <= 31 ? "This month" : "Earlier";
 }
-
-/** A model's name as people know it: without the digest of its weights. */
-export function modelName(name) {
-  return (name || "").split("@")[0];
-}

@@ -89,7 +89,7 @@ class Page {
     document.title = `${byId("title").textContent} · Hearth`;
     for (const id of ["model-chip", "conversation-menu"]) byId(id).hidden = true;
     byId("view-" + name).focus({ preventScroll: true });
-    await (name === "data" ? showData() : showOwner()).catch(showProblem);
+    await (name === "data" ? showData(this.me) : showOwner(this.me)).catch(showProblem);
   }
 
   /** The stream is open, for the first time or again: fetch what may have been missed. */
@@ -100,7 +100,11 @@ class Page {
   }
 
   async changed(conversation) {
-    await Promise.all([this.refreshList(), conversation === this.chat.key ? this.chat.refresh() : null]);
+    const known = Boolean(this.list.find(conversation));
+    await this.refreshList();
+    if (conversation !== this.chat.key || this.list.removing === conversation) return;
+    if (known && !this.list.find(conversation)) this.chat.gone();
+    else await this.chat.refresh();
   }
 
   async refreshList() {

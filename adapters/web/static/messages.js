@@ -2,17 +2,19 @@
 
 import { copyOf, el, icon, iconButton, showWords } from "./dom.js";
 import { copy } from "./clipboard.js";
-import { fullTime, modelName, number, shortTime } from "./format.js";
+import { fullTime, number, shortTime } from "./format.js";
 import { showServerHtml } from "./serverhtml.js";
 import { QuestionEditor } from "./editor.js";
 
 export class MessageList {
   /**
    * @param {HTMLOListElement} list
+   * @param {(name: string) => string} labelOf what people call a model
    * @param {{retry: (node: object) => void, choose: (id: number) => void, edit: (node: object, text: string) => Promise<boolean>}} on
    */
-  constructor(list, on) {
+  constructor(list, labelOf, on) {
     this.list = list;
+    this.labelOf = labelOf;
     this.on = on;
     this.elements = new Map();
     this.rows = new WeakMap();
@@ -65,7 +67,7 @@ export class MessageList {
   fillQuestion(element, node) {
     const bubble = element.querySelector(".bubble");
     if (node.html) showServerHtml(bubble, node.html);
-    else bubble.replaceChildren(...node.text.split("\n\n").map((words) => el("p", { class: "plain" }, words)));
+    else bubble.replaceChildren(...node.text.split("\n\n").map((words) => el("p", {}, words)));
     showFiles(element.querySelector(".files"), node.attachments ?? []);
     const tools = [...this.branches(node), copyButton(node.text, "Copy the question")];
     if (node.id && node.outcome !== "pending") tools.push(iconButton("pencil", "Edit the question", () => this.edit(element, node), { "data-edit": true }));
@@ -100,7 +102,7 @@ export class MessageList {
     if (text) tools.push(copyButton(text, "Copy the answer"));
     if (node) {
       tools.push(iconButton("retry", "Answer again", () => this.on.retry(node)));
-      tools.push(meta([modelName(node.model), shortTime(node.at)], tokensOf(node)));
+      tools.push(meta([this.labelOf(node.model), shortTime(node.at)], tokensOf(node)));
     }
     return tools;
   }

@@ -5,10 +5,11 @@ import { byId, el, icon } from "./dom.js";
 import { announce } from "./announce.js";
 import { usageOf } from "./chart.js";
 import { fullTime, number } from "./format.js";
+import { modelLabel } from "./models.js";
 import { figuresOf, section, tableOf } from "./tables.js";
 
-/** Fetch and show the page. Raises Refused or Unreachable. */
-export async function showOwner() {
+/** Fetch and show the page for an owner, `me`. Raises Refused or Unreachable. */
+export async function showOwner(me) {
   const owner = await ask("GET", "/api/owner");
   const findings = el("div", {});
   byId("view-owner").replaceChildren(
@@ -16,7 +17,7 @@ export async function showOwner() {
     section("Models", models(owner.models)),
     section("Adapters", tableOf("Adapters", [{ name: "Adapter" }, { name: "Account" }, { name: "State" }], owner.adapters.map((one) => [one.name, one.account, one.state]))),
     section("Conversations by platform", platforms(owner.platforms)),
-    section("Usage by day", ...usageOf(owner.usage)),
+    section("Usage by day", ...usageOf(owner.usage, (name) => modelLabel(me, name))),
     section("Last errors", ...errors(owner.last_errors)),
     section("Check", el("p", {}, "Looks at everything that a start needs, as `hearth check` does, and changes nothing."), el("p", { class: "buttons" }, checkButton(findings)), findings),
   );
@@ -33,7 +34,8 @@ function figures(owner) {
 }
 
 function models(rows) {
-  return tableOf("Models", [{ name: "Name" }, { name: "Model" }, { name: "State" }], rows.map((row) => [row.alias, row.name || row.description || "", row.state || ""]));
+  const columns = [{ name: "Name" }, { name: "Model" }, { name: "State" }, { name: "Running", number: true }, { name: "Waiting", number: true }];
+  return tableOf("Models", columns, rows.map((row) => [row.alias, row.label, row.state, number(row.running), number(row.waiting)]));
 }
 
 function platforms(rows) {

@@ -2,7 +2,6 @@
 
 import { ask, conversationPath } from "./api.js";
 import { byId, el, showWords } from "./dom.js";
-import { modelName } from "./format.js";
 
 export class Settings {
   /** @param {object} me as /api/me tells it */
@@ -21,7 +20,7 @@ export class Settings {
     const { personas, models, defaults } = this.me;
     const usual = (words) => el("option", { value: "" }, `As configured (${words})`);
     byId("set-persona").replaceChildren(usual(defaults.persona), ...personas.map(({ name }) => el("option", { value: name }, name)));
-    const named = ({ alias, name }) => (name ? `${alias}: ${modelName(name)}` : alias);
+    const named = ({ alias, label }) => (label === alias ? alias : `${alias}: ${label}`);
     byId("set-model").replaceChildren(usual("the persona's"), ...models.map((model) => el("option", { value: model.alias }, named(model))));
     byId("retention-words").textContent = `Empty: the usual ${defaults.retention_days} days. 0: nothing is kept once the answer is there.`;
   }
@@ -48,7 +47,7 @@ export class Settings {
     const persona = this.me.personas.find(({ name }) => name === (byId("set-persona").value || this.me.defaults.persona));
     const model = this.me.models.find(({ alias }) => alias === byId("set-model").value);
     showWords(byId("persona-words"), persona?.description);
-    showWords(byId("model-words"), model?.description);
+    showWords(byId("model-words"), model && [model.description, model.leaves_machine && "What you write goes to another machine."].filter(Boolean).join(". "));
   }
 
   async save(event) {
