@@ -164,6 +164,8 @@ class Visitor:
     page: Page
     origin: str
     phone: bool
+    path: str = "/"
+    """Of a conversation that there is."""
     problems: list[str] = field(default_factory=list)
     expected: str = "nothing"
     """Words of complaints that belong to the test."""
@@ -269,11 +271,12 @@ class Visitor:
         self.drawer()
         self.menu(self.page.locator("#person"), entry)
 
-    def violations(self, script: str) -> list[str]:
-        """What axe-core calls serious or critical."""
+    def violations(self, script: str, *rules: str) -> list[str]:
+        """What axe-core calls serious or critical, by all its rules or by these. `script`: itself, if it is not here yet."""
         self.page.evaluate(script)
+        options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
         found: list[dict[str, Any]] = self.page.evaluate(
-            "async () => (await axe.run(document, {resultTypes: ['violations']})).violations"
+            "async (options) => (await axe.run(document, options)).violations", options
         )
         return [
             f"{one['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"

@@ -121,7 +121,7 @@ export class Chat {
     if (key === FRESH && this.key === FRESH) {
       history.replaceState(null, "", `#/c/${conversation}`);
       this.conversation = new OpenConversation(conversation, () => this.later());
-      this.composer.open(conversation);
+      this.composer.made(FRESH, conversation);
       this.list.select(conversation);
     }
     if (this.conversation?.id === conversation) this.conversation.received(event, text);

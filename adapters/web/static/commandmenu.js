@@ -81,6 +81,6 @@ export class CommandMenu {
       event.preventDefault();
       this.complete(command);
     };
-    return el("li", { id: `command-${command.name}`, role: "option", "aria-selected": index === this.chosen ? "true" : "false", onpointerdown }, ...words);
+    return el("li", { id: `command-${command.name}`, role: "option", tabindex: "-1", "aria-selected": index === this.chosen ? "true" : "false", onpointerdown }, ...words);
   }
 }

@@ -39,6 +39,15 @@ export class Composer {
     this.show();
   }
 
+  /** The conversation that was not made yet is made: what was typed meanwhile goes along. */
+  made(from, to) {
+    if (this.key !== from) return;
+    keep(this.draftName, null);
+    this.key = to;
+    keep(this.draftName, this.area.value);
+    this.show();
+  }
+
   get draftName() {
     return `draft.${this.person}.${this.key}`;
   }

@@ -30,8 +30,8 @@ function figures(usage) {
 }
 
 /** The form for the days; what a conversation has set for itself goes first. */
-function retention({ days, usual }) {
-  const input = el("input", { type: "number", min: "0", max: "3650", inputmode: "numeric", value: days ?? "", placeholder: usual ?? null });
+function retention({ days }) {
+  const input = el("input", { id: "my-retention", type: "number", min: "0", "aria-describedby": "my-retention-words", inputmode: "numeric", value: days ?? "" });
   const problem = el("p", { class: "problem", role: "alert", hidden: true });
   const words = "In days; 0 keeps nothing once the answer is there. It holds for all your conversations here. Everything is in a database on the machine of this Hearth's owner.";
   const save = async (event) => {
@@ -49,7 +49,7 @@ function retention({ days, usual }) {
   input.addEventListener("input", () => {
     button.textContent = "Save";
   });
-  const field = el("label", { class: "field" }, el("span", {}, "Keep my messages for"), el("span", { class: "with-unit" }, input, " days"), el("small", {}, words));
+  const field = el("div", { class: "field" }, el("label", { for: "my-retention" }, "Keep my messages for"), el("span", { class: "with-unit" }, input, " days"), el("small", { id: "my-retention-words" }, words));
   return el("form", { onsubmit: save }, field, problem, el("div", { class: "buttons" }, button));
 }
 
