@@ -174,7 +174,10 @@ def _check_url(url: str) -> None:
         raise ValueError("a server's URL holds no password; api_key is the place for it")
     if parts.query or parts.fragment or any(char.isspace() for char in url):
         raise ValueError("a server's URL ends with its path, such as /v1")
-    _ = parts.port  # raises ValueError
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError("a server's URL has a port between 0 and 65535") from error
 
 
 class QueueConfig(Section):

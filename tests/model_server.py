@@ -137,7 +137,7 @@ class ModelServer:
         sampling = Sampling(temperature=body["temperature"], top_p=body["top_p"], seed=body.get("seed"))
         schema = body.get("response_format", {}).get("json_schema", {}).get("schema")
         return Generation(
-            prompt=tuple(self._ids(body["messages"])),
+            prompt=tuple(self.ids(body["messages"])),
             max_tokens=body["max_tokens"],
             sampling=sampling,
             stop=tuple(body.get("stop", ())),
@@ -147,7 +147,7 @@ class ModelServer:
     async def _count(self, request: web.Request) -> web.StreamResponse:
         self.counted += 1
         body = await request.json()
-        ids = self._ids(body["messages"])
+        ids = self.ids(body["messages"])
         return web.json_response({"count": len(ids), "max_model_len": self.engine.context_length, "tokens": ids})
 
     async def _apply_template(self, request: web.Request) -> web.StreamResponse:
@@ -158,7 +158,8 @@ class ModelServer:
         [ids] = await self.engine.encode([(await request.json()).get("content", "")])
         return web.json_response({"tokens": ids})
 
-    def _ids(self, messages: list[dict[str, str]]) -> list[int]:
+    def ids(self, messages: list[dict[str, str]]) -> list[int]:
+        """A prompt's tokens."""
         return self.engine._encode(rendered(messages))
 
     def _may(self, request: web.Request) -> bool:
@@ -270,21 +271,22 @@ async def llama_server(*, key: str, slots: int = 4, context_length: int = 2048) 
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.fit_params, params.cache_ram_mib, params.verbosity, params.ui = False, 64, 1, False
     params.hostnames, params.port, params.api_keys = ["127.0.0.1"], 0, [key]
+    params.endpoint_metrics = True
     running = [await asyncio.to_thread(xllamacpp.Server, params)]
     try:
         url = f"{running[0].listening_address}/v1"
-        await _answers(url, key)
+        await _answers(f"{running[0].listening_address}/metrics", key)
         yield url
     finally:
         await asyncio.to_thread(running.clear)  # its destructor ends the library's threads
 
 
 async def _answers(url: str, key: str) -> None:
-    """The library forgets a stop that comes before its threads run."""
+    """What both its threads must work for: the library forgets a stop that comes before they run, and waits for ever."""
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as http, asyncio.timeout(DEADLINE):
         while True:
             try:
-                async with http.get(f"{url}/models") as response:
+                async with http.get(url) as response:
                     if response.ok:
                         return
             except aiohttp.ClientError:

@@ -168,6 +168,6 @@ class TestServers:
     async def test_the_same_conversation_goes_to_the_same_server_also_after_a_restart(self) -> None:
         urls = [f"http://10.0.0.{n}/v1" for n in range(5)]
         one, two = Pool(urls, Patience()), Pool(urls, Patience())
-        chosen = [one.choose(f"talk {n}").url for n in range(50)]
-        assert chosen == [two.choose(f"talk {n}").url for n in range(50)]
+        chosen = [one.choose([f"talk {n}"]).url for n in range(50)]
+        assert chosen == [two.choose([f"talk {n}"]).url for n in range(50)]
         assert set(chosen) == set(urls)

@@ -10,7 +10,7 @@ from bot.generation import ChatMessage, Generation
 
 def check(request: Generation) -> None:
     """Raises BadRequest for what a server would ignore or cannot be asked for."""
-    if not request.messages or request.messages[-1].role == "system":
+    if not request.messages or request.messages[-1].role != "user":
         raise BadRequest("There is no message to answer.", param="messages")
     if request.prompt:
         raise BadRequest("A model on a server takes messages, no token ids.", param="prompt")

@@ -108,7 +108,7 @@ class RemoteEngine:
         """The tokens of a prompt: counted by a server where one can, if they are not surely fewer than `enough`."""
         messages = self._formed(messages)
         if self._estimate.at_most(messages) > enough:
-            counted = await self._counter.count(self._pool.choose(_key(messages)).url, messages)
+            counted = await self._counter.count(self._pool.choose(_keys(messages)).url, messages)
             if counted is not None:
                 return Size(counted, exact=True)
         return Size(self._estimate.of(messages), exact=False)
@@ -146,9 +146,9 @@ class RemoteEngine:
     async def _begin(self, request: Generation) -> _Begun:
         """The first words, from whichever server gives them."""
         asked = _Request(self._formed(request.messages), request.max_tokens)
-        key = _key(asked.messages)
+        keys = _keys(asked.messages)
         while True:
-            server = await self._pool.turn(key, asked.failed, asked.broken)
+            server = await self._pool.turn(keys, asked.failed, asked.broken)
             attempt = Attempt(
                 self._http,
                 server,
@@ -166,7 +166,7 @@ class RemoteEngine:
                 self._give_up_or_go_on(asked, server, error, error)
             else:
                 server.works()
-                self._pool.remember(key, server)
+                self._pool.remember(keys, server)
                 self._folds_system = self._folds_system or asked.folded
                 return _Begun(attempt, asked.messages, events, first)
 
@@ -233,11 +233,11 @@ async def _following(events: AsyncGenerator[Delta | Finish, None]) -> Delta | Fi
         raise (told if isinstance(told, EngineError) else EngineError(detail=str(told))) from refusal
 
 
-def _key(messages: Sequence[ChatMessage]) -> str:
-    """What tells a conversation: its beginning up to the first user's message, which is what a cache shares, too."""
-    digest = hashlib.blake2b(digest_size=16)
+def _keys(messages: Sequence[ChatMessage]) -> list[str]:
+    """What tells the beginnings of a prompt, up to each user's message: what a server's cache may have of it."""
+    digest, keys = hashlib.blake2b(digest_size=16), []
     for message in messages:
         digest.update(f"{message.role}\0{message.content}\0".encode("utf-8", "replace"))
         if message.role == "user":
-            break
-    return digest.hexdigest()
+            keys.append(digest.hexdigest())
+    return keys

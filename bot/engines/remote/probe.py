@@ -65,7 +65,8 @@ async def ask(http: aiohttp.ClientSession, url: str) -> Facts:
 
 async def context_length(http: aiohttp.ClientSession, url: str, model: str, facts: Facts) -> int | None:
     """A model's context length, also where the server tells it elsewhere than in its list of models."""
-    known = facts.models.get(_listed(model, facts) or "")
+    listed = _listed(model, facts) or (next(iter(facts.models)) if len(facts.models) == 1 else "")
+    known = facts.models.get(listed)
     if known is not None:
         return known
     for place, path in ((f"{url.removesuffix('/v1')}/props", _LLAMACPP), (f"{url}/model", _TABBY)):

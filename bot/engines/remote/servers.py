@@ -29,7 +29,7 @@ SPREAD = 4
 """A conversation leaves its server if that has so many answers more in progress than the idlest: reading a prompt anew
 costs a second or so, and so many streams more slow each other by more than that."""
 REMEMBERED = 10_000
-"""Conversations whose server is known."""
+"""Prompts whose server is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +86,14 @@ class Pool:
         self._backoff = patience.backoff
         self._last: Memo[str, Server] = Memo(REMEMBERED)
 
-    def remember(self, key: str, server: Server) -> None:
-        """This server has the conversation in its cache."""
-        self._last.put(key, server, 1)
+    def remember(self, keys: Sequence[str], server: Server) -> None:
+        """This server has the prompt in its cache."""
+        self._last.put(keys[-1], server, 1)
 
-    def choose(self, key: str, failed: Sequence[Server] = (), but: Collection[Server] = ()) -> Server:
-        """The best server for a conversation. `failed`: by those that failed it; `but`: never these."""
+    def choose(self, keys: Sequence[str], failed: Sequence[Server] = (), but: Collection[Server] = ()) -> Server:
+        """The best server for a prompt. `keys` tell its beginnings, the shortest first: the longest that a server knows
+        counts. `failed`: those that failed it; `but`: never these.
+        """
         now = asyncio.get_running_loop().time()
         open_ = [server for server in self.servers if server not in but]
 
@@ -102,18 +104,18 @@ class Pool:
                 failed.count(server),
                 away if away > now else 0.0,
                 server.in_flight,
-                _draw(server, key),
+                _draw(server, keys[0]),
             )
 
         best = min(open_, key=rank)
-        last = self._last.get(key)
+        last = next((known for key in reversed(keys) if (known := self._last.get(key)) is not None), None)
         if last in open_ and last is not None and rank(last)[:3] == rank(best)[:3]:
             return last if last.in_flight < best.in_flight + SPREAD else best
         return best
 
-    async def turn(self, key: str, failed: Sequence[Server], but: Collection[Server]) -> Server:
+    async def turn(self, keys: Sequence[str], failed: Sequence[Server], but: Collection[Server]) -> Server:
         """The best server, when it may be asked. Raises EngineError if that is too long to wait for."""
-        server = self.choose(key, failed, but)
+        server = self.choose(keys, failed, but)
         wait = server.closed_until - asyncio.get_running_loop().time()
         if wait > LONGEST_WAIT:
             raise EngineError(BUSY_WORDS, detail=f"{server.url}: asks for {wait:.0f} s")
