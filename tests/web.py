@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from typing import Any
 import aiohttp
 
 from adapters.web.adapter import WebPage
+from adapters.web.guard import HEADERS
 from adapters.web.house import House
 from bot.app import App, running
 from bot.config import Config, ModelConfig
@@ -234,3 +236,20 @@ def web_house(store: Store, folder: Path) -> House:
         max_system_prompt=8000,
         max_days=36_500,
     )
+
+
+def status(response: bytes) -> int:
+    match = re.match(rb"HTTP/1\.[01] (\d{3}) ", response)
+    assert match, response[:200]
+    return int(match[1])
+
+
+def body(response: bytes) -> bytes:
+    return response.partition(b"\r\n\r\n")[2]
+
+
+def shielded(response: bytes) -> bool:
+    """Whether a response has the headers of every response."""
+    head = response.partition(b"\r\n\r\n")[0].decode("latin-1").lower()
+    own = "content-security-policy: default-src 'none'; "
+    return own in head and all(f"{name.lower()}: " in head for name in HEADERS)

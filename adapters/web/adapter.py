@@ -51,9 +51,15 @@ class WebPage:
 
     async def listen(self, receive: Receive) -> None:
         """Serve the page until cancelled. Raises StartError if that cannot be done here."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.screens.look_after())
-            await self.server.serve(receive)
+        work = (self.screens.look_after(), self.server.serve(receive))
+        tasks = [asyncio.create_task(one) for one in work]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done.pop().result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def refuse(self) -> None:
         """Take no message from now on; those that are being answered go on."""

@@ -103,6 +103,8 @@ class Guard:
         """Raises HTTPBadRequest, HTTPForbidden or HTTPUnsupportedMediaType for what is not to be heard."""
         if request.headers.get("Upgrade", "").lower() == "websocket":
             raise web.HTTPBadRequest(text="There are no web sockets here.")
+        if not request.raw_path.startswith("/"):
+            raise web.HTTPBadRequest(text="This is no proxy.")  # an absolute address names a host of its own
         host = self._host(request)
         if self.open:
             self._check_direct(request)
