@@ -1,33 +1,40 @@
 """Search: the texts of one person's conversations are read and compared, newest first.
 
 There is no index of words. It would cost every message, and SQLite's keeps words of removed texts (FTS5 can erase them
-only since SQLite 3.42).
+only since SQLite 3.42). To read 100,000 messages of 240 characters in vain takes 0.5 to 0.9 s of one core, and keeps
+the event loop waiting for less than 10 ms at a time.
 """
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 from unicodedata import normalize
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from bot.messages import Found, MessageState, Role
 from storage.models import conversations, messages
 from storage.transaction import Transaction, Transactions
-from storage.values import chunks, shortened, time_of
+from storage.values import shortened, time_of
 
 EXCERPT = 160
 """Characters of `Found.excerpt`."""
 BEFORE = 40
 """Of these so many stand before the first match."""
-_IDS = (
+LOOK = 200
+"""Messages that are read at once: they may be long, and others wait for their turn."""
+_THEIRS = (
     select(messages.c.id)
     .join(conversations, conversations.c.id == messages.c.conversation)
     .where(*(conversations.c[name] == bindparam(f"k_{name}") for name in ("platform", "account", "chat")))
 )
+_IDS = _THEIRS.order_by(messages.c.id.desc())
+_ARRAY = _THEIRS.with_only_columns(func.array_agg(aggregate_order_by(messages.c.id, messages.c.id.desc())))
 _TEXTS = (
     select(
         messages.c.id,
@@ -51,10 +58,12 @@ async def search(transactions: Transactions, chat: tuple[str, str, str], words: 
         return []
     platform, account, name = chat
     place = {"k_platform": platform, "k_account": account, "k_chat": name}
-    ids = await transactions.read(lambda t: sorted(t.execute(_IDS, place).scalars(), reverse=True))
+    ids = await transactions.read(partial(_ids, place=place))
     found: list[Found] = []
-    for chunk in chunks(ids):
-        found += await transactions.read(partial(_matches, ids=chunk, wanted=wanted))
+    for start in range(0, len(ids), LOOK):
+        rows = await transactions.read(partial(_texts, ids=ids[start : start + LOOK]))
+        # In a thread of its own, because PostgreSQL's rows are read on the event loop.
+        found += await asyncio.to_thread(_matches, rows, wanted)
         if len(found) >= limit:
             break
     return found[:limit]
@@ -79,10 +88,20 @@ def excerpt(text: str, wanted: Sequence[str]) -> str:
     return shortened(f"…{cut}" if start else cut, EXCERPT)
 
 
-def _matches(transaction: Transaction, ids: list[int], wanted: Sequence[str]) -> list[Found]:
-    return [
-        _found(row, wanted) for row in transaction.execute(_TEXTS, {"k_ids": ids}) if _has(folded(row.text), wanted)
-    ]
+def _ids(transaction: Transaction, place: dict[str, str]) -> list[int]:
+    """Newest first."""
+    if transaction.shared:
+        # One value: 100,000 rows would be taken apart on the event loop.
+        return transaction.execute(_ARRAY, place).scalar() or []
+    return list(transaction.execute(_IDS, place).scalars())
+
+
+def _texts(transaction: Transaction, ids: list[int]) -> Sequence[Any]:
+    return transaction.execute(_TEXTS, {"k_ids": ids}).all()
+
+
+def _matches(rows: Sequence[Any], wanted: Sequence[str]) -> list[Found]:
+    return [_found(row, wanted) for row in rows if _has(folded(row.text), wanted)]
 
 
 def _has(text: str, wanted: Sequence[str]) -> bool:
