@@ -236,11 +236,16 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 def main() -> None:
     """Run the command line; an error of Hearth's own is one line and exit code 1."""
     try:
-        cli()
-    except (HearthError, BaseExceptionGroup) as error:
+        try:
+            cli()
+        finally:
+            sys.stdout.flush()
+    except (HearthError, BrokenPipeError, BaseExceptionGroup) as error:
         known, others = _sorted(error)
-        if others:
+        if not all(isinstance(leaf, BrokenPipeError) for leaf in others):
             raise
+        if others:  # who read the output has gone (`| head`): https://docs.python.org/3/library/signal.html#note-on-sigpipe
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         for words in dict.fromkeys(str(leaf) for leaf in known):
             print(f"hearth: {words}", file=sys.stderr)
         sys.exit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -142,6 +143,24 @@ def test_commands_that_begin_together_are_all_answered(hearth: CommandLine) -> N
     with ThreadPoolExecutor(4) as pool:
         told = list(pool.map(lambda number: hearth.ask(f"Count to {number}.", f"chat {number}"), (2, 3, 4, 5)))
     assert told == ["1 2", "1 2 3", "1 2 3 4", "1 2 3 4 5"]
+
+
+@pytest.mark.parametrize("command", ["export console:nobody", "models list"])
+def test_output_that_nobody_reads_any_more_ends_a_command_quietly(hearth: CommandLine, command: str) -> None:
+    """As in `hearth export ... | head -0`: exit code 1, and no trace."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(
+            [*hearth.command, *command.split()],
+            env=hearth.environ,
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.decode() == ""
 
 
 def test_a_conversations_name_may_be_any_bytes(hearth: CommandLine) -> None:
