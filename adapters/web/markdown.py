@@ -82,19 +82,22 @@ class Renderer:
             self._known.clear()
             self._size = 0
 
-    def blocks(self, text: str, env: EnvType) -> tuple[str, str, int]:
+    def blocks(self, text: str, env: dict[str, Any]) -> tuple[str, str, int]:
         """HTML of all blocks but the last, HTML of the last, and where in the text the last one begins.
 
         What was before the last block does not change any more, whatever is written after it: but for links to
-        addresses that are given later. `env` carries those that were given before.
+        addresses that are given later. `env` carries those that were given before, and takes those of closed blocks.
         """
-        tokens = self._markdown.parse(text, env)
+        trial: dict[str, Any] = {"references": dict(env.get("references", {}))}
+        tokens = self._markdown.parse(text, trial)
         first = _last_block(tokens)
         if first == 0:
-            return "", self._clean(tokens, env), 0
+            return "", self._clean(tokens, trial), 0
         line = tokens[first].map
         assert line is not None, "a block has its place in the text"
-        return self._clean(tokens[:first], env), self._clean(tokens[first:], env), _offset(text, line[0])
+        offset = _offset(text, line[0])
+        self._markdown.parse(text[:offset], env)
+        return self._clean(tokens[:first], trial), self._clean(tokens[first:], trial), offset
 
     def _render(self, text: str, env: EnvType) -> str:
         return self._clean(self._markdown.parse(text, env), env)
