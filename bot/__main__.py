@@ -244,7 +244,8 @@ def main() -> None:
         known, others = _sorted(error)
         if not all(isinstance(leaf, BrokenPipeError) for leaf in others):
             raise
-        if others:  # who read the output has gone (`| head`): https://docs.python.org/3/library/signal.html#note-on-sigpipe
+        if others:
+            # Who read the output has gone (`| head`): https://docs.python.org/3/library/signal.html#note-on-sigpipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         for words in dict.fromkeys(str(leaf) for leaf in known):
             print(f"hearth: {words}", file=sys.stderr)
