@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -17,16 +16,11 @@ from tests.model_server import HELLO, ModelServer, answer, breaks_off, pauses, r
 
 
 def talk(n: int, *, turns: int = 1, size: int = 0) -> Generation:
-    """The n-th conversation."""
-    said: Sequence[ChatMessage] = [
-        message
-        for turn in range(turns)
-        for message in (
-            ChatMessage("user", f"{n}.{turn} {'x' * size}"),
-            ChatMessage("assistant", f"answer {turn}"),
-        )
-    ]
-    return Generation(messages=(HELLO[0], *said, ChatMessage("user", "and now?")), max_tokens=50)
+    """The n-th conversation after so many answers; with one more it goes on where it was."""
+    said = [ChatMessage("user", f"{n}.0 {'x' * size} and now?")]
+    for turn in range(1, turns + 1):
+        said += [ChatMessage("assistant", f"answer {turn}"), ChatMessage("user", f"{n}.{turn} {'x' * size} and now?")]
+    return Generation(messages=(HELLO[0], *said), max_tokens=50)
 
 
 class TestSeveralServers:
@@ -40,7 +34,7 @@ class TestSeveralServers:
             before = len(two.asked)
             one.faults.extend([breaks_off()] * 99)
             results = await asyncio.gather(*(answer(engine, talk(n)) for n in range(8)))
-            assert {text for text, _ in results} == {"You said: and now?"}
+            assert all(text.endswith("and now?") for text, _ in results)
             assert len(two.asked) == before + 8
 
     async def test_a_dead_server_is_left_alone_and_asked_again_later(self) -> None:
@@ -60,7 +54,7 @@ class TestSeveralServers:
         closed, two = ModelServer(key="other"), ModelServer()
         async with served(closed, two, remote_model="stand-in-7b", context_length=4096) as engine:
             for n in range(8):
-                assert (await answer(engine, talk(n)))[0] == "You said: and now?"
+                assert (await answer(engine, talk(n)))[0].endswith("and now?")
 
     async def test_load_goes_to_the_idlest(self) -> None:
         one, two = ModelServer(), ModelServer()
@@ -102,7 +96,7 @@ class TestSeveralServers:
                 await answer(engine, talk(n))
             assert len(one.asked) == 1
             two.faults.append(refuses(500))
-            assert (await answer(engine, talk(8)))[0] == "You said: and now?"
+            assert (await answer(engine, talk(8)))[0].endswith("and now?")
 
     async def test_one_that_was_silent_when_it_was_given_up_rests(self) -> None:
         patience = Patience(backoff=0.01, silence=0.05, usage=0.2)
@@ -124,7 +118,7 @@ class TestWhatDoesNotFit:
         server = ModelServer(ScriptedEngine(context_length=1000))
         async with served(server, context_length=4000) as engine:
             text, _ = await answer(engine, talk(1, turns=8, size=100))
-            assert text == "You said: and now?"
+            assert text.startswith("You said: 1.8 ")
             whole, cut = (body["messages"] for body in server.asked)
             assert len(whole) == 18
             assert [cut[0], cut[-1]] == [whole[0], whole[-1]]
