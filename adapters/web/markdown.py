@@ -49,15 +49,7 @@ class Renderer:
 
     def __init__(self, cached: int = CACHE_CHARACTERS) -> None:
         self._markdown = _parser()
-        self._cleaner = nh3.Cleaner(
-            tags=_TAGS,
-            attributes=_ATTRIBUTES,
-            attribute_filter=_attribute,
-            url_schemes=_SCHEMES,
-            url_relative="deny",
-            link_rel="noopener noreferrer nofollow",
-            set_tag_attribute_values={"a": {"target": "_blank"}},
-        )
+        self._cleaner = cleaner()
         self._cached = cached
         self._known: OrderedDict[str, str] = OrderedDict()
         self._size = 0
@@ -146,6 +138,19 @@ class Growing:
 def plain(text: str) -> str:
     """The text letter by letter."""
     return f"<pre>{html.escape(text)}</pre>"
+
+
+def cleaner() -> nh3.Cleaner:
+    """The second fence: whatever HTML it is given, what it gives may stand on the page."""
+    return nh3.Cleaner(
+        tags=_TAGS,
+        attributes=_ATTRIBUTES,
+        attribute_filter=_attribute,
+        url_schemes=_SCHEMES,
+        url_relative="deny",
+        link_rel="noopener noreferrer nofollow",
+        set_tag_attribute_values={"a": {"target": "_blank"}},
+    )
 
 
 def _parser() -> MarkdownIt:

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from adapters.web.markdown import DEEPEST, LONGEST, Growing, Renderer
+from adapters.web.markdown import DEEPEST, LONGEST, Growing, Renderer, cleaner
 
 TAGS = {
     *("p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "ul", "ol", "li", "pre", "code"),
@@ -123,6 +123,22 @@ BANK = [
 ]
 
 
+HTML = [
+    '<a href="javascript:alert(1)">x</a>',
+    '<a href="/logout">x</a>',
+    '<a href="https://a.example" target="_self" rel="opener" onclick="x">x</a>',
+    '<p style="position:fixed" class="dialog" id="composer">x</p>',
+    '<code class="language-x dialog">x</code>',
+    '<code class="language-x&quot; onload=x">x</code>',
+    '<pre data-language="x y" data-other="z">x</pre>',
+    '<td class="align-left dialog">x</td>',
+    "<table><tr><td class=align-left>x",
+    "<ol start=3 type=a><li value=2>x",
+    "<img src=https://evil.example/pixel.png>",
+    "<button>x</button><input><select><option>",
+]
+
+
 class Reader(HTMLParser):
     """What a browser would see in it."""
 
@@ -187,6 +203,11 @@ def test_no_text_becomes_more_than_text(text: str) -> None:
     assert harmless(renderer.render(text))
     assert harmless(renderer.render(f"Look:\n\n{text}\n\nand more"))
     assert harmless(renderer.render(f"- a\n  {text}"))
+
+
+@pytest.mark.parametrize("text", [*BANK, *HTML])
+def test_the_second_fence_holds_by_itself(text: str) -> None:
+    assert harmless(cleaner().clean(text))
 
 
 def test_no_two_texts_become_more_than_text() -> None:
