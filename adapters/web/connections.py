@@ -32,10 +32,11 @@ FULL = (
 class Connection(web.RequestHandler):
     """aiohttp's, which waits for nobody for ever and says nothing without the headers of every response."""
 
-    __slots__ = ("_left", "_watching")
+    __slots__ = ("_left", "_read_seconds", "_watching")
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, read_seconds: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._read_seconds = read_seconds
         self._watching: asyncio.TimerHandle | None = None
         self._left = 0
 
@@ -63,7 +64,7 @@ class Connection(web.RequestHandler):
 
     def _watch(self, transport: asyncio.Transport) -> None:
         self._left = transport.get_write_buffer_size()
-        self._watching = asyncio.get_running_loop().call_later(READ_SECONDS, self._look, transport)
+        self._watching = asyncio.get_running_loop().call_later(self._read_seconds, self._look, transport)
 
     def _look(self, transport: asyncio.Transport) -> None:
         if transport.get_write_buffer_size() < self._left:
@@ -100,10 +101,11 @@ async def listening(
     *,
     most: int,
     request_seconds: float = REQUEST_SECONDS,
+    read_seconds: float = READ_SECONDS,
 ) -> AsyncIterator[int]:
     """Serve what `build` makes for a port, and give that port: for 0 the system has chosen it. Raises StartError.
 
-    `most`: connections at once; one more is told so.
+    `most`: connections at once; one more is told so. `request_seconds` and `read_seconds`: see above.
     """
     loop = asyncio.get_running_loop()
     serving: list[web.Server] = []
@@ -115,6 +117,7 @@ async def listening(
         return Connection(
             server,
             loop=loop,
+            read_seconds=read_seconds,
             access_log=None,
             logger=_quiet(),
             keepalive_timeout=request_seconds,

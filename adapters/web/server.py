@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from adapters.web import statics, wire
-from adapters.web.connections import REQUEST_SECONDS, listening, most_connections
+from adapters.web.connections import listening, most_connections
 from adapters.web.conversations import Conversations
 from adapters.web.door import Door
 from adapters.web.guard import HEADERS, SAFE, Guard, check_bind
@@ -42,11 +42,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Server:
-    """Serves the page. `request_seconds`: how long a connection may take to make a request."""
+    """Serves the page."""
 
-    def __init__(
-        self, config: WebConfig, house: House, screens: Screens, *, request_seconds: float = REQUEST_SECONDS
-    ) -> None:
+    def __init__(self, config: WebConfig, house: House, screens: Screens) -> None:
         self.commands: Sequence[Command] = []
         self.leaving = False
         """Whether no message is taken any more."""
@@ -56,7 +54,6 @@ class Server:
         self._config = config
         self._house = house
         self._screens = screens
-        self._request_seconds = request_seconds
         self._static = statics.load()
         self._acting: set[asyncio.Task[web.StreamResponse]] = set()
 
@@ -78,9 +75,7 @@ class Server:
             door = Door(guard, people, sessions, pages=self._static, streams=self._screens.streams)
             return self._application(guard, door, receive)
 
-        served = listening(
-            build, self._config.host, self._config.port, most=most_connections(), request_seconds=self._request_seconds
-        )
+        served = listening(build, self._config.host, self._config.port, most=most_connections())
         async with served as self.port:
             self.listening.set()
             try:

@@ -63,8 +63,8 @@ class Streams:
     """All open pages, by person."""
 
     def __init__(self, each: int = EACH, in_all: int = IN_ALL) -> None:
-        self._each = each
-        self._in_all = in_all
+        self.each = each
+        self.in_all = in_all
         self._of: dict[str, set[Stream]] = {}
         self.count = 0
 
@@ -72,7 +72,7 @@ class Streams:
     def open(self, person: str) -> Iterator[Stream]:
         """A stream for as long as the block. Raises TooMany."""
         own = self._of.get(person, set())
-        if len(own) >= self._each or self.count >= self._in_all:
+        if len(own) >= self.each or self.count >= self.in_all:
             raise TooMany
         stream = Stream()
         self._of.setdefault(person, own).add(stream)

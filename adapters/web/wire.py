@@ -19,10 +19,10 @@ _EVENT = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _CONVERSATION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-async def read(request: web.Request) -> bytes:
+async def read(request: web.Request, *, seconds: float = BODY_SECONDS) -> bytes:
     """The request's body. Raises HTTPRequestTimeout and HTTPRequestEntityTooLarge."""
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             return await request.read()
     except TimeoutError as error:
         raise web.HTTPRequestTimeout(text="The body takes too long to arrive.") from error

@@ -56,6 +56,8 @@ BANK = [
     "[x](data:image/png;base64,iVBORw0KGgo=)",
     "[x](blob:https://evil.example/1)",
     "[x](file:///etc/passwd)",
+    "[x](ftp://a.example/x)",
+    "[x](tel:1)",
     "[x](filesystem:https://evil.example/x)",
     "[x](view-source:https://evil.example)",
     "[x](//evil.example/x)",
@@ -126,6 +128,7 @@ BANK = [
 HTML = [
     '<a href="javascript:alert(1)">x</a>',
     '<a href="/logout">x</a>',
+    '<a href="ftp://a.example/x">x</a>',
     '<a href="https://a.example" target="_self" rel="opener" onclick="x">x</a>',
     '<p style="position:fixed" class="dialog" id="composer">x</p>',
     '<code class="language-x dialog">x</code>',
