@@ -50,24 +50,17 @@ Yes. What keeps a fire through the night is *little air* and *hard wood*:
 
 In the morning open the air, rake the embers forward and add kindling."""
 CODE = """\
-This keeps a line for each log that you burn, and says how many a day that makes:
+Keep a line with the date for each log in `wood.txt`. This counts them by day:
 
 ```python
 from collections import Counter
-from datetime import date
 from pathlib import Path
 
-LOG = Path("wood.txt")
-
-def burn(logs: int = 1) -> None:
-    with LOG.open("a") as file:
-        file.write(f"{date.today()}\\n" * logs)
-
-def per_day() -> Counter[str]:
-    return Counter(LOG.read_text().split())
+def per_day(log: Path) -> Counter[str]:
+    return Counter(log.read_text().split())
 ```
 
-Call `burn()` when you put one on; `per_day()` counts them."""
+`per_day(Path("wood.txt"))` then says how much each night took."""
 
 
 def script() -> Callable[[str], str]:
@@ -78,6 +71,8 @@ def script() -> Callable[[str], str]:
         said = echo(prompt)
         if "break" in said:
             raise EngineBroken
+        if "quick" in said:
+            return "Yes."
         if "long" in said:
             return LONG
         if "fire" in said:

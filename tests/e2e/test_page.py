@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 from playwright.sync_api import Browser, Route, expect
 
 from tests.e2e.browser import Served, Visitor, browser, serving, visiting
+from tests.e2e.hearth import ROOT
 from tests.e2e.page_server import CONFIG
 
+STATIC = ROOT / "adapters/web/static"
 BOTH = pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
 
 
@@ -37,10 +40,17 @@ def visitor(chromium: Browser, scripted: Served) -> Iterator[Visitor]:
         yield somebody
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """`hearth run` with nothing configured."""
+    with serving(Served(tmp_path_factory.mktemp("demo"), "hearth")) as served:
+        yield served
+
+
 @BOTH
-def test_the_embedded_model_answers_on_the_page_of_hearth_run(chromium: Browser, tmp_path: Path, phone: bool) -> None:
-    """`hearth run`, nothing configured: the page says truthfully what answers, and it remembers a name."""
-    with serving(Served(tmp_path, "hearth")) as served, visiting(chromium, served, phone=phone) as somebody:
+def test_the_embedded_model_answers_on_the_page_of_hearth_run(chromium: Browser, demo: Served, phone: bool) -> None:
+    """Nothing is configured: the page says truthfully what answers, and it remembers a name."""
+    with visiting(chromium, demo, phone=phone) as somebody:
         somebody.open()
         expect(somebody.page.locator("#empty")).to_contain_text("about three million parameters")
         expect(somebody.page.locator("#empty")).to_contain_text("hearth models pull")
@@ -311,13 +321,79 @@ def test_the_kept_theme_is_there_before_the_page(visitor: Visitor) -> None:
     assert visitor.page.evaluate(ground) == dark
 
 
+def test_every_module_is_asked_for_at_once() -> None:
+    """The browser need not read one to learn of the next."""
+    page = (STATIC / "index.html").read_text("utf-8")
+    modules = {file.name for file in STATIC.glob("*.js")} - {"main.js", "theme.js"}
+    assert set(re.findall(r'rel="modulepreload" href="/static/([a-z]+\.js)"', page)) == modules
+
+
 def test_both_copies_of_the_dark_theme_are_equal() -> None:
     """A media query and an attribute cannot share a rule, so the dark colours stand twice in the style sheet."""
-    css = (Path(__file__).parents[2] / "adapters/web/static/base.css").read_text("utf-8")
+    css = (STATIC / "base.css").read_text("utf-8")
     attribute = css.partition('[data-theme="dark"] {')[2].partition("}")[0]
     media = css.partition(':not([data-theme="light"]) {')[2].partition("}")[0]
     assert "--accent:" in attribute
     assert attribute.split() == media.split()
+
+
+def test_a_long_conversation_is_read_backwards(visitor: Visitor) -> None:
+    """The page has its end; what came before is fetched when it is asked for, or when a search leads there."""
+    visitor.ask("The very first one.")
+    chat = visitor.page.url.rpartition("/")[2]
+    headers = {"X-Hearth": "page", "Origin": visitor.origin}
+    for number in range(55):
+        sent = visitor.page.request.post(
+            f"{visitor.origin}/api/conversations/{chat}/messages",
+            headers=headers,
+            data={"event": f"question-{number}", "text": f"quick {number}"},
+        )
+        assert sent.status == 202
+    expect(visitor.answers).to_have_count(56, timeout=60_000)
+    visitor.settled()
+    visitor.page.reload()
+    visitor.ready()
+    expect(visitor.answers).to_have_count(50)
+    seen = visitor.questions.first
+    before = seen.locator(".bubble").inner_text()
+    visitor.page.get_by_role("button", name="Show earlier messages").click()
+    expect(visitor.answers).to_have_count(56)
+    expect(visitor.page.get_by_text(before, exact=True)).to_be_in_viewport()
+    visitor.page.reload()
+    visitor.ready()
+    visitor.page.get_by_role("searchbox").fill("very first")
+    visitor.page.locator("#found a").last.click()
+    expect(visitor.page.locator(".row.jumped .bubble")).to_have_text("The very first one.")
+    expect(visitor.questions.first).to_be_in_viewport()
+
+
+def test_words_cannot_forge_the_page(visitor: Visitor) -> None:
+    """Markup in a message, in a name and in what is found is shown as words; nothing runs, nothing is fetched."""
+    forged = '<img src=x onerror="window.forged=1"> <script>window.forged=1</script> **bold**'
+    visitor.ask(f"{forged} ![x](https://elsewhere.example/x.png) [y](javascript:window.forged=1)")
+    expect(visitor.questions.locator("strong")).to_have_text("bold")
+    visitor.menu(visitor.page.locator("#conversation-menu"), "Rename")
+    visitor.page.get_by_role("textbox", name="Name of the conversation").fill(forged)
+    visitor.page.keyboard.press("Enter")
+    expect(visitor.page.locator("#title")).to_have_text(forged)
+    visitor.page.get_by_role("searchbox").fill("onerror")
+    expect(visitor.page.locator("#found mark").first).to_have_text("onerror")
+    assert visitor.page.evaluate("window.forged") is None
+    assert visitor.page.locator("#messages img, #messages script, #found img, #list img").count() == 0
+    assert visitor.page.locator('#messages a[href^="javascript"]').count() == 0
+
+
+def test_code_and_answers_are_copied_as_they_were_written(visitor: Visitor) -> None:
+    """The code alone, and the answer as Markdown."""
+    visitor.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    visitor.ask("Some Python, please.")
+    visitor.page.get_by_role("button", name="Copy the code").click()
+    expect(visitor.last.get_by_text("Copied")).to_be_visible()
+    copied = visitor.page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("from collections import Counter\n")
+    assert copied.endswith("return Counter(log.read_text().split())")
+    visitor.tool(visitor.last, "Copy the answer")
+    visitor.page.wait_for_function("async () => (await navigator.clipboard.readText()).includes('```python')")
 
 
 def test_what_is_written_is_kept_for_each_conversation(visitor: Visitor) -> None:

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.browser import Served, Visitor, axe, browser, serving, visiting
+from tests.e2e.browser import Served, Visitor, axe, browser, install, serving, visiting
 from tests.e2e.page_server import CONFIG
+
+PICTURES = os.environ.get("HEARTH_TEST_PICTURES", "")
+"""The folder for the pictures of the README (HEARTH_TEST_PICTURES=docs/images makes them); left out, they are only tried."""
+FONTS = Path("/usr/share/fonts/opentype/inter/Inter-Regular.otf")
+FONT_PACKAGES = ("fonts-inter", "fonts-jetbrains-mono")
+FONT_CHOICE = """\
+<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
+<fontconfig>
+  <dir>/usr/share/fonts</dir>
+  <cachedir>{folder}</cachedir>
+  <alias binding="strong"><family>system-ui</family><prefer><family>Inter</family></prefer></alias>
+  <alias binding="strong"><family>ui-monospace</family><prefer><family>JetBrains Mono</family></prefer></alias>
+</fontconfig>
+"""
+"""What a desktop of today has for `system-ui`: a bare server has no such font."""
 
 View = Callable[[Visitor], None]
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """One for all tests of this file."""
-    with browser() as started:
+    environment = {}
+    if PICTURES:
+        install(FONTS, *FONT_PACKAGES)
+        folder = tmp_path_factory.mktemp("fonts")
+        (folder / "fonts.conf").write_text(FONT_CHOICE.format(folder=folder), "utf-8")
+        environment["FONTCONFIG_FILE"] = str(folder / "fonts.conf")
+    with browser(**environment) as started:
         yield started
 
 
@@ -115,24 +138,50 @@ VIEWS = (talk, empty, editor, commands, settings, shortcuts, own_menu, search, d
 
 @pytest.fixture(scope="module")
 def path(chromium: Browser, scripted: Served) -> str:
-    """Of a conversation with a list, code, a branch, and a failure."""
+    """Of a conversation with a list and code."""
     with visiting(chromium, scripted) as somebody:
         somebody.open()
-        somebody.ask("A wood fire?")
-        somebody.ask("And Python?")
+        for words in ("Herbs for a shady yard", "Names for our garden club", "Sourdough, day three"):
+            somebody.ask(words)
+            somebody.page.locator("#new").click()
+        somebody.ask("How do I bank a wood fire?")
+        somebody.ask("And a little Python to count the logs?")
+        return somebody.page.url.removeprefix(scripted.origin)
+
+
+def test_the_pictures_of_the_readme(chromium: Browser, scripted: Served, path: str, tmp_path: Path) -> None:
+    """A desktop and a phone, of a conversation whose model says that it is scripted."""
+    folder = Path(PICTURES) if PICTURES else tmp_path
+    folder.mkdir(exist_ok=True)
+    looks = {"desktop": {"viewport": {"width": 1240, "height": 930}, "device_scale_factor": 2}, "phone": {}}
+    for name, look in looks.items():
+        scheme = "dark" if name == "phone" else "light"
+        with visiting(chromium, scripted, phone=name == "phone", color_scheme=scheme, **look) as somebody:
+            somebody.open(path)
+            expect(somebody.answers).to_have_count(2)
+            somebody.page.locator("#scroller").evaluate("box => { box.scrollTop = 0; }")
+            somebody.page.screenshot(path=folder / f"page-{name}.png", animations="disabled")
+        assert (folder / f"page-{name}.png").stat().st_size > 20_000
+
+
+@pytest.fixture(scope="module")
+def full(chromium: Browser, scripted: Served, path: str) -> str:
+    """The same conversation with a branch and a failure too."""
+    with visiting(chromium, scripted) as somebody:
+        somebody.open(path)
         somebody.tool(somebody.last, "Answer again")
         expect(somebody.last.locator(".branches")).to_contain_text("2/2")
         somebody.say("Now break.")
         expect(somebody.last).to_contain_text("The model failed.")
-        return somebody.page.url.removeprefix(scripted.origin)
+        return path
 
 
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
-def test_nobody_is_shut_out_and_nothing_overflows(chromium: Browser, scripted: Served, path: str, phone: bool) -> None:
+def test_nobody_is_shut_out_and_nothing_overflows(chromium: Browser, scripted: Served, full: str, phone: bool) -> None:
     """axe-core finds nothing serious in any view, light or dark, and no view is wider than its window."""
     script = axe()
     with visiting(chromium, scripted, phone=phone, bypass_csp=True, reduced_motion="reduce") as somebody:
-        somebody.path = path
+        somebody.path = full
         for view in VIEWS:
             somebody.page.emulate_media(color_scheme="light")
             view(somebody)

@@ -1,12 +1,13 @@
 // Usage by day: a bar chart in SVG, and the same as a table.
 
-import { el, svg } from "./dom.js";
+import { el, isNarrow, svg } from "./dom.js";
 import { number, shortDay } from "./format.js";
 import { tableOf } from "./tables.js";
 
-const WIDTH = 720;
+const WIDE = 720;
+const NARROW = 350;
 const HEIGHT = 190;
-const LEFT = 46;
+const LEFT = 40;
 const BOTTOM = 22;
 const TOP = 8;
 const DAYS = 30;
@@ -52,8 +53,9 @@ function chartOf(days) {
   const sum = (day) => day.completion_tokens + day.cached_tokens + day.fresh;
   const most = ceiling(Math.max(...[...days.values()].map(sum)));
   const scale = (HEIGHT - BOTTOM - TOP) / most;
-  const step = (WIDTH - LEFT) / days.size;
-  const parts = [0, most / 2, most].flatMap((value) => gridLine(value, HEIGHT - BOTTOM - value * scale));
+  const width = isNarrow() ? NARROW : WIDE;
+  const step = (width - LEFT) / days.size;
+  const parts = [0, most / 2, most].flatMap((value) => gridLine(value, HEIGHT - BOTTOM - value * scale, width));
   [...days].forEach(([name, day], index) => {
     const x = LEFT + index * step;
     let y = HEIGHT - BOTTOM;
@@ -65,12 +67,12 @@ function chartOf(days) {
     if (index % 7 === days.size % 7) parts.push(svg("text", { x: x + step / 2, y: HEIGHT - 6, "text-anchor": "middle" }, shortDay(name)));
   });
   const label = `Tokens on each of the last ${days.size} days; the table below has the numbers`;
-  return svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label }, ...parts);
+  return svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": label }, ...parts);
 }
 
-function gridLine(value, y) {
+function gridLine(value, y, width) {
   const words = new Intl.NumberFormat(undefined, { notation: "compact" }).format(value);
-  return [svg("line", { class: "grid", x1: LEFT, x2: WIDTH, y1: y, y2: y }), svg("text", { x: LEFT - 8, y: y + 4, "text-anchor": "end" }, words)];
+  return [svg("line", { class: "grid", x1: LEFT, x2: width, y1: y, y2: y }), svg("text", { x: LEFT - 8, y: y + 4, "text-anchor": "end" }, words)];
 }
 
 /** The next round number: 1, 2 or 5 with zeros. */

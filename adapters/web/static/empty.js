@@ -4,7 +4,8 @@ import { byId, el, iconButton } from "./dom.js";
 import { copy } from "./clipboard.js";
 import { modelInUse } from "./models.js";
 
-const PULL = "hearth models pull Qwen/Qwen3-4B-GGUF";
+/** One of those that the README names, for 8 GB of memory. */
+const PULL = "hearth models pull Qwen/Qwen3-4B-GGUF Qwen3-4B-Q4_K_M.gguf --use";
 /** What the embedded model was taught. */
 const DEMO_CAN = ["My name is Ada.", "What is the capital of France?", "Count to ten.", "What are you?"];
 

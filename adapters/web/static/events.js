@@ -39,7 +39,7 @@ export class Events {
   async broken() {
     this.close();
     this.failures += 1;
-    this.on.lost();
+    if (this.failures > 1) this.on.lost(); // the first break may be over before anybody reads of it
     clearTimeout(this.timer);
     const most = Math.min(LONGEST_MS, FIRST_MS * 2 ** (this.failures - 1));
     // Not all pages at the same instant after a restart.

@@ -5,7 +5,7 @@ import { themeEntries } from "./appearance.js";
 import { showConnection, showProblem } from "./banner.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
-import { ConversationList } from "./conversations.js";
+import { ConversationList, nameOf } from "./conversations.js";
 import { showData } from "./data.js";
 import { startDialogs } from "./dialogs.js";
 import { byId, el } from "./dom.js";
@@ -42,7 +42,7 @@ class Page {
       settings: (id) => this.openSettings(id),
     });
     this.settings = new Settings(me);
-    this.search = new Search();
+    this.search = new Search((id) => nameOf(this.list.find(id) ?? {}));
     this.chat = new Chat(me, { composer: this.composer, list: this.list });
     this.events = new Events({
       opened: () => this.opened(),
@@ -134,14 +134,12 @@ class Page {
     this.search.focus();
   }
 
-  async openSettings(id) {
-    try {
-      const real = id === FRESH ? (await ask("POST", "/api/conversations")).id : id;
-      if (id === FRESH) location.hash = `#/c/${real}`;
-      await this.settings.open(real, () => this.changed(real));
-    } catch (error) {
-      showProblem(error);
-    }
+  async openSettings(key) {
+    const saved = (id) => {
+      if (key === FRESH) location.hash = `#/c/${id}`;
+      else this.changed(id);
+    };
+    await this.settings.open(key === FRESH ? null : key, saved).catch(showProblem);
   }
 
   showPerson() {

@@ -19,7 +19,7 @@ export async function showOwner(me) {
     section("Conversations by platform", platforms(owner.platforms)),
     section("Usage by day", ...usageOf(owner.usage, (name) => modelLabel(me, name))),
     section("Last errors", ...errors(owner.last_errors)),
-    section("Check", el("p", {}, "Looks at everything that a start needs, as `hearth check` does, and changes nothing."), el("p", { class: "buttons" }, checkButton(findings)), findings),
+    section("Check", el("p", {}, "Looks at everything that a start needs, as ", el("code", {}, "hearth check"), " does, and changes nothing."), el("p", { class: "buttons" }, checkButton(findings)), findings),
   );
 }
 

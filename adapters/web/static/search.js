@@ -8,7 +8,9 @@ import { plural, shortTime } from "./format.js";
 const PAUSE_MS = 180;
 
 export class Search {
-  constructor() {
+  /** @param {(id: string) => string} nameOf what a conversation is called in the list */
+  constructor(nameOf) {
+    this.nameOf = nameOf;
     this.input = byId("search");
     this.found = byId("found");
     this.timer = 0;
@@ -66,15 +68,16 @@ export class Search {
       return;
     }
     if (words !== this.input.value.trim()) return;
-    this.found.replaceChildren(...(found.length ? [el("ul", {}, ...found.map((hit) => entryOf(hit, words)))] : [el("p", { class: "none" }, "Nothing has these words.")]));
+    this.found.replaceChildren(...(found.length ? [el("ul", {}, ...found.map((hit) => this.entryOf(hit, words)))] : [el("p", { class: "none" }, "Nothing has these words.")]));
     announce(found.length ? `${plural(found.length, "message")} found.` : "Nothing found.");
   }
-}
 
-function entryOf(hit, words) {
-  const who = hit.role === "user" ? "You: " : "Hearth: ";
-  const head = el("strong", {}, el("span", {}, hit.title || "Conversation"), el("time", { datetime: hit.at }, shortTime(hit.at)));
-  return el("li", {}, el("a", { href: `#/c/${hit.conversation}/${hit.message}` }, head, el("p", {}, who, ...marked(hit.excerpt, words))));
+  entryOf(hit, words) {
+    const who = hit.role === "user" ? "You: " : "Hearth: ";
+    const name = hit.title || this.nameOf(hit.conversation);
+    const head = el("strong", {}, el("span", {}, name), el("time", { datetime: hit.at }, shortTime(hit.at)));
+    return el("li", {}, el("a", { href: `#/c/${hit.conversation}/${hit.message}` }, head, el("p", {}, who, ...marked(hit.excerpt, words))));
+  }
 }
 
 /** The text with the words that were looked for marked, in any case. */

@@ -27,13 +27,13 @@ export class Settings {
 
   /**
    * Open the panel.
-   * @param {string} id the conversation
-   * @param {() => void} saved called when something has changed
+   * @param {string | null} id the conversation; null for one that saving makes
+   * @param {(id: string) => void} saved called when something has changed
    */
   async open(id, saved) {
     this.id = id;
     this.saved = saved;
-    const { settings } = await ask("GET", conversationPath(id));
+    const settings = id ? (await ask("GET", conversationPath(id))).settings : {};
     byId("set-persona").value = settings.persona ?? "";
     byId("set-model").value = settings.model ?? "";
     byId("set-system").value = settings.system_prompt ?? "";
@@ -60,12 +60,13 @@ export class Settings {
       retention_days: days === "" ? null : Number(days),
     };
     try {
+      this.id ??= (await ask("POST", "/api/conversations")).id;
       await ask("PATCH", conversationPath(this.id), fields);
     } catch (error) {
       showWords(byId("settings-problem"), error.message);
       return;
     }
     this.dialog.close();
-    this.saved();
+    this.saved(this.id);
   }
 }
