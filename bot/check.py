@@ -42,6 +42,7 @@ async def inspect(config: Config) -> list[Finding]:
     findings.append(await _database(config.database_url))
     findings += [_try(f"model {alias}", partial(_model, model.path)) for alias, model in config.own_models.items()]
     findings += await _remote(config)
+    findings.append(await _page(config))
     findings.append(Finding("who may talk", True, _permissions(config)))
     return findings
 
@@ -101,6 +102,15 @@ async def _process(config: Config) -> Finding:
     words = f"process {health['pid']} is running, {health.get('waiting', 'unknown')} questions wait"
     good = health["status"] == "ok"
     return Finding("process", good, words if good else f"{words}; {health['status']}")
+
+
+async def _page(config: Config) -> Finding:
+    from adapters.web.look import look
+
+    try:
+        return Finding("web page", True, await look(config.web))
+    except HearthError as error:
+        return Finding("web page", False, str(error))
 
 
 async def _database(url: str) -> Finding:

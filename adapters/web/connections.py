@@ -149,6 +149,11 @@ def _quiet() -> logging.Logger:
     return logger
 
 
+async def bindable(host: str, port: int) -> None:
+    """Raises StartError if this port cannot be listened on."""
+    (await _bind(asyncio.Protocol, host, port)).close()
+
+
 async def _bind(connect: Callable[[], asyncio.Protocol], host: str, port: int) -> asyncio.Server:
     try:
         return await asyncio.get_running_loop().create_server(connect, host, port, start_serving=False)

@@ -58,6 +58,7 @@ _OF_PROXIES = frozenset(
         ),
     }
 )
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - what these mean is shown, not bound
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?")
 _HTTP_1_1 = (1, 1)
 
@@ -78,6 +79,12 @@ class Host:
 def open_to_all(config: WebConfig) -> bool:
     """Whether there is no token: then who reaches the page owns it."""
     return not (config.token or config.people)
+
+
+def local_address(host: str, port: int) -> str:
+    """Where people of this machine find what is listened on there."""
+    name = "127.0.0.1" if host in _EVERYWHERE else host
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
 def check_bind(config: WebConfig) -> None:

@@ -13,7 +13,7 @@ from adapters.web import statics, wire
 from adapters.web.connections import listening, most_connections
 from adapters.web.conversations import Conversations
 from adapters.web.door import Door
-from adapters.web.guard import HEADERS, SAFE, Guard, check_bind
+from adapters.web.guard import HEADERS, SAFE, Guard, check_bind, local_address
 from adapters.web.house import House
 from adapters.web.own import Own
 from adapters.web.owner import Owner
@@ -36,7 +36,6 @@ FAILED = "Something went wrong. It is in the log."
 NO_DATABASE = "The database does not answer just now. Please try again."
 _OWN = {"Content-Security-Policy"}
 """What a response may have of its own: a download has a stricter one."""
-EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - what these mean is shown, not bound
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -60,8 +59,7 @@ class Server:
     @property
     def address(self) -> str:
         """Where people of this machine find it."""
-        host = "127.0.0.1" if self._config.host in EVERYWHERE else self._config.host
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        return local_address(self._config.host, self.port)
 
     async def serve(self, receive: Receive) -> None:
         """Until cancelled. Raises StartError."""

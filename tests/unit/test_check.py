@@ -1,6 +1,7 @@
 """`hearth check`: every room is looked at, and what is wrong is told in words that help."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,14 @@ from bot.app import running
 from bot.check import Finding, inspect, table
 from bot.config import Config
 from bot.ports import ChatEngine
+from bot.recent import LastErrors
 from bot.testing import ScriptedEngine
 from storage.store import SqlStore
 from tests.house import configuration
 
 
 def config(folder: Path, **sections: object) -> Config:
-    return Config.model_validate({"data_dir": folder / "data", **sections})
+    return Config.model_validate({"data_dir": folder / "data", "web": {"port": 0}, **sections})
 
 
 async def findings(settings: Config) -> dict[str, Finding]:
@@ -26,10 +28,11 @@ async def findings(settings: Config) -> dict[str, Finding]:
 async def test_a_fresh_machine_has_all_it_needs(tmp_path: Path) -> None:
     found = await findings(config(tmp_path))
     assert [finding.what for finding in found.values() if not finding.good] == []
-    assert list(found) == ["data directory", "process", "database", "model default", "who may talk"]
+    assert list(found) == ["data directory", "process", "database", "model default", "web page", "who may talk"]
     assert found["process"].words == "none is running"
     assert found["database"].words == f"{tmp_path}/data/hearth.db, made at the next start"
     assert found["model default"].words.startswith("hearth-demo-chat.gguf: ")
+    assert found["web page"].words == "without a token, for this machine alone, on a port that the system chooses"
     assert found["who may talk"].words == "the terminal's user alone"
 
 
@@ -42,6 +45,43 @@ async def test_a_look_changes_nothing(tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in settings.data_dir.iterdir()}
     assert (await findings(settings))["database"].words.endswith("hearth.db, 0 questions wait")
     assert {path: path.read_bytes() for path in settings.data_dir.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("web", "good", "words"),
+    [
+        ({"enabled": False}, True, "is not served (web.enabled is false)"),
+        ({"host": "0.0.0.0"}, False, "web.host is 0.0.0.0, which others can reach, and there is no token. Set web.token"),
+        ({"host": "0.0.0.0", "port": 0, "token": "x" * 12}, True, "with a token, for the owner, on a port"),
+        ({"port": 0, "people": {"ann": "x" * 12}}, True, "with a token, for ann, on a port"),
+        ({"host": "name.invalid"}, False, "The web page cannot be served on name.invalid, port 8080 ("),
+    ],
+)
+async def test_the_page_is_told_as_it_would_be(tmp_path: Path, web: dict[str, object], good: bool, words: str) -> None:
+    found = (await findings(config(tmp_path, web=web)))["web page"]
+    assert (found.good, found.words[: len(words)]) == (good, words)
+
+
+async def test_the_page_s_port_is_tried(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        taken = config(tmp_path, web={"port": port})
+        found = (await findings(taken))["web page"]
+        assert (found.good, found.words.split(",")[0]) == (False, f"Port {port} is in use")
+    assert (await findings(taken))["web page"].words == (
+        f"http://127.0.0.1:{port} can be served without a token, for this machine alone"
+    )
+
+    async def load(alias: str, model: object, data_dir: Path) -> ChatEngine:
+        return ScriptedEngine()
+
+    scripted = configuration(data_dir=tmp_path / "data", web={"port": 0})
+    async with running(scripted, errors=LastErrors(), loaders={".fake": load}) as app:
+        assert app.page is not None
+        served = config(tmp_path, web={"port": app.page.server.port})
+        assert (await findings(served))["web page"].words == (
+            f"{app.page.address} is served without a token, for this machine alone"
+        )
 
 
 async def test_who_may_talk_is_listed(tmp_path: Path) -> None:
