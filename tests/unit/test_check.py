@@ -51,10 +51,18 @@ async def test_a_look_changes_nothing(tmp_path: Path) -> None:
     ("web", "good", "words"),
     [
         ({"enabled": False}, True, "is not served (web.enabled is false)"),
-        ({"host": "0.0.0.0"}, False, "web.host is 0.0.0.0, which others can reach, and there is no token. Set web.token"),
+        (
+            {"host": "0.0.0.0"},
+            False,
+            "web.host is 0.0.0.0, which others can reach, and there is no token. Set web.token",
+        ),
         ({"host": "0.0.0.0", "port": 0, "token": "x" * 12}, True, "with a token, for the owner, on a port"),
         ({"port": 0, "people": {"ann": "x" * 12}}, True, "with a token, for ann, on a port"),
-        ({"host": "name.invalid"}, False, "The web page cannot be served on name.invalid, port 8080 ("),
+        (
+            {"host": "name.invalid", "token": "x" * 12},
+            False,
+            "The web page cannot be served on name.invalid, port 8080 (",
+        ),
     ],
 )
 async def test_the_page_is_told_as_it_would_be(tmp_path: Path, web: dict[str, object], good: bool, words: str) -> None:
