@@ -199,6 +199,37 @@ def test_a_wrong_secret_is_not_repeated_in_the_words(tmp_path: Path) -> None:
     assert refusal(file) == f"{file}: database.url: Input should be a valid string"
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('token = "short"', "web: token: a token has 12 characters or more (openssl rand -hex 16 makes one)"),
+        ('people = {ann = ""}', "web: people.ann: a token has 12 characters or more"),
+        ('metrics_token = "eleven-char"', "web: metrics_token: a token has 12 characters or more"),
+        ('token = "the-same-token"\npeople = {ann = "the-same-token"}', "web: two tokens are the same"),
+        ('people = {owner = "a-long-enough-token"}', "web: people: 'owner' can be nobody's name here"),
+        ('people = {"a/b" = "a-long-enough-token"}', "web: people: 'a/b' can be nobody's name here"),
+        ('public_origins = ["chat.example.org"]', "web: public_origins: 'chat.example.org' is not like https://"),
+        ('public_origins = ["https://chat.example.org/"]', "web: public_origins: 'https://chat.example.org/' is not like"),
+        ('trusted_proxies = ["proxy"]', "web: 'proxy' does not appear to be an IPv4 or IPv6 network"),
+        ("port = 65536", "web.port: "),
+        ('host = ""', "web.host: "),
+    ],
+)
+def test_a_page_that_would_not_be_safe_is_refused_without_repeating_a_token(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    told = refusal(write(tmp_path, f"[web]\n{text}"))
+    assert words in told
+    assert "the-same-token" not in told
+
+
+def test_tokens_of_people_come_from_the_environment_and_from_files(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("the-token-of-ann\n", "utf-8")
+    environ = {"HEARTH_WEB__PEOPLE__ANN_FILE": str(tmp_path / "token"), "HEARTH_WEB__PORT": "8090"}
+    config = load(None, environ)
+    assert (config.web.people, config.web.port) == ({"ann": "the-token-of-ann"}, 8090)
+
+
 def test_a_relative_path_is_relative_to_the_file_that_names_it(tmp_path: Path) -> None:
     file = write(tmp_path, "data_dir = 'data'\n[models.big]\npath = 'models/big.gguf'")
     config = load(file, {})

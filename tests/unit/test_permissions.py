@@ -86,6 +86,24 @@ def test_whoever_reaches_the_terminal_owns_the_bot() -> None:
 ALLOWED = permissions(allow=("telegram:42",))
 
 
+def web(person: str) -> tuple[Author, ConversationKey]:
+    return Author(person, person), ConversationKey("web", "local", person, "one")
+
+
+def test_whoever_has_a_token_for_the_page_may_talk_unless_denied() -> None:
+    assert may_talk(permissions(), *web("ann"))
+    assert not may_talk(permissions(deny=("web:ann",)), *web("ann"))
+    assert not may_talk(permissions(deny=("web:*",)), *web("ann"))
+    assert not is_admin(permissions(), *web("ann"))
+    assert is_admin(permissions(admins=("web:ann",)), *web("ann"))
+
+
+def test_the_owner_of_the_page_owns_the_bot_and_nobody_of_that_name_elsewhere() -> None:
+    assert may_talk(permissions(deny=("web:*",)), *web("owner"))
+    assert is_admin(permissions(), *web("owner"))
+    assert not is_admin(permissions(), Author("owner", "owner"), CHAT)
+
+
 def test_what_is_addressed_to_the_bot_is_answered() -> None:
     assert triage(ALLOWED, message(direct=True), remember_group_talk=False) is Triage.PENDING
     assert triage(ALLOWED, message(addressed=True), remember_group_talk=False) is Triage.PENDING
