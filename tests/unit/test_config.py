@@ -209,7 +209,10 @@ def test_a_wrong_secret_is_not_repeated_in_the_words(tmp_path: Path) -> None:
         ('people = {owner = "a-long-enough-token"}', "web: people: 'owner' can be nobody's name here"),
         ('people = {"a/b" = "a-long-enough-token"}', "web: people: 'a/b' can be nobody's name here"),
         ('public_origins = ["chat.example.org"]', "web: public_origins: 'chat.example.org' is not like https://"),
-        ('public_origins = ["https://chat.example.org/"]', "web: public_origins: 'https://chat.example.org/' is not like"),
+        (
+            'public_origins = ["https://chat.example.org/"]',
+            "web: public_origins: 'https://chat.example.org/' is not like",
+        ),
         ('trusted_proxies = ["proxy"]', "web: 'proxy' does not appear to be an IPv4 or IPv6 network"),
         ("port = 65536", "web.port: "),
         ('host = ""', "web.host: "),
