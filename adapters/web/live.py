@@ -44,6 +44,8 @@ class Shown:
     what: Outgoing
     files: tuple[str, ...] = ()
     gone: bool = False
+    html: str | None = None
+    """Once it is final and somebody has seen it."""
 
 
 @dataclass

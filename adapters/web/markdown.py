@@ -60,9 +60,16 @@ class Renderer:
         known = self._known.get(text)
         if known is not None:
             return known
-        made = self._render(text, {}) if len(text) <= LONGEST else plain(text)
+        made = self.render_once(text)
         self._remember(text, made)
         return made
+
+    def render_once(self, text: str) -> str:
+        """The same, and nothing of it is remembered."""
+        if len(text) > LONGEST:
+            return plain(text)
+        env: dict[str, Any] = {}
+        return self._clean(self._markdown.parse(text, env), env)
 
     def knows(self, text: str) -> bool:
         """Whether to render this costs nothing."""
@@ -90,9 +97,6 @@ class Renderer:
         offset = _offset(text, line[0])
         self._markdown.parse(text[:offset], env)
         return self._clean(tokens[:first], trial), self._clean(tokens[first:], trial), offset
-
-    def _render(self, text: str, env: EnvType) -> str:
-        return self._clean(self._markdown.parse(text, env), env)
 
     def _clean(self, tokens: Sequence[Token], env: EnvType) -> str:
         made: str = self._markdown.renderer.render(tokens, self._markdown.options, env)

@@ -146,9 +146,17 @@ class Screens:
         if what.plain:
             return plain(what.text)
         if what.final:
-            return (await self.rendered([what.text]))[0]
+            return await self._last(shown, what)
         name = (shown.place[0], shown.event, shown.number)
         growing = self._growing.setdefault(name, Growing(self.renderer))
         if growing.cost(what.text) > IN_A_THREAD:
             return await asyncio.to_thread(growing.render, what.text)
         return growing.render(what.text)
+
+    async def _last(self, shown: Shown, what: Outgoing) -> str:
+        """Kept with the state alone: where nothing is to be stored it goes with it."""
+        if shown.html is None:
+            long = len(what.text) > IN_A_THREAD
+            once = self.renderer.render_once
+            shown.html = await asyncio.to_thread(once, what.text) if long else once(what.text)
+        return shown.html

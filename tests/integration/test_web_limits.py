@@ -13,10 +13,14 @@ import pytest
 from aiohttp import web
 
 from adapters.web import wire
+from adapters.web.adapter import WebPage
 from adapters.web.connections import listening
 from adapters.web.streams import EACH, MOST_THINGS, Stream, Streams, TooMany
+from bot.config import WebConfig
+from bot.messages import Event
+from storage.store import SqlStore
 from tests.house import until
-from tests.web import Site, site, status
+from tests.web import Site, site, status, web_house
 
 IDLE = 2000
 MEBIBYTE = 2**20
@@ -215,3 +219,33 @@ async def test_one_connection_too_many_is_told_so() -> None:
         assert (status(refused), b"Retry-After: 5" in refused) == (503, True)
         for _, one in [*held, (reader, writer)]:
             one.close()
+
+
+async def test_what_was_begun_is_done_whole_although_its_client_goes_away(tmp_path: Path) -> None:
+    store = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path}/hearth.db", default_retention_days=30)
+    page = WebPage(WebConfig(port=0), web_house(store, tmp_path))
+    await store.conversation(page.screens.key("owner", "one"), person="owner")
+    begun, gone, received = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def receive(_: Event) -> None:
+        begun.set()
+        await gone.wait()
+        await asyncio.sleep(0)
+        received.set()
+
+    listener = asyncio.create_task(page.listen(receive))
+    await page.listening.wait()
+    body = b'{"event": "event-one", "text": "hello"}'
+    own = f"Origin: {page.address}\r\nX-Hearth: page\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    head = f"POST /api/conversations/one/messages HTTP/1.1\r\nHost: 127.0.0.1:{page.server.port}\r\n{own}\r\n\r\n"
+    _, writer = await asyncio.open_connection("127.0.0.1", page.server.port)
+    writer.write(head.encode() + body)
+    await begun.wait()
+    writer.transport.abort()
+    await asyncio.sleep(0.05)  # the server is to have noticed; were it slower, this would prove less and not fail
+    gone.set()
+    async with asyncio.timeout(10):
+        await received.wait()
+    listener.cancel()
+    await asyncio.gather(listener, return_exceptions=True)
+    await store.aclose()
