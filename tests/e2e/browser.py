@@ -193,6 +193,12 @@ class Visitor:
         """Wait until the page works."""
         expect(self.page.locator("#app[data-ready]")).to_be_attached()
 
+    def fresh(self) -> None:
+        """Begin a new conversation."""
+        self.drawer()
+        self.page.locator("#new").click()
+        expect(self.page.locator("#empty")).to_be_visible()
+
     @property
     def field(self) -> Locator:
         """Where messages are written."""

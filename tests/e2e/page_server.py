@@ -41,7 +41,7 @@ SECONDS_PER_CHARACTER = 0.003
 CONTEXT = 32_768
 LONG = "\n\n".join(f"Paragraph {n}. The embers glow, the kettle hums, and the evening is quiet." for n in range(1, 13))
 BANKING = """\
-Yes. What keeps a fire through the night is *little air* and *hard wood*:
+A fire lasts through the night on *little air* and *hard wood*:
 
 1. Let it burn down to a deep bed of embers, and rake them to the back.
 2. Lay one large, dense log on top: oak, ash or beech.
@@ -60,7 +60,7 @@ def per_day(log: Path) -> Counter[str]:
     return Counter(log.read_text().split())
 ```
 
-`per_day(Path("wood.txt"))` then says how much each night took."""
+`per_day(Path("wood.txt"))` then says how many each day took."""
 
 
 def script() -> Callable[[str], str]:

@@ -144,8 +144,7 @@ def test_conversations_are_searched_renamed_exported_and_deleted(
             assert download.value.suggested_filename == f"About the {word}.{suffix}"
             written = Path(download.value.path()).read_text("utf-8")
             assert f"Tell me of the {word}." in written
-        page.locator("#new").click()
-        expect(page.locator("#empty")).to_be_visible()
+        somebody.fresh()
         somebody.drawer()
         page.get_by_role("searchbox", name="Search all conversations").fill(f"{word} TELL")
         found = page.get_by_role("region", name="Search results").get_by_role("link")
@@ -330,7 +329,7 @@ def test_every_module_is_asked_for_at_once() -> None:
 
 def test_both_copies_of_the_dark_theme_are_equal() -> None:
     """A media query and an attribute cannot share a rule, so the dark colours stand twice in the style sheet."""
-    css = (STATIC / "base.css").read_text("utf-8")
+    css = (STATIC / "theme.css").read_text("utf-8")
     attribute = css.partition('[data-theme="dark"] {')[2].partition("}")[0]
     media = css.partition(':not([data-theme="light"]) {')[2].partition("}")[0]
     assert "--accent:" in attribute
@@ -400,7 +399,7 @@ def test_what_is_written_is_kept_for_each_conversation(visitor: Visitor) -> None
     """A draft waits where it was begun."""
     visitor.ask("One conversation.")
     visitor.field.fill("half a thought")
-    visitor.page.locator("#new").click()
+    visitor.fresh()
     expect(visitor.field).to_have_value("")
     visitor.listed("One conversation.").click()
     expect(visitor.field).to_have_value("half a thought")

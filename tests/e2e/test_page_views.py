@@ -143,7 +143,7 @@ def path(chromium: Browser, scripted: Served) -> str:
         somebody.open()
         for words in ("Herbs for a shady yard", "Names for our garden club", "Sourdough, day three"):
             somebody.ask(words)
-            somebody.page.locator("#new").click()
+            somebody.fresh()
         somebody.ask("How do I bank a wood fire?")
         somebody.ask("And a little Python to count the logs?")
         return somebody.page.url.removeprefix(scripted.origin)
@@ -153,7 +153,7 @@ def test_the_pictures_of_the_readme(chromium: Browser, scripted: Served, path: s
     """A desktop and a phone, of a conversation whose model says that it is scripted."""
     folder = Path(PICTURES) if PICTURES else tmp_path
     folder.mkdir(exist_ok=True)
-    looks = {"desktop": {"viewport": {"width": 1240, "height": 930}, "device_scale_factor": 2}, "phone": {}}
+    looks = {"desktop": {"viewport": {"width": 1240, "height": 960}, "device_scale_factor": 2}, "phone": {}}
     for name, look in looks.items():
         scheme = "dark" if name == "phone" else "light"
         with visiting(chromium, scripted, phone=name == "phone", color_scheme=scheme, **look) as somebody:

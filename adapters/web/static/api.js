@@ -27,7 +27,13 @@ export class Unreachable extends Error {
  */
 export async function ask(method, path, body) {
   const headers = { Accept: "application/json" };
-  const options = { method, headers, credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) };
+  const options = {
+    method,
+    headers,
+    credentials: "same-origin",
+    cache: "no-store",
+    signal: AbortSignal.timeout(PATIENCE_MS),
+  };
   if (method !== "GET") {
     headers["Content-Type"] = "application/json";
     headers["X-Hearth"] = "page"; // no other site's form can send it

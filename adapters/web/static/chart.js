@@ -26,8 +26,16 @@ const KINDS = [
  */
 export function usageOf(usage, labelOf) {
   if (!usage.length) return [el("p", {}, "Nothing yet.")];
-  const columns = [{ name: "Day" }, { name: "Model" }, ...["Answers", "Tokens read", "From the cache", "Written"].map((name) => ({ name, number: true }))];
-  const rows = usage.map((row) => [shortDay(row.day), labelOf(row.model), ...[row.messages, row.prompt_tokens, row.cached_tokens, row.completion_tokens].map(number)]);
+  const columns = [
+    { name: "Day" },
+    { name: "Model" },
+    ...["Answers", "Tokens read", "From the cache", "Written"].map((name) => ({ name, number: true })),
+  ];
+  const rows = usage.map((row) => [
+    shortDay(row.day),
+    labelOf(row.model),
+    ...[row.messages, row.prompt_tokens, row.cached_tokens, row.completion_tokens].map(number),
+  ]);
   const table = el("details", {}, el("summary", {}, "As a table"), tableOf("Usage by day and model", columns, rows));
   return [el("div", { class: "chart" }, chartOf(byDay(usage)), legend()), table];
 }
@@ -37,7 +45,11 @@ function byDay(usage) {
   const today = Math.floor(Date.now() / DAY_MS) * DAY_MS;
   const days = new Map();
   for (let back = DAYS - 1; back >= 0; back -= 1) {
-    days.set(new Date(today - back * DAY_MS).toISOString().slice(0, 10), { completion_tokens: 0, cached_tokens: 0, fresh: 0 });
+    days.set(new Date(today - back * DAY_MS).toISOString().slice(0, 10), {
+      completion_tokens: 0,
+      cached_tokens: 0,
+      fresh: 0,
+    });
   }
   for (const row of usage) {
     const day = days.get(row.day);
@@ -64,7 +76,8 @@ function chartOf(days) {
       y -= height;
       if (height) parts.push(svg("rect", { class: kind, x: x + step * 0.15, y, width: step * 0.7, height }));
     }
-    if (index % 7 === days.size % 7) parts.push(svg("text", { x: x + step / 2, y: HEIGHT - 6, "text-anchor": "middle" }, shortDay(name)));
+    if (index % 7 === days.size % 7)
+      parts.push(svg("text", { x: x + step / 2, y: HEIGHT - 6, "text-anchor": "middle" }, shortDay(name)));
   });
   const label = `Tokens on each of the last ${days.size} days; the table below has the numbers`;
   return svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": label }, ...parts);
@@ -72,7 +85,10 @@ function chartOf(days) {
 
 function gridLine(value, y, width) {
   const words = new Intl.NumberFormat(undefined, { notation: "compact" }).format(value);
-  return [svg("line", { class: "grid", x1: LEFT, x2: width, y1: y, y2: y }), svg("text", { x: LEFT - 8, y: y + 4, "text-anchor": "end" }, words)];
+  return [
+    svg("line", { class: "grid", x1: LEFT, x2: width, y1: y, y2: y }),
+    svg("text", { x: LEFT - 8, y: y + 4, "text-anchor": "end" }, words),
+  ];
 }
 
 /** The next round number: 1, 2 or 5 with zeros. */
@@ -82,5 +98,9 @@ function ceiling(value) {
 }
 
 function legend() {
-  return el("p", { class: "legend" }, ...KINDS.map(([kind, , words]) => el("span", {}, el("i", { class: kind }), `tokens ${words}`)));
+  return el(
+    "p",
+    { class: "legend" },
+    ...KINDS.map(([kind, , words]) => el("span", {}, el("i", { class: kind }), `tokens ${words}`)),
+  );
 }

@@ -81,7 +81,9 @@ export class Chat {
     if (!state.final || this.announced.has(name)) return;
     this.announced.add(name);
     this.draw();
-    announce(`${state.failed ? "Hearth could not answer." : "Hearth:"} ${this.messages.wordsOf(`a-q${state.event}`) || state.text}`);
+    announce(
+      `${state.failed ? "Hearth could not answer." : "Hearth:"} ${this.messages.wordsOf(`a-q${state.event}`) || state.text}`,
+    );
   }
 
   /** Draw with the next frame, however many states come until then. */
@@ -97,7 +99,9 @@ export class Chat {
     this.scroll.keep(() => {
       this.messages.show(rows);
       byId("earlier").hidden = !conversation?.more;
-      showEmpty(this.me, conversation, rows.length === 0 && (!conversation || conversation.loaded), (text) => this.composer.write(text));
+      showEmpty(this.me, conversation, rows.length === 0 && (!conversation || conversation.loaded), (text) =>
+        this.composer.write(text),
+      );
     });
     this.composer.setBusy(Boolean(conversation?.busy));
     this.drawBar();
@@ -106,7 +110,11 @@ export class Chat {
   drawBar() {
     const { conversation } = this;
     const entry = conversation && this.list.find(conversation.id);
-    const title = conversation?.missing ? "This conversation is gone" : conversation ? nameOf({ title: conversation.title, opening: entry?.opening }) : "New conversation";
+    const title = conversation?.missing
+      ? "This conversation is gone"
+      : conversation
+        ? nameOf({ title: conversation.title, opening: entry?.opening })
+        : "New conversation";
     byId("title").textContent = title;
     document.title = conversation ? `${title} · Hearth` : "Hearth";
     byId("conversation-menu").hidden = !conversation || conversation.missing;
@@ -155,10 +163,12 @@ export class Chat {
   async edit(node, text) {
     const { conversation } = this;
     // The same words again are the same event: whether the first try got through is not known.
-    if (this.edited?.node !== node.id || this.edited.text !== text) this.edited = { node: node.id, text, event: eventId() };
+    if (this.edited?.node !== node.id || this.edited.text !== text)
+      this.edited = { node: node.id, text, event: eventId() };
     const { event } = this.edited;
     try {
-      if (conversation.live.has(node.event)) await ask("POST", conversationPath(conversation.id, "/stop"), { event: eventId() });
+      if (conversation.live.has(node.event))
+        await ask("POST", conversationPath(conversation.id, "/stop"), { event: eventId() });
       await ask("POST", conversationPath(conversation.id, "/messages"), { event, text, follows: node.parent ?? 0 });
     } catch (error) {
       this.problem(error);

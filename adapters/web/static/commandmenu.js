@@ -75,12 +75,25 @@ export class CommandMenu {
   }
 
   entry(command, index) {
-    const words = [el("b", {}, `/${command.name}${command.argument ? ` ${command.argument}` : ""}`), el("span", {}, command.help)];
+    const words = [
+      el("b", {}, `/${command.name}${command.argument ? ` ${command.argument}` : ""}`),
+      el("span", {}, command.help),
+    ];
     // pointerdown, so that the text field does not lose the focus first
     const onpointerdown = (event) => {
       event.preventDefault();
       this.complete(command);
     };
-    return el("li", { id: `command-${command.name}`, role: "option", tabindex: "-1", "aria-selected": index === this.chosen ? "true" : "false", onpointerdown }, ...words);
+    return el(
+      "li",
+      {
+        id: `command-${command.name}`,
+        role: "option",
+        tabindex: "-1",
+        "aria-selected": index === this.chosen ? "true" : "false",
+        onpointerdown,
+      },
+      ...words,
+    );
   }
 }

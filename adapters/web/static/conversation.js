@@ -93,7 +93,11 @@ export class OpenConversation {
       const over = [...states.values()].every((state) => state.final);
       if (!over || inLine.has(event) || !question) continue;
       const place = earlier ? earlier.after : after;
-      this.passing.set(event, { question: { ...question, id: null, siblings: [] }, after: place, states: [...states.values()] });
+      this.passing.set(event, {
+        question: { ...question, id: null, siblings: [] },
+        after: place,
+        states: [...states.values()],
+      });
       this.sent.delete(event);
     }
   }
@@ -140,7 +144,17 @@ export class OpenConversation {
   received(event, text, follows) {
     if (this.messages.some((node) => node.event === event)) return;
     if (follows !== undefined) this.follows.set(event, follows);
-    this.sent.set(event, { id: null, role: "user", event, text, html: null, follows, state: "pending", siblings: [], attachments: [] });
+    this.sent.set(event, {
+      id: null,
+      role: "user",
+      event,
+      text,
+      html: null,
+      follows,
+      state: "pending",
+      siblings: [],
+      attachments: [],
+    });
     this.told();
   }
 

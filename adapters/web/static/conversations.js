@@ -62,7 +62,9 @@ export class ConversationList {
       groups.get(name).push(this.item(conversation));
     }
     const shown = [...groups].flatMap(([name, items]) => [el("h2", {}, name), el("ul", {}, ...items)]);
-    this.nav.replaceChildren(...(shown.length ? shown : [el("p", { class: "none" }, "Your conversations will be here.")]));
+    this.nav.replaceChildren(
+      ...(shown.length ? shown : [el("p", { class: "none" }, "Your conversations will be here.")]),
+    );
     if (focused) this.nav.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 
@@ -70,9 +72,25 @@ export class ConversationList {
     const { id } = conversation;
     const current = id === this.current;
     const name = nameOf(conversation);
-    const link = el("a", { href: `#/c/${id}`, "aria-current": current ? "page" : null, "data-focus": id, title: name, ondblclick: () => this.rename(id) }, name);
-    const working = conversation.waiting ? [el("span", { class: "working", role: "img", "aria-label": "is being answered" })] : [];
-    const menu = iconButton("more", `More about ${name}`, () => this.menu(menu, id), { "aria-haspopup": "menu", "aria-expanded": "false", "data-focus": `menu-${id}` });
+    const link = el(
+      "a",
+      {
+        href: `#/c/${id}`,
+        "aria-current": current ? "page" : null,
+        "data-focus": id,
+        title: name,
+        ondblclick: () => this.rename(id),
+      },
+      name,
+    );
+    const working = conversation.waiting
+      ? [el("span", { class: "working", role: "img", "aria-label": "is being answered" })]
+      : [];
+    const menu = iconButton("more", `More about ${name}`, () => this.menu(menu, id), {
+      "aria-haspopup": "menu",
+      "aria-expanded": "false",
+      "data-focus": `menu-${id}`,
+    });
     return el("li", { class: current ? "item current" : "item", "data-id": id }, link, ...working, menu);
   }
 
@@ -81,7 +99,12 @@ export class ConversationList {
     openMenu(button, [
       { label: "Settings", icon: "sliders", run: () => this.on.settings(id) },
       { label: "Rename", icon: "pencil", run: () => this.rename(id) },
-      { label: "Export as Markdown", icon: "download", href: conversationPath(id, "/export?format=markdown"), download: "" },
+      {
+        label: "Export as Markdown",
+        icon: "download",
+        href: conversationPath(id, "/export?format=markdown"),
+        download: "",
+      },
       { label: "Export as JSON", icon: "download", href: conversationPath(id, "/export?format=json"), download: "" },
       null,
       { label: "Delete", icon: "trash", danger: true, run: () => this.remove(id) },
@@ -93,7 +116,11 @@ export class ConversationList {
     const conversation = this.find(id);
     const item = [...this.nav.querySelectorAll(".item")].find((element) => element.dataset.id === id);
     if (!conversation || !item || this.renaming) return;
-    const input = el("input", { "aria-label": "Name of the conversation", maxlength: "200", value: nameOf(conversation) });
+    const input = el("input", {
+      "aria-label": "Name of the conversation",
+      maxlength: "200",
+      value: nameOf(conversation),
+    });
     const done = async (keep) => {
       if (this.renaming !== input) return;
       this.renaming = null;

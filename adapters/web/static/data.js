@@ -19,21 +19,54 @@ export async function showData(me) {
     figures(usage),
     section("Usage by day", ...usageOf(usage, (name) => modelLabel(me, name))),
     section("How long messages are kept", retention(privacy)),
-    section("Everything of yours", el("p", {}, "All your conversations, settings and counters in one JSON file."), el("p", { class: "buttons" }, el("a", { class: "button", href: "/api/export", download: "hearth-export.json" }, "Export everything"))),
-    section("Forget me", el("p", {}, "Removes every conversation, message, setting and counter of yours from this Hearth, at once and for good."), el("p", { class: "buttons" }, el("button", { class: "button danger", type: "button", onclick: forget }, "Forget me …"))),
+    section(
+      "Everything of yours",
+      el("p", {}, "All your conversations, settings and counters in one JSON file."),
+      el(
+        "p",
+        { class: "buttons" },
+        el("a", { class: "button", href: "/api/export", download: "hearth-export.json" }, "Export everything"),
+      ),
+    ),
+    section(
+      "Forget me",
+      el(
+        "p",
+        {},
+        "Removes every conversation, message, setting and counter of yours from this Hearth, at once and for good.",
+      ),
+      el(
+        "p",
+        { class: "buttons" },
+        el("button", { class: "button danger", type: "button", onclick: forget }, "Forget me …"),
+      ),
+    ),
   );
 }
 
 function figures(usage) {
   const sum = (field) => number(usage.reduce((total, row) => total + row[field], 0));
-  return figuresOf([["Answers", sum("messages")], ["Tokens read", sum("prompt_tokens")], ["From the cache", sum("cached_tokens")], ["Tokens written", sum("completion_tokens")]]);
+  return figuresOf([
+    ["Answers", sum("messages")],
+    ["Tokens read", sum("prompt_tokens")],
+    ["From the cache", sum("cached_tokens")],
+    ["Tokens written", sum("completion_tokens")],
+  ]);
 }
 
 /** The form for the days; what a conversation has set for itself goes first. */
 function retention({ days }) {
-  const input = el("input", { id: "my-retention", type: "number", min: "0", "aria-describedby": "my-retention-words", inputmode: "numeric", value: days ?? "" });
+  const input = el("input", {
+    id: "my-retention",
+    type: "number",
+    min: "0",
+    "aria-describedby": "my-retention-words",
+    inputmode: "numeric",
+    value: days ?? "",
+  });
   const problem = el("p", { class: "problem", role: "alert", hidden: true });
-  const words = "In days; 0 keeps nothing once the answer is there. It holds for all your conversations here. Everything is in a database on the machine of this Hearth's owner.";
+  const words =
+    "In days; 0 keeps nothing once the answer is there. It holds for all your conversations here. Everything is in a database on the machine of this Hearth's owner.";
   const save = async (event) => {
     event.preventDefault();
     try {
@@ -49,7 +82,13 @@ function retention({ days }) {
   input.addEventListener("input", () => {
     button.textContent = "Save";
   });
-  const field = el("div", { class: "field" }, el("label", { for: "my-retention" }, "Keep my messages for"), el("span", { class: "with-unit" }, input, " days"), el("small", { id: "my-retention-words" }, words));
+  const field = el(
+    "div",
+    { class: "field" },
+    el("label", { for: "my-retention" }, "Keep my messages for"),
+    el("span", { class: "with-unit" }, input, " days"),
+    el("small", { id: "my-retention-words" }, words),
+  );
   return el("form", { onsubmit: save }, field, problem, el("div", { class: "buttons" }, button));
 }
 
@@ -63,5 +102,11 @@ async function forget() {
   if (!sure) return;
   const gone = await ask("POST", "/api/forget-me");
   forgetKept();
-  byId("view-data").replaceChildren(section("Forgotten", el("p", { role: "status" }, `${plural(gone.messages, "message")} and everything else of yours is removed.`), el("p", { class: "buttons" }, el("a", { class: "button", href: "#/" }, "Begin anew"))));
+  byId("view-data").replaceChildren(
+    section(
+      "Forgotten",
+      el("p", { role: "status" }, `${plural(gone.messages, "message")} and everything else of yours is removed.`),
+      el("p", { class: "buttons" }, el("a", { class: "button", href: "#/" }, "Begin anew")),
+    ),
+  );
 }

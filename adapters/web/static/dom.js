@@ -39,7 +39,11 @@ export function icon(name) {
 
 /** A button that shows an icon alone; `label` is its name for everybody else. */
 export function iconButton(name, label, onclick, attributes = {}) {
-  return el("button", { class: "icon-button", type: "button", "aria-label": label, title: label, onclick, ...attributes }, icon(name));
+  return el(
+    "button",
+    { class: "icon-button", type: "button", "aria-label": label, title: label, onclick, ...attributes },
+    icon(name),
+  );
 }
 
 /** Copy the template with this id. */

@@ -14,7 +14,8 @@ export function closeDrawer() {
   const open = byId("side").classList.contains("open");
   if (!open) return false;
   set(false);
-  if (byId("side").contains(document.activeElement) || document.activeElement === document.body) byId("side-open").focus();
+  if (byId("side").contains(document.activeElement) || document.activeElement === document.body)
+    byId("side-open").focus();
   return true;
 }
 

@@ -18,7 +18,12 @@ export class QuestionEditor {
     this.button = el("button", { class: "button primary", type: "submit" }, "Send");
     const cancel = el("button", { class: "button", type: "button", onclick: () => this.close() }, "Cancel");
     const hint = el("small", {}, "The question and answer that are here now stay, behind the arrows.");
-    this.form = el("form", { class: "editor", onsubmit: (event) => this.submit(event) }, this.area, el("div", { class: "editor-buttons" }, hint, cancel, this.button));
+    this.form = el(
+      "form",
+      { class: "editor", onsubmit: (event) => this.submit(event) },
+      this.area,
+      el("div", { class: "editor-buttons" }, hint, cancel, this.button),
+    );
     message.append(this.form);
     grow(this.area);
     this.area.focus();
@@ -28,7 +33,12 @@ export class QuestionEditor {
     if (event.key === "Escape") {
       event.stopPropagation();
       this.close();
-    } else if (event.key === "Enter" && !event.shiftKey && !event.isComposing && !matchMedia("(pointer: coarse)").matches) {
+    } else if (
+      event.key === "Enter" &&
+      !event.shiftKey &&
+      !event.isComposing &&
+      !matchMedia("(pointer: coarse)").matches
+    ) {
       this.submit(event);
     }
   }

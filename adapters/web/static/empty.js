@@ -29,17 +29,40 @@ export function showEmpty(me, conversation, empty, write) {
 }
 
 function gone() {
-  return [el("h2", {}, "This conversation is gone"), el("p", {}, "It was deleted, or its time to be kept was over."), el("a", { class: "button", href: "#/" }, "Begin a new one")];
+  return [
+    el("h2", {}, "This conversation is gone"),
+    el("p", {}, "It was deleted, or its time to be kept was over."),
+    el("a", { class: "button", href: "#/" }, "Begin a new one"),
+  ];
 }
 
 function greeting(model, write) {
-  const head = [el("img", { src: "/static/icon.svg", alt: "", width: "64", height: "64" }), el("h2", {}, "What shall we talk about?")];
-  if (!model.demo) return [...head, el("p", {}, `${model.label} answers here${model.leavesMachine ? ", on another machine: what you write goes there" : ""}. Your conversations are kept in this Hearth's own database.`)];
+  const head = [
+    el("img", { src: "/static/icon.svg", alt: "", width: "64", height: "64" }),
+    el("h2", {}, "What shall we talk about?"),
+  ];
+  if (!model.demo)
+    return [
+      ...head,
+      el(
+        "p",
+        {},
+        `${model.label} answers here${model.leavesMachine ? ", on another machine: what you write goes there" : ""}. Your conversations are kept in this Hearth's own database.`,
+      ),
+    ];
   const button = iconButton("copy", "Copy the command", () => copy(PULL, button));
   return [
     ...head,
-    el("p", {}, "A small demo answers here: about three million parameters, trained for this project. It holds small talk and remembers your name; it knows next to nothing."),
-    el("div", { class: "suggestions" }, ...DEMO_CAN.map((text) => el("button", { class: "button", type: "button", onclick: () => write(text) }, text))),
+    el(
+      "p",
+      {},
+      "A small demo answers here: about three million parameters, trained for this project. It holds small talk and remembers your name; it knows next to nothing.",
+    ),
+    el(
+      "div",
+      { class: "suggestions" },
+      ...DEMO_CAN.map((text) => el("button", { class: "button", type: "button", onclick: () => write(text) }, text)),
+    ),
     el("p", {}, "For real answers give Hearth a real model, then start it again:"),
     el("div", { class: "command" }, el("code", { tabindex: "0" }, PULL), button),
   ];

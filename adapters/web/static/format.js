@@ -19,7 +19,9 @@ export function fullTime(iso) {
 
 /** A day as in 2026-03-03, shown short; it is a day in UTC. */
 export function shortDay(day) {
-  return new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", timeZone: "UTC" }).format(new Date(`${day}T00:00:00Z`));
+  return new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", timeZone: "UTC" }).format(
+    new Date(`${day}T00:00:00Z`),
+  );
 }
 
 /** 12,345 */

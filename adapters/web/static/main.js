@@ -28,7 +28,7 @@ class Page {
     this.outbox = new Outbox(me.person, {
       changed: (key) => key === this.chat.key && this.composer.show(),
       received: (key, message) => this.received(key, message),
-      refused: (key, message, words) => this.composer.refused(key, words),
+      refused: (key, words) => this.composer.refused(key, words),
     });
     this.composer = new Composer(me.person, this.outbox, me.commands, {
       stop: () => this.chat.stop(),

@@ -32,7 +32,13 @@ function entryOf(entry) {
   };
   const role = entry.checked === undefined ? "menuitem" : "menuitemradio";
   const checked = entry.checked === undefined ? null : String(entry.checked);
-  const attributes = { role, tabindex: "-1", "aria-checked": checked, class: entry.danger ? "danger" : null, onclick: close };
+  const attributes = {
+    role,
+    tabindex: "-1",
+    "aria-checked": checked,
+    class: entry.danger ? "danger" : null,
+    onclick: close,
+  };
   const words = [icon(entry.icon), el("span", {}, entry.label), ...(entry.checked ? [icon("check")] : [])];
   if (entry.href) return el("a", { ...attributes, href: entry.href, download: entry.download ?? null }, ...words);
   return el("button", { ...attributes, type: "button" }, ...words);
@@ -56,14 +62,24 @@ export function startMenus() {
   const menu = byId("menu");
   let pressed = null;
   // The button's own click comes after the popover has closed itself: it would open it again.
-  addEventListener("pointerdown", (event) => { pressed = opener?.contains(event.target) ? opener : null; }, true);
-  addEventListener("click", (event) => {
-    if (pressed?.contains(event.target)) {
-      event.stopPropagation();
-      event.preventDefault();
-    }
-    pressed = null;
-  }, true);
+  addEventListener(
+    "pointerdown",
+    (event) => {
+      pressed = opener?.contains(event.target) ? opener : null;
+    },
+    true,
+  );
+  addEventListener(
+    "click",
+    (event) => {
+      if (pressed?.contains(event.target)) {
+        event.stopPropagation();
+        event.preventDefault();
+      }
+      pressed = null;
+    },
+    true,
+  );
   menu.addEventListener("toggle", (event) => {
     if (event.newState !== "closed") return;
     opener?.setAttribute("aria-expanded", "false");

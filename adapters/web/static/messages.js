@@ -70,7 +70,8 @@ export class MessageList {
     else bubble.replaceChildren(...node.text.split("\n\n").map((words) => el("p", {}, words)));
     showFiles(element.querySelector(".files"), node.attachments ?? []);
     const tools = [...this.branches(node), copyButton(node.text, "Copy the question")];
-    if (node.id && node.outcome !== "pending") tools.push(iconButton("pencil", "Edit the question", () => this.edit(element, node), { "data-edit": true }));
+    if (node.id && node.outcome !== "pending")
+      tools.push(iconButton("pencil", "Edit the question", () => this.edit(element, node), { "data-edit": true }));
     tools.push(meta([node.at && shortTime(node.at)], node.at && fullTime(node.at)));
     element.querySelector(".tools").replaceChildren(...tools);
   }
@@ -79,7 +80,7 @@ export class MessageList {
     const { node, states } = row;
     const body = element.querySelector(".body");
     const texts = (states ?? []).filter((state) => !state.notice);
-    showServerHtml(body, texts.length ? texts.map((state) => state.html).join("") : (node && !states ? node.html : ""));
+    showServerHtml(body, texts.length ? texts.map((state) => state.html).join("") : node && !states ? node.html : "");
     body.hidden = !body.childElementCount;
     body.classList.toggle("streaming", row.waiting && texts.length > 0);
     body.classList.toggle("failed", row.failed && texts.length > 0);
@@ -88,7 +89,10 @@ export class MessageList {
     showWords(notice, noticeOf(row, states, texts));
     notice.classList.toggle("working", row.waiting);
     notice.classList.toggle("failed", row.failed && Boolean(row.words));
-    showFiles(element.querySelector(".files"), (states ?? []).flatMap((state) => state.files ?? []));
+    showFiles(
+      element.querySelector(".files"),
+      (states ?? []).flatMap((state) => state.files ?? []),
+    );
     element.querySelector(".tools").replaceChildren(...this.answerTools(row, texts));
   }
 
@@ -108,7 +112,12 @@ export class MessageList {
   }
 
   tryAgain(question) {
-    return el("button", { class: "button", type: "button", onclick: () => this.on.retry(question) }, icon("retry"), "Try again");
+    return el(
+      "button",
+      { class: "button", type: "button", onclick: () => this.on.retry(question) },
+      icon("retry"),
+      "Try again",
+    );
   }
 
   /** Arrows between the branches that begin here. */
@@ -117,9 +126,18 @@ export class MessageList {
     if (ids.length < 2) return [];
     const at = ids.indexOf(node.id);
     const what = node.role === "user" ? "question" : "answer";
-    const step = (name, label, to) => iconButton(name, label, () => this.on.choose(ids[to]), { disabled: ids[to] === undefined });
+    const step = (name, label, to) =>
+      iconButton(name, label, () => this.on.choose(ids[to]), { disabled: ids[to] === undefined });
     const place = el("span", {}, el("span", { class: "sr" }, `Version of the ${what}: `), `${at + 1}/${ids.length}`);
-    return [el("span", { class: "branches", role: "group", "aria-label": `Versions of the ${what}` }, step("left", `Earlier ${what}`, at - 1), place, step("right", `Later ${what}`, at + 1))];
+    return [
+      el(
+        "span",
+        { class: "branches", role: "group", "aria-label": `Versions of the ${what}` },
+        step("left", `Earlier ${what}`, at - 1),
+        place,
+        step("right", `Later ${what}`, at + 1),
+      ),
+    ];
   }
 
   /** Put an editor in the question's place. */
@@ -156,9 +174,16 @@ export class MessageList {
 function sameRow(one, other) {
   if (!one) return false;
   const states = (row) => row.states ?? [];
-  const sameStates = states(one).length === states(other).length && states(one).every((state, n) => state === states(other)[n]);
+  const sameStates =
+    states(one).length === states(other).length && states(one).every((state, n) => state === states(other)[n]);
   const plain = ["waiting", "failed", "silent", "words"].every((name) => one[name] === other[name]);
-  return sameStates && plain && Boolean(one.states) === Boolean(other.states) && sameNode(one.node, other.node) && sameNode(one.question, other.question);
+  return (
+    sameStates &&
+    plain &&
+    Boolean(one.states) === Boolean(other.states) &&
+    sameNode(one.node, other.node) &&
+    sameNode(one.question, other.question)
+  );
 }
 
 function sameNode(one, other) {
@@ -182,7 +207,9 @@ function meta(words, title) {
 
 function tokensOf(node) {
   const { prompt, cached, completion } = node.tokens ?? {};
-  const tokens = prompt ? `\n${number(prompt)} tokens read, ${number(cached)} of them from the cache; ${number(completion)} written` : "";
+  const tokens = prompt
+    ? `\n${number(prompt)} tokens read, ${number(cached)} of them from the cache; ${number(completion)} written`
+    : "";
   return `${fullTime(node.at)}\n${node.model || ""}${tokens}`;
 }
 
@@ -193,10 +220,16 @@ function showFiles(list, files) {
 
 function fileOf(file) {
   const words = [icon("file"), el("span", {}, file.name), el("small", {}, sizeOf(file.size))];
-  return file.url ? el("a", { href: file.url, download: file.name }, ...words) : el("span", { class: "file" }, ...words);
+  return file.url
+    ? el("a", { href: file.url, download: file.name }, ...words)
+    : el("span", { class: "file" }, ...words);
 }
 
 function sizeOf(bytes) {
   if (bytes === null || bytes === undefined) return "";
-  return bytes < 1024 ? `${bytes} bytes` : bytes < 1024 ** 2 ? `${Math.round(bytes / 1024)} KiB` : `${(bytes / 1024 ** 2).toFixed(1)} MiB`;
+  return bytes < 1024
+    ? `${bytes} bytes`
+    : bytes < 1024 ** 2
+      ? `${Math.round(bytes / 1024)} KiB`
+      : `${(bytes / 1024 ** 2).toFixed(1)} MiB`;
 }

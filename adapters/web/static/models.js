@@ -11,7 +11,13 @@ export function modelInUse(me, settings) {
   const own = me.personas.find(({ name }) => name === persona)?.model;
   const alias = settings.model || own || me.defaults.model;
   const model = me.models.find((one) => one.alias === alias);
-  return { alias, label: model?.label ?? alias, persona, demo: Boolean(model?.demo), leavesMachine: Boolean(model?.leaves_machine) };
+  return {
+    alias,
+    label: model?.label ?? alias,
+    persona,
+    demo: Boolean(model?.demo),
+    leavesMachine: Boolean(model?.leaves_machine),
+  };
 }
 
 /** What a stored answer says of its model: "default@0123456789ab" becomes what people call it. */

@@ -13,7 +13,7 @@ export const FRESH = "new";
 export class Outbox {
   /**
    * @param {string} person
-   * @param {{changed: (key: string) => void, received: (key: string, message: object) => void, refused: (key: string, message: object, words: string) => void}} on
+   * @param {{changed: (key: string) => void, received: (key: string, message: object) => void, refused: (key: string, words: string) => void}} on
    */
   constructor(person, on) {
     this.name = `outbox.${person}`;
@@ -73,18 +73,24 @@ export class Outbox {
       message.conversation = (await ask("POST", "/api/conversations")).id;
       this.save();
     }
-    await ask("POST", conversationPath(message.conversation, "/messages"), { event: message.event, text: message.text });
+    await ask("POST", conversationPath(message.conversation, "/messages"), {
+      event: message.event,
+      text: message.text,
+    });
   }
 
   failed(key, message, error) {
     if (!(error instanceof Unreachable)) {
       this.drop(key);
-      this.on.refused(key, message, error.message);
+      this.on.refused(key, error.message);
       return;
     }
     message.tries += 1;
     const pause = Math.min(LONGEST_MS, FIRST_MS * 2 ** (message.tries - 1));
-    this.timers.set(key, setTimeout(() => this.attempt(key), pause));
+    this.timers.set(
+      key,
+      setTimeout(() => this.attempt(key), pause),
+    );
     this.on.changed(key);
   }
 
@@ -96,7 +102,10 @@ export class Outbox {
   }
 
   save() {
-    const plain = [...this.messages].map(([key, { event, text, conversation }]) => [key, { event, text, conversation, tries: 0 }]);
+    const plain = [...this.messages].map(([key, { event, text, conversation }]) => [
+      key,
+      { event, text, conversation, tries: 0 },
+    ]);
     keep(this.name, plain.length ? Object.fromEntries(plain) : null);
   }
 }

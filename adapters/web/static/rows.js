@@ -40,7 +40,8 @@ function shownOf(nodes, live) {
   for (const node of nodes) {
     if (waits(node) && node.follows !== undefined && node.follows !== null) shown = upTo(shown, node.follows);
     shown.push(node);
-    if (!waits(node) && node.role === "user" && replaces(live.get(node.event))) return [...shown, ...nodes.filter((other) => waits(other))];
+    if (!waits(node) && node.role === "user" && replaces(live.get(node.event)))
+      return [...shown, ...nodes.filter((other) => waits(other))];
   }
   return shown;
 }
@@ -67,16 +68,37 @@ function answersOf(question, node, live) {
   const silent = Boolean(OUTCOMES[question.outcome]);
   if (!states) {
     if (node) return [answerRow(key, { question, node })];
-    if (silent) return [answerRow(key, { question, words: OUTCOMES[question.outcome], failed: question.outcome === "failed", silent })];
+    if (silent)
+      return [
+        answerRow(key, { question, words: OUTCOMES[question.outcome], failed: question.outcome === "failed", silent }),
+      ];
     return waits(question) || question.outcome ? [answerRow(key, { question, waiting: true })] : [];
   }
   const failed = states.some((state) => state.failed);
-  const row = answerRow(key, { question, node: failed ? null : node, states, failed, silent, waiting: states.some((state) => !state.final) });
+  const row = answerRow(key, {
+    question,
+    node: failed ? null : node,
+    states,
+    failed,
+    silent,
+    waiting: states.some((state) => !state.final),
+  });
   return failed && node ? [answerRow(key, { question, node }), { ...row, key: `failed-${key}` }] : [row];
 }
 
 function answerRow(key, fields) {
-  return { key, kind: "answer", node: null, states: null, question: null, waiting: false, words: "", failed: false, silent: false, ...fields };
+  return {
+    key,
+    kind: "answer",
+    node: null,
+    states: null,
+    question: null,
+    waiting: false,
+    words: "",
+    failed: false,
+    silent: false,
+    ...fields,
+  };
 }
 
 /** Commands and their answers, after the message that was the last one then. */

@@ -68,7 +68,11 @@ export class Search {
       return;
     }
     if (words !== this.input.value.trim()) return;
-    this.found.replaceChildren(...(found.length ? [el("ul", {}, ...found.map((hit) => this.entryOf(hit, words)))] : [el("p", { class: "none" }, "Nothing has these words.")]));
+    this.found.replaceChildren(
+      ...(found.length
+        ? [el("ul", {}, ...found.map((hit) => this.entryOf(hit, words)))]
+        : [el("p", { class: "none" }, "Nothing has these words.")]),
+    );
     announce(found.length ? `${plural(found.length, "message")} found.` : "Nothing found.");
   }
 
@@ -76,13 +80,24 @@ export class Search {
     const who = hit.role === "user" ? "You: " : "Hearth: ";
     const name = hit.title || this.nameOf(hit.conversation);
     const head = el("strong", {}, el("span", {}, name), el("time", { datetime: hit.at }, shortTime(hit.at)));
-    return el("li", {}, el("a", { href: `#/c/${hit.conversation}/${hit.message}` }, head, el("p", {}, who, ...marked(hit.excerpt, words))));
+    return el(
+      "li",
+      {},
+      el(
+        "a",
+        { href: `#/c/${hit.conversation}/${hit.message}` },
+        head,
+        el("p", {}, who, ...marked(hit.excerpt, words)),
+      ),
+    );
   }
 }
 
 /** The text with the words that were looked for marked, in any case. */
 function marked(text, words) {
-  const each = [...new Set(words.split(/\s+/))].filter(Boolean).map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
+  const each = [...new Set(words.split(/\s+/))]
+    .filter(Boolean)
+    .map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
   const pieces = text.split(new RegExp(`(${each.join("|")})`, "giu"));
   return pieces.map((piece, index) => (index % 2 ? el("mark", {}, piece) : piece));
 }

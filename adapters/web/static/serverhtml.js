@@ -18,7 +18,9 @@ const shown = new WeakMap();
 export function showServerHtml(target, html) {
   const template = document.createElement("template");
   template.innerHTML = policy ? policy.createHTML(html) : html;
-  const blocks = [...template.content.childNodes].filter((node) => node.nodeType === Node.ELEMENT_NODE || node.textContent.trim());
+  const blocks = [...template.content.childNodes].filter(
+    (node) => node.nodeType === Node.ELEMENT_NODE || node.textContent.trim(),
+  );
   const sources = blocks.map((block) => block.outerHTML ?? block.textContent);
   const known = shown.get(target) ?? [];
   let same = 0;
@@ -63,8 +65,22 @@ function codeBlock(pre) {
   pre.setAttribute("aria-label", language ? `Code in ${language}` : "Code");
   pre.setAttribute("role", "group");
   const label = el("span", {}, "Copy");
-  const button = el("button", { type: "button", "aria-label": "Copy the code", onclick: () => copy(pre.textContent.replace(/\n$/, ""), button, label) }, icon("copy"), label);
-  return el("div", { class: "code", "data-language": language }, el("div", { class: "code-bar" }, el("span", {}, language || "text"), button), pre);
+  const button = el(
+    "button",
+    {
+      type: "button",
+      "aria-label": "Copy the code",
+      onclick: () => copy(pre.textContent.replace(/\n$/, ""), button, label),
+    },
+    icon("copy"),
+    label,
+  );
+  return el(
+    "div",
+    { class: "code", "data-language": language },
+    el("div", { class: "code-bar" }, el("span", {}, language || "text"), button),
+    pre,
+  );
 }
 
 function languageOf(pre) {

@@ -9,7 +9,7 @@ export class Settings {
     this.me = me;
     this.dialog = byId("settings");
     this.id = null;
-    this.saved = () => {};
+    this.saved = (_id) => {};
     byId("settings-form").addEventListener("submit", (event) => this.save(event));
     byId("set-persona").addEventListener("change", () => this.describe());
     byId("set-model").addEventListener("change", () => this.describe());
@@ -19,10 +19,17 @@ export class Settings {
   fillChoices() {
     const { personas, models, defaults } = this.me;
     const usual = (words) => el("option", { value: "" }, `As configured (${words})`);
-    byId("set-persona").replaceChildren(usual(defaults.persona), ...personas.map(({ name }) => el("option", { value: name }, name)));
+    byId("set-persona").replaceChildren(
+      usual(defaults.persona),
+      ...personas.map(({ name }) => el("option", { value: name }, name)),
+    );
     const named = ({ alias, label }) => (label === alias ? alias : `${alias}: ${label}`);
-    byId("set-model").replaceChildren(usual("the persona's"), ...models.map((model) => el("option", { value: model.alias }, named(model))));
-    byId("retention-words").textContent = `Empty: the usual ${defaults.retention_days} days. 0: nothing is kept once the answer is there.`;
+    byId("set-model").replaceChildren(
+      usual("the persona's"),
+      ...models.map((model) => el("option", { value: model.alias }, named(model))),
+    );
+    byId("retention-words").textContent =
+      `Empty: the usual ${defaults.retention_days} days. 0: nothing is kept once the answer is there.`;
   }
 
   /**
@@ -44,10 +51,18 @@ export class Settings {
   }
 
   describe() {
-    const persona = this.me.personas.find(({ name }) => name === (byId("set-persona").value || this.me.defaults.persona));
+    const persona = this.me.personas.find(
+      ({ name }) => name === (byId("set-persona").value || this.me.defaults.persona),
+    );
     const model = this.me.models.find(({ alias }) => alias === byId("set-model").value);
     showWords(byId("persona-words"), persona?.description);
-    showWords(byId("model-words"), model && [model.description, model.leaves_machine && "What you write goes to another machine."].filter(Boolean).join(". "));
+    showWords(
+      byId("model-words"),
+      model &&
+        [model.description, model.leaves_machine && "What you write goes to another machine."]
+          .filter(Boolean)
+          .join(". "),
+    );
   }
 
   async save(event) {

@@ -19,7 +19,9 @@ const LISTED = [
 
 /** Show the list. */
 export function showShortcuts() {
-  byId("keys").replaceChildren(...LISTED.flatMap(([keys, words]) => [el("dt", {}, ...keysOf(keys)), el("dd", {}, words)]));
+  byId("keys").replaceChildren(
+    ...LISTED.flatMap(([keys, words]) => [el("dt", {}, ...keysOf(keys)), el("dd", {}, words)]),
+  );
   byId("shortcuts").showModal();
 }
 
