@@ -12,8 +12,9 @@ from pathlib import PurePath
 import structlog
 
 from bot.errors import FloodWait, MessageGone, PlatformError, Told, Unreachable
-from bot.messages import Attached, Attachment, Content, Reading, StoredMessage
+from bot.messages import Attached, Attachment, StoredMessage
 from bot.ports import Fetch, Store
+from bot.records import Content, Reading
 
 log = structlog.get_logger(__name__)
 

@@ -22,23 +22,19 @@ from bot.messages import (
     Destination,
     Event,
     Finished,
-    Found,
     Limits,
     MessageRef,
-    Node,
     Outcome,
     Outgoing,
     Piece,
-    PlatformCount,
     Preview,
-    Reading,
     SentPart,
     Settings,
     StoredMessage,
-    Thread,
     Triage,
     Typing,
 )
+from bot.records import Found, Node, PlatformCount, Reading, Thread
 
 Receive = Callable[[Event], Awaitable[None]]
 """Returns when the event is committed: only then may the adapter acknowledge it to its platform."""

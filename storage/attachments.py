@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, delete, exists, literal, select, update
 
-from bot.messages import Attached, Attachment, Content, Reading, StoredMessage
+from bot.messages import Attached, Attachment, StoredMessage
+from bot.records import Content, Reading
 from storage.models import attachments, contents, messages
 from storage.rows import stored
 from storage.transaction import Transaction, insert

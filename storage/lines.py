@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, literal, select, update
 
-from bot.messages import AnswerState, MessageState, Node, Role
+from bot.messages import AnswerState, MessageState, Role
+from bot.records import Node
 from storage import attachments
 from storage.models import answers, conversations, messages
 from storage.places import day_of_line, find_by_id, today

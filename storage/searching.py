@@ -17,7 +17,8 @@ from unicodedata import normalize
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from bot.messages import Found, MessageState, Role
+from bot.messages import MessageState, Role
+from bot.records import Found
 from storage.models import conversations, messages
 from storage.transaction import Transaction, Transactions
 from storage.values import shortened, time_of

@@ -17,18 +17,14 @@ from bot.messages import (
     ConversationKey,
     Event,
     Finished,
-    Found,
-    Node,
     Outcome,
-    PlatformCount,
-    Reading,
     SentPart,
     Settings,
     StoredMessage,
-    Thread,
     Triage,
 )
 from bot.ports import Exported, Forgotten, Received
+from bot.records import Found, Node, PlatformCount, Reading, Thread
 from storage import (
     attachments,
     backup,

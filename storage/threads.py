@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, exists, func, literal, select, update
 
-from bot.messages import Conversation, ConversationKey, MessageState, PlatformCount, Role, Settings, Thread
+from bot.messages import Conversation, ConversationKey, MessageState, Role, Settings
 from bot.ports import Forgotten
+from bot.records import PlatformCount, Thread
 from storage import rows
 from storage.models import answers, conversations, messages
 from storage.places import adopt, find_by_id, obtain

@@ -12,8 +12,9 @@ from urllib.parse import quote
 from aiohttp import web
 
 from adapters.web import wire
-from bot.messages import Conversation, Node
+from bot.messages import Conversation
 from bot.ports import Store
+from bot.records import Node
 
 FORMS = ("json", "markdown")
 PAGE = 500

@@ -8,7 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
-from bot.messages import Attached, Found, Node, PlatformCount, Settings, Thread
+from bot.messages import Attached, Settings
+from bot.records import Found, Node, PlatformCount, Thread
 
 MAX_BODY = 2**20
 """Bytes of a request."""

@@ -14,7 +14,6 @@ from bot.messages import (
     Attachment,
     Author,
     Claim,
-    Content,
     ConversationKey,
     Deleted,
     Draft,
@@ -22,12 +21,12 @@ from bot.messages import (
     Finished,
     Message,
     MessageRef,
-    Reading,
     Role,
     SentPart,
     Triage,
 )
 from bot.ports import Received, Store
+from bot.records import Content, Reading
 
 CHAT = ConversationKey("telegram", "bot", "chat")
 GROUP = ConversationKey("discord", "bot", "group", "thread")

@@ -16,14 +16,13 @@ from bot.messages import (
     Attached,
     Attachment,
     Author,
-    Content,
     ConversationKey,
     Finished,
     Migrated,
-    Reading,
     Settings,
     Triage,
 )
+from bot.records import Content, Reading
 from storage.store import SqlStore
 from tests.contract.conftest import Clock, OpenStore
 from tests.contract.talk import (

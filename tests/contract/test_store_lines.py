@@ -17,11 +17,11 @@ from bot.messages import (
     Draft,
     Finished,
     MessageState,
-    Node,
     Role,
     Triage,
 )
 from bot.ports import Received
+from bot.records import Node
 from storage.store import SqlStore
 from tests.contract.conftest import Clock, OpenStore
 from tests.contract.talk import ANN, NOTES, THEN, WORDS, answer, claimed, edited, finished, reading, said, send

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from bot.messages import AnswerState, ConversationKey, Finished, Found, Role
+from bot.messages import AnswerState, ConversationKey, Finished, Role
+from bot.records import Found
 from storage.store import SqlStore
 from tests.contract.conftest import Clock
 from tests.contract.talk import BEN, answer, ask, claimed

@@ -10,18 +10,9 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from bot.errors import LeaseLost
-from bot.messages import (
-    AnswerState,
-    Author,
-    ConversationKey,
-    Finished,
-    MessageRef,
-    PlatformCount,
-    Settings,
-    Thread,
-    Triage,
-)
+from bot.messages import AnswerState, Author, ConversationKey, Finished, MessageRef, Settings, Triage
 from bot.ports import Forgotten
+from bot.records import PlatformCount, Thread
 from storage.store import SqlStore
 from tests.contract.conftest import Clock, OpenStore
 from tests.contract.talk import ANN, BEN, CHAT, GROUP, answer, ask, claimed, edited, finished, overhear, said, send

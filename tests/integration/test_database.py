@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from bot.errors import DatabaseError
-from bot.messages import ActionName, AnswerState, Attached, Author, Finished, Message, Reading, Settings, Triage
+from bot.messages import ActionName, AnswerState, Attached, Author, Finished, Message, Settings, Triage
+from bot.records import Reading
 from storage.backup import check_backup
 from storage.store import SqlStore
 from tests.contract.talk import (

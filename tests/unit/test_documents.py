@@ -13,7 +13,8 @@ import pytest
 
 from bot import documents
 from bot.errors import FloodWait, MessageGone, PlatformError, Told, Unreachable
-from bot.messages import Attached, Attachment, Author, Content, MessageState, Reading, Role, StoredMessage
+from bot.messages import Attached, Attachment, Author, MessageState, Role, StoredMessage
+from bot.records import Content, Reading
 from storage.store import SqlStore
 
 NOTES = Attachment(kind="file", name="notes.txt", media_type="text/plain", size=None, reference="f1")
