@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import aiohttp
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from bot.config import EMBEDDED_CHAT_MODEL, RemoteModelConfig
 from bot.engines.remote import Patience, RemoteEngine
@@ -55,15 +56,15 @@ class ModelServer:
         """Each takes the place of one answer."""
         self.asked: list[dict[str, Any]] = []
         """The bodies of all chat requests."""
-        self.counted = 0
-        """Requests for a prompt's length."""
+        self.paths: list[str] = []
+        """Of every request, those that are not found too."""
         self.usage = True
         """Whether the usage comes when it is asked for."""
         self.url = ""
 
     def app(self) -> web.Application:
         """The routes."""
-        app = web.Application(client_max_size=2**26)
+        app = web.Application(client_max_size=2**26, middlewares=[self._note])
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/chat/completions", self._chat)
         if self.counts == "vllm":
@@ -72,6 +73,11 @@ class ModelServer:
             app.router.add_post("/apply-template", self._apply_template)
             app.router.add_post("/tokenize", self._tokenize)
         return app
+
+    @web.middleware
+    async def _note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self.paths.append(request.path)
+        return await handler(request)
 
     async def _models(self, request: web.Request) -> web.StreamResponse:
         if not self._may(request):
@@ -145,13 +151,11 @@ class ModelServer:
         )
 
     async def _count(self, request: web.Request) -> web.StreamResponse:
-        self.counted += 1
         body = await request.json()
         ids = self.ids(body["messages"])
         return web.json_response({"count": len(ids), "max_model_len": self.engine.context_length, "tokens": ids})
 
     async def _apply_template(self, request: web.Request) -> web.StreamResponse:
-        self.counted += 1
         return web.json_response({"prompt": rendered((await request.json())["messages"])})
 
     async def _tokenize(self, request: web.Request) -> web.StreamResponse:
@@ -235,6 +239,17 @@ def pauses(*before: bytes) -> Fault:
         return response
 
     return wait
+
+
+def never_ends(piece: bytes) -> Fault:
+    """A fault: this again and again, for as long as the client takes it."""
+
+    async def write(request: web.Request) -> web.StreamResponse:
+        response = await begin(request)
+        while True:
+            await response.write(piece)
+
+    return write
 
 
 def words(*texts: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ from tests.model_server import (
     ModelServer,
     answer,
     breaks_off,
+    never_ends,
     pauses,
     refuses,
     remote,
@@ -176,8 +178,6 @@ RUBBISH = {
     "timings": b'data: {"timings": [1]}\n\n',
     "given up": b'data: {"choices": [{"delta": {}, "finish_reason": "abort"}]}\n\n',
     "no UTF-8": b'data: {"choices": [{"delta": {"content": "\xff"}}]}\n\n',
-    "an endless line": b"data: " + b"x" * 3_000_000,
-    "an endless event": b"data: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n" * 60_000,
     "another protocol": b"event: message\nid: 1\n\n",
 }
 
@@ -203,7 +203,8 @@ class TestRubbish:
             b"SSH-2.0-OpenSSH_9.9\r\n",
             b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n",
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08rubbish",
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n\r\n"
+            + gzip.compress(words("A bomb") + DONE),
             b"HTTP/1.1 500 Oops\r\nContent-Length: 99999999999\r\n\r\n" + b"x" * 200_000,
             b"HTTP/1.1 999 What\r\n\r\n",
         ],
@@ -219,6 +220,13 @@ class TestRubbish:
         port = server.sockets[0].getsockname()[1]
         async with server, remote(f"http://127.0.0.1:{port}/v1", remote_model="m", context_length=999) as engine:
             with pytest.raises(EngineError):
+                await answer(engine)
+
+    @pytest.mark.parametrize("piece", [b"data: " + b"x" * 50_000, b"data: " + b"x" * 1000 + b"\n", b"data:\n" * 10_000])
+    async def test_what_never_ends_is_given_up(self, piece: bytes) -> None:
+        """A line, an event, an event of empty lines."""
+        async with faulty(*[never_ends(piece)] * 3) as (_, engine):
+            with pytest.raises(EngineError, match="does not end"):
                 await answer(engine)
 
     async def test_an_answer_beyond_all_measure_ends_at_its_length(self) -> None:

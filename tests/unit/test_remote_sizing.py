@@ -70,6 +70,7 @@ class TestCounting:
         async with serving(ModelServer(counts="not")) as server, remote(server.url) as engine:
             sizes = {await engine.size(ASKED, enough=0) for _ in range(3)}
             assert {(size.tokens, size.exact) for size in sizes} == {(1572, False)}
+            assert server.paths == ["/v1/models", "/tokenize", "/apply-template"]
 
     async def test_a_server_that_is_away_is_no_error_here(self) -> None:
         async with remote("http://127.0.0.1:1/v1", remote_model="m", context_length=999) as engine:
