@@ -17,7 +17,7 @@ from adapters.web.screens import PLATFORM, Screens
 from bot.messages import Action, ActionName, Author, Conversation, ConversationKey, Event, Message, Settings
 from bot.ports import Receive
 
-LINE = 100
+LINE = 40
 """Messages of a line that a page gets at once; it asks for older ones as its reader goes back."""
 TRIES = 5
 """So often a line is read again because an answer was closed meanwhile."""

@@ -155,12 +155,12 @@ async def test_a_question_that_is_put_anew_begins_a_branch(owner: Browser) -> No
 
 async def test_older_messages_come_when_they_are_asked_for(owner: Browser) -> None:
     where = await owner.begin()
-    for number in range(60):
+    for number in range(25):
         await owner.say(where, f"{number}")
     shown = await owner.settled(where)
-    assert (len(shown["messages"]), shown["more"]) == (100, True)
+    assert (len(shown["messages"]), shown["more"]) == (40, True)
     older = (await owner.get(f"{where}?before={shown['messages'][0]['id']}")).json
-    assert (len(older["messages"]), older["more"]) == (20, False)
+    assert (len(older["messages"]), older["more"]) == (10, False)
     assert older["messages"][0]["text"] == "0"
 
 
