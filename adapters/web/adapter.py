@@ -65,9 +65,10 @@ class WebPage:
         """Take no message from now on; those that are being answered go on."""
         self.server.leaving = True
 
-    def removed(self, _: Forgotten) -> None:
+    def removed(self, gone: Forgotten) -> None:
         """Something was removed from the store: what was rendered of it must go too."""
-        self.screens.renderer.forget()
+        if gone.messages:
+            self.screens.renderer.forget()
 
     async def send(self, to: Destination, what: Outgoing) -> MessageRef:
         """Show a message on the pages of who asked."""

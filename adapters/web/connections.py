@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import resource
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,6 +21,8 @@ REQUEST_SECONDS = 30.0
 """A connection has so long to make a request, from its first byte to the end of its headers, and between two."""
 READ_SECONDS = 30.0
 """Who reads not one byte of an answer for so long has gone."""
+UNSENT = 16 * 1024
+"""Bytes of a stream that wait in this process, and as many in the system: some states of an answer."""
 LINGER_SECONDS = 0.5
 """What still comes of a refused body is read and thrown away for so long, so that the refusal arrives."""
 SHUTDOWN_SECONDS = 1.0
@@ -169,3 +172,16 @@ def _why(error: OSError | OverflowError, host: str, port: int) -> str:
     if number in {errno.EACCES, errno.EPERM}:
         return f"This user may not listen on port {port} (those below 1024 are the system's). {other}"
     return f"The web page cannot be served on {host}, port {port} ({error}). HEARTH_WEB__HOST chooses another address."
+
+
+def keep_short(transport: asyncio.Transport | None) -> None:
+    """Let little be on its way: on a slow line a stream's next state takes the place of one that was not sent yet.
+
+    Else the system would take some megabytes of old states, and the page would show what was true half a minute ago.
+    """
+    if transport is None:
+        return
+    transport.set_write_buffer_limits(high=UNSENT)
+    connection = transport.get_extra_info("socket")
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux and macOS
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)

@@ -13,6 +13,7 @@ from aiohttp.typedefs import Middleware
 
 from adapters.web import wire
 from adapters.web.guard import LOGIN, Guard
+from adapters.web.pace import Pace
 from adapters.web.probes import HEALTHZ, METRICS, READYZ
 from adapters.web.sessions import SESSION_SECONDS, Failures, People, Sessions
 from adapters.web.statics import Static, respond
@@ -39,12 +40,22 @@ class Door:
     """Knows people by their session's cookie, by a token in the Authorization header, or because nobody else is there."""
 
     def __init__(
-        self, guard: Guard, people: People, sessions: Sessions, *, pages: Mapping[str, Static], streams: Streams
+        self,
+        guard: Guard,
+        people: People,
+        sessions: Sessions,
+        *,
+        pages: Mapping[str, Static],
+        streams: Streams,
+        is_admin: Callable[[str], bool],
     ) -> None:
         self._guard = guard
         self._people = people
         self._sessions = sessions
         self._failures = Failures()
+        self._is_admin = is_admin
+        """Owners have no limits."""
+        self._pace = Pace()
         self._pages = pages
         self._streams = streams
         self._saving = asyncio.Lock()
@@ -67,6 +78,8 @@ class Door:
             person = self._who(request)
             if person is not None:
                 request[PERSON] = person
+                if not self._is_admin(person):
+                    self._pace.admit(request, person)
             elif request.path == "/" and request.headers.get("Sec-Fetch-Site") != "cross-site":
                 raise web.HTTPSeeOther(LOGIN)
             # A link of another site brings no cookie along (SameSite=Strict). The page itself holds nothing; what it

@@ -18,7 +18,7 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
-LONGEST = 100_000
+LONGEST = 50_000
 """Characters that are read as Markdown; a longer text stands as it is. Far more than a model writes at once."""
 DEEPEST = 20
 """Nested blocks and brackets; what is deeper stands as text."""
@@ -219,7 +219,6 @@ def _offset(text: str, line: int) -> int:
     return position
 
 
-def render_all(renderer: Renderer, texts: Iterable[str]) -> None:
-    """Have all these rendered; for a thread."""
-    for text in texts:
-        renderer.render(text)
+def render_all(renderer: Renderer, texts: Iterable[str]) -> list[str]:
+    """The HTML of all these; for a thread."""
+    return [renderer.render(text) for text in texts]

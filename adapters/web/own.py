@@ -10,6 +10,7 @@ from dataclasses import replace
 from aiohttp import web
 
 from adapters.web import exporting, wire
+from adapters.web.connections import keep_short
 from adapters.web.door import PERSON
 from adapters.web.house import House
 from adapters.web.screens import PLATFORM, Screens
@@ -75,6 +76,7 @@ class Own:
             with self._screens.streams.open(request[PERSON]) as stream:
                 response = web.StreamResponse(headers=headers)
                 await response.prepare(request)
+                keep_short(request.transport)
                 await response.write(b"retry: 1000\n\n")
                 while not stream.closed:
                     data = await stream.take(PING_SECONDS)

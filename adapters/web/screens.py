@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
@@ -19,9 +21,14 @@ from bot.ports import Store
 
 log = structlog.get_logger(__name__)
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 PLATFORM = "web"
 ACCOUNT = "local"
 """The bot account where one process alone uses the database."""
+RENDERERS = 2
+"""Threads: however much some people have rendered, the loop shares the interpreter with no more than these."""
 IN_A_THREAD = 8_000
 """Characters: to render more than so much takes longer than the event loop should wait (some milliseconds)."""
 
@@ -36,6 +43,7 @@ class Screens:
         self.account = account
         self._store = store
         self._growing: dict[tuple[str, str, int], Growing] = {}
+        self._threads = ThreadPoolExecutor(RENDERERS, "markdown")
 
     def key(self, person: str, conversation: str) -> ConversationKey:
         """Where a conversation is."""
@@ -72,10 +80,10 @@ class Screens:
 
     async def rendered(self, texts: Sequence[str]) -> list[str]:
         """The HTML of finished texts."""
-        unknown = [text for text in texts if not self.renderer.knows(text)]
-        if sum(map(len, unknown)) > IN_A_THREAD:
-            await asyncio.to_thread(render_all, self.renderer, unknown)
-        return [self.renderer.render(text) for text in texts]
+        unknown = sum(len(text) for text in texts if not self.renderer.knows(text))
+        if unknown > IN_A_THREAD:
+            return await self._beside(render_all, self.renderer, texts)
+        return render_all(self.renderer, texts)
 
     async def states(self, person: str, conversation: str) -> list[dict[str, Any]]:
         """What stands in a conversation beside its line."""
@@ -150,13 +158,16 @@ class Screens:
         name = (shown.place[0], shown.event, shown.number)
         growing = self._growing.setdefault(name, Growing(self.renderer))
         if growing.cost(what.text) > IN_A_THREAD:
-            return await asyncio.to_thread(growing.render, what.text)
+            return await self._beside(growing.render, what.text)
         return growing.render(what.text)
+
+    async def _beside(self, render: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(render, *args, **kwargs))
 
     async def _last(self, shown: Shown, what: Outgoing) -> str:
         """Kept with the state alone: where nothing is to be stored it goes with it."""
         if shown.html is None:
             long = len(what.text) > IN_A_THREAD
             once = self.renderer.render_once
-            shown.html = await asyncio.to_thread(once, what.text) if long else once(what.text)
+            shown.html = await self._beside(once, what.text) if long else once(what.text)
         return shown.html

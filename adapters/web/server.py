@@ -70,7 +70,14 @@ class Server:
 
         def build(port: int) -> web.Application:
             guard = Guard(self._config, port)
-            door = Door(guard, people, sessions, pages=self._static, streams=self._screens.streams)
+            door = Door(
+                guard,
+                people,
+                sessions,
+                pages=self._static,
+                streams=self._screens.streams,
+                is_admin=self._house.is_admin,
+            )
             return self._application(guard, door, receive)
 
         served = listening(build, self._config.host, self._config.port, most=most_connections())

@@ -15,12 +15,13 @@ from aiohttp import web
 from adapters.web import wire
 from adapters.web.adapter import WebPage
 from adapters.web.connections import listening
+from adapters.web.pace import ACTIONS
 from adapters.web.streams import EACH, MOST_THINGS, Stream, Streams, TooMany
 from bot.config import WebConfig
 from bot.messages import Event
 from storage.store import SqlStore
 from tests.house import until
-from tests.web import Site, site, status, web_house
+from tests.web import ANN_TOKEN, OWNER_TOKEN, TOKENS, Site, site, status, web_house
 
 IDLE = 2000
 MEBIBYTE = 2**20
@@ -102,18 +103,26 @@ async def test_a_page_that_missed_too_much_is_sent_away_to_begin_anew() -> None:
     assert await stream.take(1.0) == b""
 
 
-async def test_a_stream_that_nobody_reads_ends_and_costs_little(tmp_path: Path) -> None:
-    """A person's page that has stopped reading, while a long answer is pushed a thousand times."""
+async def test_a_page_that_does_not_read_costs_little_and_sees_the_last_state_soon(tmp_path: Path) -> None:
+    """A line that has stopped, while a long answer is pushed a thousand times."""
     async with site(tmp_path) as home:
         screens = home.page.screens
-        async with streams(home, 1):
-            await until(lambda: screens.streams.count == 1, "the stream")
-            before = psutil.Process().memory_info().rss
-            for number in range(1000):
-                state = {"conversation": "c", "event": "e", "number": 1, "text": f"{number}" + "x" * 100_000}
-                screens.streams.state("owner", state)
-                await asyncio.sleep(0)
-            assert psutil.Process().memory_info().rss - before < 50 * MEBIBYTE
+        reader, writer = await asyncio.open_connection("127.0.0.1", home.port, limit=4096)
+        writer.write(f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{home.port}\r\n\r\n".encode())
+        await until(lambda: screens.streams.count == 1, "the stream")
+        before = psutil.Process().memory_info().rss
+        for number in range(1000):
+            state = {"conversation": "c", "event": "e", "number": 1, "text": "x" * 100_000 + f"state {number}."}
+            screens.streams.state("owner", state)
+            await asyncio.sleep(0)
+        assert psutil.Process().memory_info().rss - before < 50 * MEBIBYTE
+        seen = b""
+        async with asyncio.timeout(10):
+            while not seen.rstrip().endswith(b'state 999."}'):
+                seen += await reader.read(MEBIBYTE)
+                seen = seen.replace(b"\r\n", b"") if seen.endswith(b"\r\n") else seen
+        assert seen.count(b"event: state") < 100
+        writer.transport.abort()
 
 
 @asynccontextmanager
@@ -249,3 +258,20 @@ async def test_what_was_begun_is_done_whole_although_its_client_goes_away(tmp_pa
     listener.cancel()
     await asyncio.gather(listener, return_exceptions=True)
     await store.aclose()
+
+
+async def test_a_person_can_do_so_much_in_a_minute_and_owners_more(tmp_path: Path) -> None:
+    async with site(tmp_path, TOKENS) as home, home.browser(Authorization=f"Bearer {ANN_TOKEN}") as ann:
+        for _ in range(ACTIONS):
+            assert (await ann.act("DELETE", "/api/conversations/none")).status == 404
+        for refused in (
+            await ann.post("/api/conversations"),
+            await ann.get("/api/search?q=a"),
+            await ann.get("/api/conversations/none/export"),
+        ):
+            assert (refused.status, refused.error) == (429, "This is too much at once. Please wait a little.")
+            assert 0 < int(refused.headers["Retry-After"]) <= 60
+        assert (await ann.get("/api/me")).status == 200
+        async with home.browser(Authorization=f"Bearer {OWNER_TOKEN}") as owner:
+            for _ in range(ACTIONS + 1):
+                assert (await owner.act("DELETE", "/api/conversations/none")).status == 404
