@@ -117,6 +117,7 @@ class _Filler:
         n = self._numbers(self._turns // BLOCK * (STRIDE - 1) + 1)
         conversation = n + 1
         block, place = (n - 1) // (STRIDE - 1), (n - 1) % (STRIDE - 1) + 1
+        begun = case((n == 0, 0), else_=block * BLOCK + place)
         last = case((n == 0, self._turns - STRIDE), else_=block * BLOCK + (SHORT_TURNS - 1) * STRIDE + place)
         return select(
             conversation.label("id"),
@@ -126,6 +127,7 @@ class _Filler:
             (literal("person-") + cast(conversation, String)).label("person"),
             (last * 2 + 2).label("head"),
             literal(datetime.now(UTC).date()).label("first_day"),
+            self._time(begun * 2).label("created_at"),
         )
 
     def _messages(self) -> Any:
