@@ -121,7 +121,7 @@ async def test_a_page_that_does_not_read_costs_little_and_sees_the_last_state_so
             while not seen.rstrip().endswith(b'state 999."}'):
                 seen += await reader.read(MEBIBYTE)
                 seen = seen.replace(b"\r\n", b"") if seen.endswith(b"\r\n") else seen
-        assert seen.count(b"event: state") < 100
+        assert seen.count(b"event: state") < 20  # 42 without its care for slow lines
         writer.transport.abort()
 
 
