@@ -17,6 +17,8 @@ from adapters.web.screens import PLATFORM, Screens
 from adapters.web.streams import TooMany
 from bot.messages import Command
 
+PING = b"event: ping\ndata: {}\n\n"
+"""An event and no comment: the page must see that the connection lives, and a browser does not tell it of comments."""
 PING_SECONDS = 15.0
 """Proxies close what is silent for longer; nginx after 60 s."""
 WRITE_SECONDS = 30.0
@@ -81,7 +83,7 @@ class Own:
                 while not stream.closed:
                     data = await stream.take(PING_SECONDS)
                     async with asyncio.timeout(WRITE_SECONDS):
-                        await response.write(data or b": still here\n\n")
+                        await response.write(data or PING)
                 return response
         except TooMany as error:
             raise web.HTTPTooManyRequests(text=MOST_PAGES, headers={"Retry-After": "30"}) from error

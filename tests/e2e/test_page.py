@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
+from adapters.web.conversations import LINE
 from tests.e2e.browser import Served, Visitor, browser, serving, visiting
 from tests.e2e.hearth import ROOT
 from tests.e2e.page_server import CONFIG
@@ -226,6 +227,20 @@ def test_the_server_may_die_under_the_page(chromium: Browser, tmp_path: Path) ->
         assert second.startswith("You said: Are you back?")
 
 
+def test_two_messages_in_a_hurry_are_both_sent(visitor: Visitor) -> None:
+    """Enter is pressed for the second while the first is on its way."""
+    held: list[Route] = []
+    visitor.ask("Hello.")
+    visitor.page.route("**/messages", lambda route: held.append(route) if not held else route.continue_())
+    visitor.field.focus()
+    visitor.page.keyboard.type("One\ntwo\n")
+    expect(visitor.field).to_have_value("Onetwo")
+    held[0].continue_()
+    expect(visitor.questions.locator(".bubble")).to_have_text(["Hello.", "One", "two"])
+    visitor.settled()
+    expect(visitor.field).to_have_value("")
+
+
 def test_a_failure_is_told_in_words_and_tried_again(visitor: Visitor) -> None:
     """With a button for another try, also after a reload."""
     visitor.say("Please break.")
@@ -341,22 +356,22 @@ def test_a_long_conversation_is_read_backwards(visitor: Visitor) -> None:
     visitor.ask("The very first one.")
     chat = visitor.page.url.rpartition("/")[2]
     headers = {"X-Hearth": "page", "Origin": visitor.origin}
-    for number in range(55):
+    for number in range(LINE):
         sent = visitor.page.request.post(
             f"{visitor.origin}/api/conversations/{chat}/messages",
             headers=headers,
             data={"event": f"question-{number}", "text": f"quick {number}"},
         )
         assert sent.status == 202
-    expect(visitor.answers).to_have_count(56, timeout=60_000)
+    expect(visitor.answers).to_have_count(LINE + 1, timeout=60_000)
     visitor.settled()
     visitor.page.reload()
     visitor.ready()
-    expect(visitor.answers).to_have_count(50)
+    expect(visitor.answers).to_have_count(LINE // 2)
     seen = visitor.questions.first
     before = seen.locator(".bubble").inner_text()
     visitor.page.get_by_role("button", name="Show earlier messages").click()
-    expect(visitor.answers).to_have_count(56)
+    expect(visitor.answers).to_have_count(LINE)
     expect(visitor.page.get_by_text(before, exact=True)).to_be_in_viewport()
     visitor.page.reload()
     visitor.ready()

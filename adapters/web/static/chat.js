@@ -143,6 +143,8 @@ export class Chat {
 
   async choose(message) {
     await this.act("/choose", { message });
+    this.draw();
+    this.messages.focusBranches(message);
   }
 
   /** Stop the answer. */
@@ -167,7 +169,7 @@ export class Chat {
       this.edited = { node: node.id, text, event: eventId() };
     const { event } = this.edited;
     try {
-      if (conversation.live.has(node.event))
+      if (conversation.isGrowing(node.event))
         await ask("POST", conversationPath(conversation.id, "/stop"), { event: eventId() });
       await ask("POST", conversationPath(conversation.id, "/messages"), { event, text, follows: node.parent ?? 0 });
     } catch (error) {

@@ -20,6 +20,8 @@ export class Composer {
     this.on = on;
     this.key = null;
     this.slow = 0;
+    /** Whether Enter was pressed once more while a message was on its way. */
+    this.next = false;
     this.area = byId("text");
     this.sendButton = byId("send");
     this.stopButton = byId("stop");
@@ -82,6 +84,7 @@ export class Composer {
     event.preventDefault();
     if (this.outbox.of(this.key)) {
       if (this.area.readOnly) this.outbox.takeBack(this.key);
+      else this.next = true; // once the one before it is received
       return;
     }
     const text = this.area.value.trim();
@@ -109,6 +112,8 @@ export class Composer {
     if (key !== this.key) return;
     this.area.value = rest;
     this.show();
+    if (this.next && rest) byId("composer").requestSubmit();
+    this.next = false;
   }
 
   /** The server does not want it: the words stay, with the reason. */

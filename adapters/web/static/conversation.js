@@ -53,6 +53,7 @@ export class OpenConversation {
     do {
       this.again = false;
       this.since = [];
+      const received = [...this.sent.keys()];
       let found;
       try {
         found = await ask("GET", conversationPath(this.id));
@@ -62,11 +63,12 @@ export class OpenConversation {
         this.told();
         return;
       }
-      this.put(found);
+      this.put(found, received);
     } while (this.again);
   }
 
-  put(found) {
+  /** Take over what a fetch has brought; the server had `received` these questions before it. */
+  put(found, received) {
     const known = new Map([...this.messages, ...this.sent.values()].map((node) => [node.event, node]));
     this.title = found.title;
     this.settings = found.settings;
@@ -79,6 +81,7 @@ export class OpenConversation {
       if (node.state === "pending") node.follows = this.follows.get(node.event);
     }
     this.keepPassing(before, known);
+    for (const event of received) this.sent.delete(event); // it is in the line, or nothing of it is kept
     this.loaded = true;
     this.told();
   }
@@ -160,8 +163,13 @@ export class OpenConversation {
 
   /** Whether something is being answered, or waits for it. */
   get busy() {
-    const growing = [...this.live.values()].some((states) => [...states.values()].some((state) => !state.final));
+    const growing = [...this.live.keys()].some((event) => this.isGrowing(event));
     return growing || this.sent.size > 0 || this.messages.some((node) => OPEN.has(node.outcome));
+  }
+
+  /** Whether the answer to this event is being written. */
+  isGrowing(event) {
+    return [...(this.live.get(event)?.values() ?? [])].some((state) => !state.final);
   }
 
   /** Change the title or settings. Raises Refused or Unreachable. */

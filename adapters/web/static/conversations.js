@@ -18,6 +18,7 @@ export class ConversationList {
     this.nav = byId("list");
     this.all = [];
     this.current = null;
+    this.items = new Map();
     this.renaming = null;
     this.removing = null;
     this.fetching = null;
@@ -68,9 +69,19 @@ export class ConversationList {
     if (focused) this.nav.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 
+  /** The entry of a conversation: the same element as long as it shows the same, so that a menu keeps its button. */
   item(conversation) {
+    const current = conversation.id === this.current;
+    const shows = JSON.stringify([nameOf(conversation), current, conversation.waiting]);
+    const known = this.items.get(conversation.id);
+    if (known?.shows === shows) return known.item;
+    const item = this.newItem(conversation, current);
+    this.items.set(conversation.id, { shows, item });
+    return item;
+  }
+
+  newItem(conversation, current) {
     const { id } = conversation;
-    const current = id === this.current;
     const name = nameOf(conversation);
     const link = el(
       "a",
@@ -139,6 +150,7 @@ export class ConversationList {
     });
     input.addEventListener("blur", () => done(true));
     this.renaming = input;
+    this.items.delete(id);
     item.replaceChildren(input);
     input.focus();
     input.select();

@@ -5,6 +5,8 @@ import { ask, Unreachable } from "./api.js";
 const FIRST_MS = 500;
 const LONGEST_MS = 15_000;
 const HIDDEN_MS = 20_000;
+/** The server sends something every 15 seconds: after three of them the connection is dead, whatever the browser says. */
+const SILENT_MS = 45_000;
 
 /**
  * Follow /api/events. After each opening `opened` is called, so that the page fetches what it missed: the stream brings
@@ -17,6 +19,7 @@ export class Events {
     this.source = null;
     this.failures = 0;
     this.timer = 0;
+    this.silence = 0;
     addEventListener("online", () => this.now());
     document.addEventListener("visibilitychange", () => this.visibility());
   }
@@ -29,11 +32,21 @@ export class Events {
     this.source = source;
     source.addEventListener("open", () => {
       this.failures = 0;
+      this.heard();
       this.on.opened();
     });
-    source.addEventListener("state", (event) => this.on.state(JSON.parse(event.data)));
-    source.addEventListener("changed", (event) => this.on.changed(JSON.parse(event.data)));
+    for (const name of ["ping", "state", "changed"]) {
+      source.addEventListener(name, (event) => {
+        this.heard();
+        this.on[name]?.(JSON.parse(event.data));
+      });
+    }
     source.addEventListener("error", () => this.broken());
+  }
+
+  heard() {
+    clearTimeout(this.silence);
+    this.silence = setTimeout(() => this.broken(), SILENT_MS);
   }
 
   async broken() {
@@ -63,6 +76,7 @@ export class Events {
   }
 
   close() {
+    clearTimeout(this.silence);
     this.source?.close();
     this.source = null;
   }

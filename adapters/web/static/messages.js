@@ -73,7 +73,7 @@ export class MessageList {
     if (node.id && node.outcome !== "pending")
       tools.push(iconButton("pencil", "Edit the question", () => this.edit(element, node), { "data-edit": true }));
     tools.push(meta([node.at && shortTime(node.at)], node.at && fullTime(node.at)));
-    element.querySelector(".tools").replaceChildren(...tools);
+    putTools(element, tools);
   }
 
   fillAnswer(element, row) {
@@ -93,7 +93,7 @@ export class MessageList {
       element.querySelector(".files"),
       (states ?? []).flatMap((state) => state.files ?? []),
     );
-    element.querySelector(".tools").replaceChildren(...this.answerTools(row, texts));
+    putTools(element, this.answerTools(row, texts));
   }
 
   answerTools(row, texts) {
@@ -159,6 +159,12 @@ export class MessageList {
     return Boolean(button);
   }
 
+  /** Put the keyboard on the arrows of a message, if what had it is gone. */
+  focusBranches(id) {
+    if (document.activeElement !== document.body) return;
+    this.find(id)?.querySelector(".branches button:enabled")?.focus({ preventScroll: true });
+  }
+
   /** The words of an answer as they stand on the page. */
   wordsOf(key) {
     return this.elements.get(key)?.querySelector(".body").textContent ?? "";
@@ -168,6 +174,25 @@ export class MessageList {
   find(id) {
     return [...this.list.children].find((row) => row.dataset.message === String(id));
   }
+}
+
+/** Which button of a row had the keyboard, while it is not there: during another try there is none. */
+const wanted = new WeakMap();
+
+/** Put a message's buttons; the keyboard stays with the one that had it, or waits for it with the row. */
+function putTools(row, tools) {
+  const footer = row.querySelector(".tools");
+  const { activeElement } = document;
+  const here = footer.contains(activeElement) || activeElement === row;
+  const label = wanted.get(row) ?? activeElement?.getAttribute("aria-label");
+  footer.replaceChildren(...tools);
+  wanted.delete(row);
+  if (!here) return;
+  const buttons = [...footer.querySelectorAll("button:enabled")];
+  const same = buttons.find((button) => button.getAttribute("aria-label") === label);
+  if (!same) wanted.set(row, label);
+  row.tabIndex = -1;
+  (same ?? buttons[0] ?? row).focus({ preventScroll: true });
 }
 
 /** Whether two rows show the same. A fetch brings equal messages as new objects, a state changes one row alone. */
