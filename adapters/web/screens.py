@@ -29,8 +29,8 @@ ACCOUNT = "local"
 """The bot account where one process alone uses the database."""
 RENDERERS = 2
 """Threads: however much some people have rendered, the loop shares the interpreter with no more than these."""
-IN_A_THREAD = 8_000
-"""Characters: to render more than so much takes longer than the event loop should wait (some milliseconds)."""
+IN_A_THREAD = 2_000
+"""Characters: to render more takes longer than the event loop should wait (2 ms of usual words, 16 ms of the worst)."""
 
 
 class Screens:
