@@ -17,7 +17,6 @@ from storage.rows import MESSAGE
 from storage.transaction import Transaction
 from storage.values import ID_LIMIT, chunks
 
-_WORDLESS = {AnswerState.STOPPED, AnswerState.FAILED, AnswerState.EXPIRED}
 _HERE = and_(messages.c.id == bindparam("k_id"), messages.c.conversation == bindparam("k_conversation"))
 _PLACED = select(messages.c.parent, messages.c.state, messages.c.placed).where(_HERE)
 _HEAD = select(conversations.c.head).where(conversations.c.id == bindparam("k_conversation"))
@@ -93,8 +92,7 @@ def line(transaction: Transaction, conversation: int, limit: int, before: int | 
     known = {row.id for row in path}
     asked = [one for one in waiting if one.question_state == MessageState.PENDING and one.question not in known]
     rows = [*path, *_messages(transaction, [one.question for one in asked])]
-    unplaced = {one.question for one in asked if not one.placed}
-    branches = _branches(transaction, conversation, [row for row in rows if row.id not in unplaced])
+    branches = _branches(transaction, conversation, rows)
     outcomes = _outcomes(transaction, path, branches) | {one.question: AnswerState(one.state) for one in waiting}
     return [
         Node(
@@ -205,9 +203,8 @@ def _outcomes(transaction: Transaction, path: Sequence[Any], branches: Branches)
     """How the answers ended that left no words."""
     said = {parent for parent, role in branches if role != Role.USER}
     silent = [row.id for row in path if row.role == Role.USER and row.id not in said]
-    ended = {
+    return {
         row.question: AnswerState(row.state)
         for chunk in chunks(silent)
         for row in transaction.execute(_ENDED, {"k_questions": chunk})
     }
-    return {question: state for question, state in ended.items() if state in _WORDLESS}

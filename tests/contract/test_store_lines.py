@@ -24,7 +24,7 @@ from bot.ports import Received
 from bot.records import Node
 from storage.store import SqlStore
 from tests.contract.conftest import Clock, OpenStore
-from tests.contract.talk import ANN, NOTES, THEN, WORDS, answer, claimed, edited, finished, reading, said, send
+from tests.contract.talk import ANN, NOTES, THEN, WORDS, answer, claimed, edited, finished, reading, said, send, texts
 
 PAGE = ConversationKey("web", "local", "ann", "one")
 OTHER = replace(PAGE, thread="two")
@@ -159,6 +159,21 @@ class TestLine:
         line = await nodes(store)
         assert [node.message.text for node in line] == ["one", "eins"]
         assert [node.outcome for node in line] == [None, None]
+
+    async def test_a_question_that_was_given_up_is_not_on_it_although_it_is_answered_later(
+        self, store: SqlStore
+    ) -> None:
+        """As in the history that a model is told."""
+        await told(store, "one", "eins")
+        await ask(store, "poison")
+        claim = await claimed(store)
+        await send(store, claim, "m1")
+        await store.close(claim, AnswerState.FAILED, GIVEN_UP)
+        action = Action(key=PAGE, event_id="p", author=ANN, name=ActionName.RETRY, sent_at=THEN, target="m1")
+        await store.receive(action, Triage.PENDING)
+        claim, tip = await answer(store, "better")
+        await store.set_head(claim.conversation.id, tip)
+        assert await words(store) == await texts(store, await head(store)) == ["one", "eins", "better"]
 
     async def test_an_answer_stopped_after_its_first_word_speaks_for_itself(self, store: SqlStore) -> None:
         await ask(store, "one")
@@ -446,6 +461,7 @@ class TestRetry:
         await told(store, "two", "zwei")
         received = await again(store, question if which == "question" else old)
         assert received == Received(message=question, work=True)
+        assert await words(store) == ["one", "eins", "two", "zwei"]
         assert (await nodes(store))[0].outcome is AnswerState.PENDING
         claim = await claimed(store)
         assert (claim.question.id, claim.retry, claim.side_branch) == (question, True, False)
@@ -468,6 +484,15 @@ class TestRetry:
         assert await words(store) == ["one", "eins", "two", "zwei"]
         await close(store, claim, "uno")
         assert await words(store) == ["one", "eins", "two", "zwei"]
+
+    async def test_one_that_waits_for_another_branch_is_not_on_the_line(self, store: SqlStore) -> None:
+        _, eins = await told(store, "one", "eins")
+        two, _ = await told(store, "two", "zwei")
+        await told(store, "two!", "zwei!", eins)
+        await again(store, two)
+        assert await words(store) == ["one", "eins", "two!", "zwei!"]
+        await answer(store, "zwo")
+        assert await words(store) == ["one", "eins", "two", "zwo"]
 
     async def test_one_that_fails_leaves_the_line_as_it_was(self, store: SqlStore) -> None:
         _, old = await told(store, "one", "eins")
@@ -545,11 +570,11 @@ class TestChoose:
         assert await words(store) == ["one", "eins", "two", "zwei", "three", "drei"]
 
     async def test_commands_are_no_leaves(self, store: SqlStore) -> None:
-        one, _ = await told(store, "one", "eins")
+        one, eins = await told(store, "one", "eins")
         command = await ask(store, "/help")
         await store.close(await claimed(store), AnswerState.DONE, WORD)
         await choose(store, one)
-        assert await words(store) == ["one", "eins"]
+        assert await head(store) == eins
         with pytest.raises(ValueError, match="is not in conversation"):
             await choose(store, command)
 
@@ -604,10 +629,11 @@ class TestChoose:
         assert await words(store) == ["one", "eins", "two!", "zwei!"]
 
     async def test_one_below_the_chosen_message_leads_on(self, store: SqlStore) -> None:
-        one, _ = await told(store, "one", "eins")
+        one, eins = await told(store, "one", "eins")
         await ask(store, "two")
         claim = await claimed(store)
         await choose(store, one)
+        assert await head(store) == eins
         assert await words(store) == ["one", "eins", "two"]
         await close(store, claim, "zwei")
         assert await words(store) == ["one", "eins", "two", "zwei"]
