@@ -54,12 +54,15 @@ class Hearth:
     options: Options = field(default_factory=Options)
     url: str = ""
     drain: str = "20s"
+    sections: str = ""
+    """More of config.toml."""
     process: subprocess.Popen[bytes] | None = None
     asked: int = 0
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "config.toml").write_text(CONFIG.format(url=self.url, drain=self.drain), "utf-8")
+        config = CONFIG.format(url=self.url, drain=self.drain) + self.sections
+        (self.folder / "config.toml").write_text(config, "utf-8")
         self.trace = Tail(self.folder / "trace.jsonl")
 
     @property

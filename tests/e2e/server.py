@@ -1,4 +1,4 @@
-"""A whole Hearth on the platform of files: `python -m tests.e2e.server FOLDER [OPTIONS]`.
+"""A whole Hearth on the platform of files, and with its page: `python -m tests.e2e.server FOLDER [OPTIONS]`.
 
 It is `bot.app.running` as the command line uses it, with the embedded model slowed down so that a kill can hit every
 phase, and with wrappers that write each phase to FOLDER/trace.jsonl. FOLDER/config.toml configures it.
@@ -21,12 +21,15 @@ from bot.app import configure_logging, running
 from bot.config import ModelConfig, load
 from bot.engines.llamacpp import LlamaCppEngine
 from bot.generation import Delta, Finish, Generation, Prefill
-from bot.messages import Claim, Finished, Outcome, SentPart
-from bot.ports import ChatEngine
+from bot.messages import Claim, Event, Finished, Outcome, SentPart, Triage
+from bot.ports import ChatEngine, Received
+from bot.recent import LastErrors
 from bot.testing import ThrottledEngine
 from storage.store import SqlStore
 from tests.e2e.file_adapter import ACCOUNT, FileAdapter
 from tests.e2e.trace import QUESTION, Trace
+
+PAGE = "web"
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Options:
     drops_repeats: bool = False
     deadly: str = ""
     """A text in a question at which the process ends at once, as a fault in native code would end it."""
+    page: bool = False
+    """Whether the web page is served too."""
 
 
 class TracedEngine:
@@ -77,10 +82,23 @@ class TracedEngine:
         await self._engine.aclose()
 
 
-def traced(trace: Trace) -> type[SqlStore]:
-    """The store, with its commits marked."""
+def traced(trace: Trace, pause: float) -> type[SqlStore]:
+    """The store, with its commits marked.
+
+    The page's own effects have nowhere to be marked: what comes from it and goes to it is marked here, with a `pause`
+    between an effect and the word that it happened.
+    """
 
     class TracedStore(SqlStore):
+        async def receive(self, event: Event, triage: Triage) -> Received:
+            received = await super().receive(event, triage)
+            if event.key.platform == PAGE and not received.duplicate:
+                question = f"{event.key.chat}/{event.event_id}"
+                trace.mark("committed", question)
+                await asyncio.sleep(pause)
+                trace.mark("acknowledged", question)
+            return received
+
         async def claim(self, *args: Any, **how: Any) -> Claim | None:
             claim = await super().claim(*args, **how)
             if claim is not None:
@@ -90,12 +108,17 @@ def traced(trace: Trace) -> type[SqlStore]:
             return claim
 
         async def record_sent(self, claim: Claim, part: SentPart) -> None:
+            if claim.event.key.platform == PAGE:
+                trace.mark("sent")
+                await asyncio.sleep(pause)
             await super().record_sent(claim, part)
             trace.mark("recorded")
 
         async def keep(self, claim: Claim, finished: Finished) -> None:
             await super().keep(claim, finished)
             trace.mark("kept")
+            if claim.event.key.platform == PAGE:
+                await asyncio.sleep(pause)
 
         async def close(self, claim: Claim, outcome: Outcome, finished: Finished | None) -> tuple[int, ...]:
             new = await super().close(claim, outcome, finished)
@@ -109,7 +132,8 @@ async def serve(folder: Path, options: Options) -> None:
     """Serve until SIGTERM."""
     trace = Trace(folder / "trace.jsonl")
     config = load(folder / "config.toml", os.environ)
-    configure_logging(config.log)
+    errors = LastErrors() if options.page else None
+    configure_logging(config.log, errors=errors)
 
     async def slow(alias: str, model: ModelConfig, data_dir: Path) -> ChatEngine:
         engine = await LlamaCppEngine.load(alias, model, data_dir)
@@ -119,7 +143,12 @@ async def serve(folder: Path, options: Options) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with running(
-        config, adapters=[(ACCOUNT, adapter)], loaders={".gguf": slow}, store=traced(trace), lease=options.lease
+        config,
+        adapters=[(ACCOUNT, adapter)],
+        loaders={".gguf": slow},
+        store=traced(trace, options.pause),
+        lease=options.lease,
+        errors=errors,
     ):
         trace.mark("ready")
         await stop.wait()

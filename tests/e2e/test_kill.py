@@ -14,10 +14,8 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from bot.messages import Role
 from storage.models import answers, conversations, messages, sent_parts
-from storage.store import SqlStore
-from tests.e2e.file_adapter import key
+from tests.e2e.control import stored, undisturbed
 from tests.e2e.hearth import Hearth, serving
 from tests.e2e.hunting import PHASES, People, Watch, hunt
 from tests.e2e.server import Options
@@ -27,7 +25,6 @@ CI_GOAL, SOAK_GOAL = 2, 20
 LEASE_SECONDS = 1.5
 """On PostgreSQL another process could be alive, so that what a dead one had begun is taken up only after its lease."""
 SLOW = Options()
-UNDISTURBED = Options(per_token=0.0, prefill=0.0, pause=0.0)
 
 
 def test_kills_on_sqlite(tmp_path: Path) -> None:
@@ -75,11 +72,11 @@ def kill_and_check(folder: Path, url: str, goal: int, options: Options = SLOW) -
     with serving(Hearth(folder / "killed", options, url)) as hearth:
         people = People(hearth, random.Random(seed))
         hits, watch = hunt(hearth, people, goal)
-        hearth.start()
+        watch.start()
         hearth.finish()
         watch.read()
         assert hearth.stop() == 0
-    expected = undisturbed(folder / "control", people)
+    expected = undisturbed(folder / "control", people.questions)
     doubles = check(hearth, url, people, expected, watch)
     told = sum(map(len, people.questions.values()))
     print(f"{hits['kills']} kills, which hit: " + ", ".join(f"{phase} {hits[phase]}" for phase in PHASES))
@@ -87,43 +84,6 @@ def kill_and_check(folder: Path, url: str, goal: int, options: Options = SLOW) -
     print(f"tried a fourth time after three killed attempts: {len(watch.last_tried)}")
     assert min(hits[phase] for phase in PHASES) >= goal
     return doubles
-
-
-def undisturbed(folder: Path, people: People) -> dict[str, str]:
-    """The answers to the same questions in the same conversations without a kill, by question."""
-    with serving(Hearth(folder, UNDISTURBED, f"sqlite+aiosqlite:///{folder / 'hearth.db'}")) as hearth:
-        hearth.start()
-        every = [(int(event), chat, text) for chat, asked in people.questions.items() for event, text in asked]
-        for event, chat, text in sorted(every):
-            hearth.ask_again(event, chat, text)
-        hearth.finish()
-        assert hearth.stop() == 0
-    said = dict[str, str]()
-    for chat, told in stored(hearth, hearth.url, people).items():
-        for (number, text), answer in zip(people.questions[chat], told[1::2], strict=True):
-            said[f"{chat}/{number}"] = answer
-            if text.startswith("Count to ") and number == people.questions[chat][0][0]:
-                last = int(text.removeprefix("Count to ").rstrip("."))
-                assert answer == " ".join(map(str, range(1, last + 1)))
-    return said
-
-
-def stored(hearth: Hearth, url: str, people: People) -> dict[str, list[str]]:
-    """Chat -> the texts from the root of the conversation to its head, which are questions and answers in turn."""
-    texts = dict[str, list[str]]()
-
-    async def read() -> None:
-        store = await SqlStore.open(url, default_retention_days=30)
-        for chat in people.questions:
-            conversation = await store.conversation(key(chat))
-            path = await store.history(conversation.head)
-            assert [m.role for m in path] == [Role.USER, Role.ASSISTANT] * (len(path) // 2), chat
-            texts[chat] = [m.text for m in path]
-        assert await store.pending() == 0
-        await store.aclose()
-
-    asyncio.run(read())
-    return texts
 
 
 def check(hearth: Hearth, url: str, people: People, expected: dict[str, str], watch: Watch) -> int:
@@ -134,7 +94,7 @@ def check(hearth: Hearth, url: str, people: People, expected: dict[str, str], wa
     assert found.given_up <= watch.last_tried, "given up before its third attempt"
     recorded = {message: line for message, line in shown(platform).items() if message in found.messages}
     spared = {q for chat in people.questions for q in names(people, chat) if q not in found.given_up}
-    for chat, told in stored(hearth, url, people).items():
+    for chat, told in stored(url, people.questions).items():
         asked = [(q, t) for q, t in zip(names(people, chat), texts(people, chat), strict=True) if q in spared]
         assert told[0::2] == [text for _, text in asked]
         if len(asked) == len(people.questions[chat]):
