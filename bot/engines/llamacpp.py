@@ -62,6 +62,7 @@ KEPT_SECONDS = 3.0
 """How long they stay: the library itself would close them after 5 seconds."""
 MANY_TOKENS = 50_000
 """Two milliseconds of the event loop to take apart; more is done in a thread."""
+LIBRARY = "a small Debian or Ubuntu lacks a library of its: apt-get install libgomp1"
 SEPARATOR = -1
 """An id that no vocabulary has: the tokenizer passes numbers through, so one call can carry many texts."""
 
@@ -275,8 +276,10 @@ def _free_socket(data_dir: Path) -> Path:
 
 def _start(config: ModelConfig, context_length: int, data_dir: Path) -> Listener:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before the import: spinning threads were measured 30 times slower
-    import xllamacpp
-
+    try:
+        import xllamacpp
+    except ImportError as error:
+        raise ModelError(f"llama.cpp cannot be loaded ({error}); {LIBRARY}") from error
     try:
         path, key = _free_socket(data_dir), secrets.token_urlsafe(32)
     except OSError as error:
