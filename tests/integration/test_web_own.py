@@ -109,8 +109,13 @@ async def test_a_person_takes_everything_along_and_has_it_removed(home: Site, ow
     assert "You said: hello" in exported.body.decode()
     [row] = (await owner.get("/api/usage")).json
     assert row["messages"] == 1
+    await owner.say(where, "/export")
+    await owner.settled(where)
+    url = (await owner.get(where)).json["live"][0]["files"][0]["url"]
+    assert (await owner.get(url)).status == 200
     gone = await owner.post("/api/forget-me")
-    assert gone.json == {"messages": 2, "answers": 1}
+    assert gone.json == {"messages": 3, "answers": 2}
+    assert (await owner.get(url)).status == 404
     assert (await owner.get("/api/conversations")).json == []
     assert (await owner.get("/api/usage")).json == []
     assert (await owner.get(where)).status == 404
