@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import date
 
@@ -661,3 +662,28 @@ class TestChoose:
         await close(store, claim, "uno")
         assert await words(store) == ["one", "eins"]
         assert len((await nodes(store))[1].siblings) == 2
+
+
+class TestAtOnce:
+    """What happens at the same time takes turns."""
+
+    async def test_the_line_leads_from_a_root_to_the_head_whoever_is_first(self, store: SqlStore) -> None:
+        place = (await store.conversation(PAGE)).id
+        one, eins = await told(store, "one", "eins")
+        two, _ = await told(store, "two", "zwei")
+        for turn in range(12):
+            await ask(store, f"new {turn}", eins)
+            claim = await claimed(store)
+            await asyncio.gather(
+                close(store, claim, f"neu {turn}"),
+                store.choose(place, (one, two)[turn % 2]),
+                store.line(place),
+                again(store, eins, f"again {turn}"),
+                store.set_title(place, f"Turn {turn}"),
+            )
+            await answer(store, f"uno {turn}")
+            line = await nodes(store)
+            assert [node.message.parent for node in line] == [None, *(node.message.id for node in line[:-1])]
+            assert line[-1].message.id == await head(store)
+            assert [node.outcome for node in line] == [None] * len(line)
+        assert await store.pending() == 0
