@@ -25,7 +25,7 @@ CLOSED_SECONDS = 0.02
 BACKLOG = 8
 """So many questions wait or are being answered while kills are aimed."""
 ATTEMPTS = 3
-"""`bot.dispatcher` gives an answer up after so many: a question at its last one is spared."""
+"""`bot.dispatcher` gives an answer up after so many: a question that has one left is spared."""
 FIRST_STARTS = 3
 FIRST_START_SECONDS = (0.5, 2.0)
 """A first start reaches the making of the tables in this time."""
@@ -41,8 +41,10 @@ class Watch:
     stage: dict[str, str] = field(default_factory=dict)
     unacknowledged: set[str] = field(default_factory=set)
     unrecorded: set[str] = field(default_factory=set)
-    attempt: dict[str, int] = field(default_factory=dict)
-    """Of the answers that this process claimed and has not closed."""
+    working: set[str] = field(default_factory=set)
+    """Questions that this process claimed and has not closed."""
+    killed: Counter[str] = field(default_factory=Counter)
+    """Attempts that ended with a process, of the questions that are not closed."""
     closed_at: float = 0.0
     last_tried: set[str] = field(default_factory=set)
     """Questions whose three attempts were all killed."""
@@ -88,30 +90,33 @@ class Watch:
                 self.unrecorded.discard(question)
             case "claimed":
                 self.stage[question] = "claimed"
-                self.attempt[question] = mark["attempt"]
+                self.working.add(question)
+                self.killed[question] = mark["attempt"] - 1
                 if mark["attempt"] > ATTEMPTS:
                     self.last_tried.add(question)
             case "closed":
                 self.stage[question] = "closed"
-                self.attempt.pop(question, None)
+                self.working.discard(question)
+                del self.killed[question]
                 self.closed_at = mark["time"]
             case "prefill" | "streaming" | "kept" as phase:
                 self.stage[question] = phase
 
     def spares(self) -> bool:
-        """Whether a kill now leaves every question an attempt."""
-        return all(attempt < ATTEMPTS for attempt in self.attempt.values())
+        """Whether a kill now leaves every question an attempt, also one whose claim is not marked yet."""
+        return all(killed < ATTEMPTS - 1 for killed in self.killed.values())
 
     def hit(self, at: float) -> set[str]:
         """The phases that the kill at this time has hit; what the process had in hand is forgotten."""
-        phases = {self.stage[question] for question in self.attempt} & set(WINDOWS)
+        phases = {self.stage[question] for question in self.working} & set(WINDOWS)
         if self.unacknowledged:
             phases.add("committed")
         if self.unrecorded:
             phases.add("sent")
         if 0 <= at - self.closed_at < CLOSED_SECONDS:
             phases.add("closed")
-        self.attempt.clear()
+        self.killed.update(self.working)
+        self.working.clear()
         self.unrecorded.clear()
         self.unacknowledged.clear()
         return phases
@@ -186,7 +191,7 @@ def hunt(hearth: Hearth, people: Asking, goal: int) -> tuple[Counter[str], Watch
             hearth.spawn()
             time.sleep(rng.uniform(0, start_seconds))
             watch.read()
-            if not watch.spares():  # it was quicker than the first one
+            if watch.serving:  # quicker than the first one; what it claims now may be at its third attempt
                 continue
         else:
             if not watch.serving:
