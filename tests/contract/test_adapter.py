@@ -37,6 +37,8 @@ from bot.messages import (
     Triage,
     Typing,
 )
+from bot.metered import Metered
+from bot.metrics import Metrics
 from bot.ports import Adapter, Receive
 from bot.testing import MemoryAdapter
 from storage.store import SqlStore
@@ -91,6 +93,13 @@ async def memory() -> AsyncIterator[Bench]:
         return [(command.name, command.help) for command in adapter.commands]
 
     yield Bench(adapter, Destination(key=key), standing, hear, bring, menu)
+
+
+@asynccontextmanager
+async def metered() -> AsyncIterator[Bench]:
+    """As the dispatcher has every adapter: its refusals are counted."""
+    async with memory() as inner:
+        yield replace(inner, adapter=Metered(inner.adapter, Metrics()))
 
 
 @asynccontextmanager
@@ -175,6 +184,7 @@ async def web() -> AsyncIterator[Bench]:
 
 BENCHES: dict[str, Callable[[], AbstractAsyncContextManager[Bench]]] = {
     "memory": memory,
+    "metered": metered,
     "console": console,
     "web": web,
 }
