@@ -45,10 +45,19 @@ export async function ask(method, path, body) {
   } catch {
     throw new Unreachable();
   }
-  if (response.ok) return read(response);
+  if (response.ok) return whole(response);
   if (response.status === 401) location.assign("/login");
   if (GATEWAYS.has(response.status)) throw new Unreachable();
   throw new Refused(response.status, (await read(response))?.error ?? `Hearth answered ${response.status}.`);
+}
+
+/** What the server has answered. If that broke off it is as if nobody had: what was asked can be asked again. */
+async function whole(response) {
+  try {
+    return await response.json();
+  } catch {
+    throw new Unreachable();
+  }
 }
 
 async function read(response) {
