@@ -216,6 +216,17 @@ class TestForgetPerson:
             for event_id in ("1", "2"):
                 assert (await ask(store, event_id, key=key)).duplicate
 
+    async def test_a_group_keeps_its_settings(self, store: SqlStore) -> None:
+        """Also one in which nobody else has said anything yet."""
+        place = await store.conversation(GROUP, direct=False)
+        await store.set_settings(place.id, Settings(persona="pirate"))
+        await ask(store, "1", "/forgetme", key=GROUP)
+        claim = await claimed(store)
+        await store.forget_person("discord", "ann", but=claim.id)
+        word = Finished(outcome=AnswerState.DONE, text="Done.", moves_head=False, erase=True)
+        await store.close(claim, AnswerState.DONE, word)
+        assert await store.find_conversation(GROUP) == replace(place, settings=Settings(persona="pirate"))
+
     async def test_what_came_meanwhile_keeps_its_conversation(self, store: SqlStore) -> None:
         await ask(store, "1", "/forgetme")
         claim = await claimed(store)

@@ -68,6 +68,7 @@ class TestSearch:
             ("Ａｌｐｈａ ﬁnal ½", "alpha final 1⁄2"),
             ("Всё ХОРОШО", "хорошо"),
             ("ΟΔΟΣ", "οδος"),
+            ("\u03aa\u0301\u03b4\u03b9\u03b1", "\u0390\u03b4\u03b9\u03b1"),
             ("我喜欢猫", "喜欢"),
             ("이것은 한국어", "\u1112\u1161\u11ab국"),
             ("100% sure_thing [x] 'quoted' \\back", "100% sure_thing [x] 'quoted' \\back"),

@@ -343,6 +343,12 @@ class TestBytes:
         assert kept is not None
         assert kept.title == "Ben's"
 
+    async def test_nor_a_title_alone(self, store: SqlStore, file: Path) -> None:
+        await store.set_title((await store.conversation(CHAT, person="ann")).id, self.WORD)
+        assert self._found(file)
+        await store.expire(datetime.now(UTC) + timedelta(days=31), 30)
+        assert self._found(file) == []
+
     async def test_another_program_that_reads_is_told_of(self, store: SqlStore, file: Path) -> None:
         await ask(store, "1", self.WORD)
         with closing(sqlite3.connect(file, isolation_level=None)) as other:
