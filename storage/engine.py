@@ -135,7 +135,7 @@ def postgresql(url: URL) -> Engines:
             max_overflow=1,  # one that cleans up
             pool_pre_ping=True,
             hide_parameters=True,  # people's words: errors are logged
-            connect_args={"connect_timeout": CONNECT_SECONDS},
+            connect_args={"connect_timeout": CONNECT_SECONDS, "client_encoding": "utf8"},
         )
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise DatabaseError(f"{name}: PostgreSQL needs one more package: pip install 'hearth[postgresql]'") from error

@@ -31,10 +31,10 @@ class Postgres:
         self._numbers = count(1)
         self._resting: list[str] = []
 
-    def create(self) -> str:
+    def create(self, encoding: str = "UTF8") -> str:
         """A new, empty database; returns its URL."""
         name = f"test_{next(self._numbers)}"
-        self._execute("postgres", f"CREATE DATABASE {name}")
+        self._execute("postgres", f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
         return f"postgresql+psycopg://postgres@127.0.0.1:{self._port}/{name}"
 
     @contextmanager

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from bot.errors import DatabaseError
 from storage.look import inspect, told
 from storage.store import SqlStore
+from tests.postgres import Postgres
 from tests.contract.talk import ask, claimed
 
 
@@ -118,6 +119,15 @@ class TestFile:
 
 class TestPostgres:
     """A server."""
+
+    async def test_one_without_an_encoding_is_used_as_utf_8(self, postgres: Postgres) -> None:
+        """SQL_ASCII is what a Debian without a locale makes."""
+        url = postgres.create("SQL_ASCII")
+        store = await SqlStore.open(url, default_retention_days=30)
+        await ask(store, "1", "Grüße \N{FIRE}")
+        assert (await inspect(url)).endswith(", 1 questions wait")
+        assert (await claimed(store)).question.text == "Grüße \N{FIRE}"
+        await store.aclose()
 
     async def test_an_empty_one_stays_empty(self, postgres_url: str) -> None:
         assert (await inspect(postgres_url)).endswith(", its tables are made at the next start")
