@@ -106,9 +106,10 @@ class TestSearch:
     async def test_more_than_one_look_may_be_needed(self, store: SqlStore) -> None:
         await ask(store, "first", "needle", key=PAGE, direct=True)
         for number in range(1100):
-            await ask(store, str(number), "hay", key=PAGE, direct=True)
+            await ask(store, str(number), f"hay {number}", key=PAGE, direct=True)
         assert await excerpts(store, "needle") == ["needle"]
-        assert len(await search(store, "hay", 1050)) == 1050
+        assert await excerpts(store, "hay", 2) == ["hay 1099", "hay 1098"]
+        assert await excerpts(store, "hay", 1050) == [f"hay {number}" for number in range(1099, 49, -1)]
 
 
 class TestExcerpt:
