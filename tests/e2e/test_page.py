@@ -85,6 +85,10 @@ def test_an_answer_streams_and_is_stopped_and_answered_again(chromium: Browser, 
         assert somebody.words(somebody.last) == [stopped]
 
 
+def held(route: Route) -> None:
+    """A request that is on its way until the route is taken off."""
+
+
 @BOTH
 def test_an_edited_question_is_a_branch(chromium: Browser, scripted: Served, phone: bool) -> None:
     """The question becomes an editor in place; what was said before stays behind arrows, with all that followed."""
@@ -96,8 +100,11 @@ def test_an_edited_question_is_a_branch(chromium: Browser, scripted: Served, pho
         editor = somebody.page.get_by_role("textbox", name="Edit the question")
         expect(editor).to_have_value("Zebras?")
         editor.fill("Lions?")
+        somebody.page.route("**/api/conversations/*", held)
         somebody.page.locator(".editor").get_by_role("button", name="Send").click()
         expect(editor).to_be_hidden()
+        expect(somebody.questions.locator(".bubble")).to_have_text(["Lions?"])
+        somebody.page.unroute("**/api/conversations/*")
         expect(somebody.questions.locator(".bubble")).to_have_text(["Lions?"])
         somebody.settled()
         expect(somebody.questions.first.locator(".branches")).to_contain_text("2/2")
@@ -105,6 +112,20 @@ def test_an_edited_question_is_a_branch(chromium: Browser, scripted: Served, pho
         somebody.tool(somebody.questions.first, "Earlier question")
         expect(somebody.questions.locator(".bubble")).to_have_text(["Zebras?", "And giraffes?"])
         expect(somebody.questions.first.locator(".branches")).to_contain_text("1/2")
+
+
+def test_an_edit_takes_the_place_of_what_is_being_answered(visitor: Visitor) -> None:
+    """Nobody waits for an answer that the line has left."""
+    visitor.ask("Zebras?")
+    visitor.say("A long one of giraffes?")
+    visitor.streaming("Paragraph 1.")
+    visitor.tool(visitor.questions.first, "Edit the question")
+    visitor.page.get_by_role("textbox", name="Edit the question").fill("Lions?")
+    visitor.page.keyboard.press("Enter")
+    expect(visitor.questions.locator(".bubble")).to_have_text(["Lions?"])
+    visitor.settled()
+    visitor.tool(visitor.questions.first, "Earlier question")
+    expect(visitor.last).to_contain_text("Stopped")
 
 
 def test_a_page_that_is_loaded_again_in_mid_answer_shows_the_rest(visitor: Visitor) -> None:
@@ -247,9 +268,16 @@ def test_a_failure_is_told_in_words_and_tried_again(visitor: Visitor) -> None:
     expect(visitor.last).to_contain_text("The model failed. Please try again.")
     visitor.page.reload()
     visitor.ready()
+    expect(visitor.last).to_contain_text("The model failed. Please try again.")
     visitor.last.get_by_role("button", name="Try again").click()
     expect(visitor.last.locator(".body.failed")).to_contain_text("The model failed. Please try again.")
     expect(visitor.answers).to_have_count(1)
+    visitor.tool(visitor.questions.last, "Edit the question")
+    visitor.page.get_by_role("textbox", name="Edit the question").fill("Hold together.")
+    visitor.page.keyboard.press("Enter")
+    expect(visitor.last).to_contain_text("You said: Hold together.")
+    visitor.settled()
+    expect(visitor.questions.locator(".bubble")).to_have_text(["Hold together."])
 
 
 def test_who_waits_long_is_told_the_place_in_the_queue(chromium: Browser, scripted: Served) -> None:

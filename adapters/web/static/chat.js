@@ -169,8 +169,7 @@ export class Chat {
       this.edited = { node: node.id, text, event: eventId() };
     const { event } = this.edited;
     try {
-      if (conversation.isGrowing(node.event))
-        await ask("POST", conversationPath(conversation.id, "/stop"), { event: eventId() });
+      if (conversation.growing) await ask("POST", conversationPath(conversation.id, "/stop"), { event: eventId() });
       await ask("POST", conversationPath(conversation.id, "/messages"), { event, text, follows: node.parent ?? 0 });
     } catch (error) {
       this.problem(error);

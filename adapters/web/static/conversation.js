@@ -72,7 +72,6 @@ export class OpenConversation {
     const known = new Map([...this.messages, ...this.sent.values()].map((node) => [node.event, node]));
     this.title = found.title;
     this.settings = found.settings;
-    const before = this.live;
     this.live = new Map();
     for (const state of [...found.live, ...this.since.filter((state) => state.seq > found.seq)]) this.place(state);
     this.keepEarlier(found);
@@ -80,21 +79,22 @@ export class OpenConversation {
       this.sent.delete(node.event);
       if (node.state === "pending") node.follows = this.follows.get(node.event);
     }
-    this.keepPassing(before, known);
+    this.keepPassing(known);
     for (const event of received) this.sent.delete(event); // it is in the line, or nothing of it is kept
     this.loaded = true;
     this.told();
   }
 
-  /** An answer that is over, to a question that is in no line: a command's. It stays where it was said, on this page. */
-  keepPassing(before, known) {
+  /** Words that are in no line, as the server still has them: a command's. They stay where they were said, on this page. */
+  keepPassing(known) {
     const inLine = new Set(this.messages.map((node) => node.event));
     const after = this.messages.filter((node) => node.state !== "pending").at(-1)?.id ?? null;
-    for (const [event, states] of [...before, ...this.live]) {
+    for (const [event, states] of this.live) {
       const earlier = this.passing.get(event);
       const question = earlier?.question ?? known.get(event);
       const over = [...states.values()].every((state) => state.final);
-      if (!over || inLine.has(event) || !question) continue;
+      // A question that was in the line once is on another branch now: a command never is, while it waits apart.
+      if (!over || inLine.has(event) || question?.state !== "pending") continue;
       const place = earlier ? earlier.after : after;
       this.passing.set(event, {
         question: { ...question, id: null, siblings: [] },
@@ -161,15 +161,14 @@ export class OpenConversation {
     this.told();
   }
 
-  /** Whether something is being answered, or waits for it. */
-  get busy() {
-    const growing = [...this.live.keys()].some((event) => this.isGrowing(event));
-    return growing || this.sent.size > 0 || this.messages.some((node) => OPEN.has(node.outcome));
+  /** Whether an answer is being written. */
+  get growing() {
+    return [...this.live.values()].some((states) => [...states.values()].some((state) => !state.final));
   }
 
-  /** Whether the answer to this event is being written. */
-  isGrowing(event) {
-    return [...(this.live.get(event)?.values() ?? [])].some((state) => !state.final);
+  /** Whether something is being answered, or waits for it. */
+  get busy() {
+    return this.growing || this.sent.size > 0 || this.messages.some((node) => OPEN.has(node.outcome));
   }
 
   /** Change the title or settings. Raises Refused or Unreachable. */
