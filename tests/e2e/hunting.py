@@ -43,6 +43,8 @@ class Watch:
     unrecorded: set[str] = field(default_factory=set)
     working: set[str] = field(default_factory=set)
     """Questions that this process claimed and has not closed."""
+    closing: set[str] = field(default_factory=set)
+    """Those of them of which nobody would know, after a kill, whether they are closed; the next claim would tell."""
     killed: Counter[str] = field(default_factory=Counter)
     """Attempts that ended with a process, of the questions that are not closed."""
     closed_at: float = 0.0
@@ -94,9 +96,12 @@ class Watch:
                 self.killed[question] = mark["attempt"] - 1
                 if mark["attempt"] > ATTEMPTS:
                     self.last_tried.add(question)
+            case "closing":
+                self.closing.add(question)
             case "closed":
                 self.stage[question] = "closed"
                 self.working.discard(question)
+                self.closing.discard(question)
                 del self.killed[question]
                 self.closed_at = mark["time"]
             case "prefill" | "streaming" | "kept" as phase:
@@ -116,7 +121,10 @@ class Watch:
         if 0 <= at - self.closed_at < CLOSED_SECONDS:
             phases.add("closed")
         self.killed.update(self.working)
+        for question in self.closing:
+            del self.killed[question]
         self.working.clear()
+        self.closing.clear()
         self.unrecorded.clear()
         self.unacknowledged.clear()
         return phases

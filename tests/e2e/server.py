@@ -121,6 +121,7 @@ def traced(trace: Trace, pause: float) -> type[SqlStore]:
                 await asyncio.sleep(pause)
 
         async def close(self, claim: Claim, outcome: Outcome, finished: Finished | None) -> tuple[int, ...]:
+            trace.mark("closing")
             new = await super().close(claim, outcome, finished)
             trace.mark("closed", outcome=str(outcome))
             return new
