@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from bot.errors import DatabaseError
 from storage.look import inspect, told
 from storage.store import SqlStore
-from tests.postgres import Postgres
 from tests.contract.talk import ask, claimed
+from tests.postgres import Postgres
 
 
 @pytest.fixture
