@@ -73,6 +73,8 @@ def script() -> Callable[[str], str]:
             raise EngineBroken
         if "quick" in said:
             return "Yes."
+        if "endless" in said:
+            return LONG * 20
         if "long" in said:
             return LONG
         if "fire" in said:

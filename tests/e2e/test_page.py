@@ -281,14 +281,15 @@ def test_a_failure_is_told_in_words_and_tried_again(visitor: Visitor) -> None:
 
 
 def test_who_waits_long_is_told_the_place_in_the_queue(chromium: Browser, scripted: Served) -> None:
-    """The model has one slot, and somebody else has it."""
+    """The model has one slot, and somebody else has it until the answer is stopped."""
     with visiting(chromium, scripted) as first, visiting(chromium, scripted) as second:
         first.open()
         second.open()
-        first.say("A long one, be patient.")
+        first.say("An endless one, please.")
         first.streaming("Paragraph 1.")
         second.say("May I?")
         expect(second.last.locator(".notice")).to_contain_text("place 1 in the queue")
+        first.stop.click()
         second.settled()
         assert second.words(second.last)[0].startswith("You said: May I?")
 
