@@ -37,7 +37,7 @@ drain = "1s"
 [engine]
 loaded_models = 2
 """
-SECONDS_PER_CHARACTER = 0.0025
+SECONDS_PER_CHARACTER = 0.003
 CONTEXT = 32_768
 LONG = "\n\n".join(f"Paragraph {n}. The embers glow, the kettle hums, and the evening is quiet." for n in range(1, 13))
 BANKING = """\
