@@ -17,8 +17,8 @@ import typer
 from adapters.console.client import Client
 from adapters.console.files import path_of
 from adapters.console.socket import answers
-from adapters.console.wire import cleaned
 from bot.attaching import connected
+from bot.cleaning import clean
 from bot.config import Config, load
 from bot.errors import ConfigError, HearthError
 from bot.models_cli import models
@@ -38,7 +38,7 @@ cli.add_typer(models, name="models")
 
 
 def _cleaned(value: str) -> str:
-    return cleaned(value)
+    return clean(value)
 
 
 def _version(wanted: bool) -> None:

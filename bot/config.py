@@ -31,7 +31,7 @@ from pydantic import (
     model_validator,
 )
 
-from bot import library
+from bot import local_models
 from bot.errors import ConfigError
 
 DEFAULT_SYSTEM_PROMPT = (
@@ -338,7 +338,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     data, file = _gathered(path, environ)
     folder, models = data.get("data_dir", platformdirs.user_data_dir("hearth")), data.setdefault("models", {})
     if isinstance(folder, str) and isinstance(models, dict):
-        library.merge(models, Path(folder))
+        local_models.merge(models, Path(folder))
     try:
         return Config.model_validate(data)
     except ValidationError as error:

@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from bot import library
+from bot import local_models
 from bot.config import EMBEDDED_CHAT_MODEL, Config, ModelConfig, RemoteModelConfig
 from bot.engines import gguf
 from bot.engines.llamacpp import context_for
 from bot.errors import ModelError
-from bot.library import Entry, size_words
+from bot.local_models import Entry, size_words
 
 DEMO_WORDS = "embedded demo of about 3 million parameters: small talk only"
 INFO_SLOTS = (1, 8)
@@ -38,7 +38,7 @@ def rows(config: Config) -> Iterator[Row]:
             continue
         row = _row(name, model)
         yield replace(row, name=f"{name} (default)") if name in twins else row
-    for entry in library.entries(config.data_dir).values():
+    for entry in local_models.entries(config.data_dir).values():
         if not entry.complete:
             yield Row(entry.name, entry.source, size_words(entry.size), state=_rest(config, entry))
 
@@ -46,7 +46,7 @@ def rows(config: Config) -> Iterator[Row]:
 def facts(config: Config, name: str, model: ModelConfig) -> Iterator[tuple[str, str]]:
     """What there is to know of a model, as (what, words). Raises ModelError."""
     file = gguf.read(model.path)
-    entry = library.entries(config.data_dir).get(name)
+    entry = local_models.entries(config.data_dir).get(name)
     yield "name", name
     yield "called", _clean(file.name)
     yield "file", f"{file.path}" + (f" and {len(file.parts)} more parts" if file.parts else "")
@@ -91,7 +91,7 @@ def _row(name: str, model: ModelConfig | RemoteModelConfig) -> Row:
 
 
 def _rest(config: Config, entry: Entry) -> str:
-    incoming = library.folder(config.data_dir, entry.name) / library.INCOMING
+    incoming = local_models.folder(config.data_dir, entry.name) / local_models.INCOMING
     here = sum(file.stat().st_size for file in incoming.glob("*") if file.is_file())
     return f"not complete: {size_words(here)} of {size_words(entry.size)}; pull it again to go on"
 

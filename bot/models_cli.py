@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapters.console.socket import answers
-from bot import library
+from bot import local_models
 from bot.config import EMBEDDED_CHAT_MODEL, Config, ModelConfig, load, model_tables
 from bot.errors import ConfigError
-from bot.library import DEMO, Entry
+from bot.local_models import DEMO, Entry
 
 if TYPE_CHECKING:
     from bot.pulling import Progress, Unclear
@@ -54,7 +54,7 @@ def pull(
         _may_choose(context)
     path = _path(repository)
     entry = _keep(config, path, name, copy=copy) if path else _pull(config, repository, file, name, revision)
-    print(f"{entry.name} is here: {library.size_words(entry.size)}, {entry.path}")
+    print(f"{entry.name} is here: {local_models.size_words(entry.size)}, {entry.path}")
     if use:
         _choose(context, entry.name)
     else:
@@ -118,21 +118,21 @@ def remove(
 ) -> None:
     """Remove a model that was pulled. A file that was not copied stays where it is."""
     config = _read(context)
-    entry = library.entries(config.data_dir).get(name)
-    if name in library.RESERVED:
+    entry = local_models.entries(config.data_dir).get(name)
+    if name in local_models.RESERVED:
         raise ConfigError(f"{name} is no model that was pulled: hearth models list shows those")
     if name in model_tables(context.obj, os.environ):
         raise ConfigError(f"{name} is in config.toml: take [models.{name}] out there first")
     if entry is None:
         raise ConfigError(_unknown(config, name))
-    if library.chosen(config.data_dir) == name:
+    if local_models.chosen(config.data_dir) == name:
         raise ConfigError(f"{name} is the default: choose another first, with hearth models use NAME (or {DEMO})")
     if users := [persona for persona, settings in config.personas.items() if settings.model == name]:
         raise ConfigError(f"{name} is the model of the persona {users[0]!r}: change that in config.toml first")
     stays = "" if entry.files else f" {entry.path} stays."
     if not yes:
-        typer.confirm(f"Remove {name} ({library.size_words(entry.size)})?{stays}", abort=True)
-    library.remove(config.data_dir, name)
+        typer.confirm(f"Remove {name} ({local_models.size_words(entry.size)})?{stays}", abort=True)
+    local_models.remove(config.data_dir, name)
     print(f"Removed: {name}.{stays}")
 
 
@@ -147,10 +147,10 @@ def _pull(config: Config, repository: str, file: str | None, name: str | None, r
         except pulling.Unclear as unclear:
             _offer(unclear)
             raise
-        name = _free(config, name or library.name_for(candidate.files[0].name))
+        name = _free(config, name or local_models.name_for(candidate.files[0].name))
         others = len(pulling.candidates(found)) - 1
         chosen = f"; {others} more: hearth models pull {repository} FILE" if others and file is None else ""
-        print(f"{candidate.path} from {hub.host}, {library.size_words(candidate.size)}{chosen}", flush=True)
+        print(f"{candidate.path} from {hub.host}, {local_models.size_words(candidate.size)}{chosen}", flush=True)
         with _progress() as progress:
             return pulling.pull(hub, candidate, config.data_dir, name, progress)
     except KeyboardInterrupt:
@@ -164,10 +164,10 @@ def _keep(config: Config, path: Path, name: str | None, *, copy: bool) -> Entry:
     from bot import pulling
 
     path = path.absolute()
-    known = [entry for entry in library.entries(config.data_dir).values() if entry.complete and entry.path == path]
+    known = [entry for entry in local_models.entries(config.data_dir).values() if entry.complete and entry.path == path]
     if known and not copy:
         return known[0]
-    name = _free(config, name or library.name_for(path.name))
+    name = _free(config, name or local_models.name_for(path.name))
     with _progress() as progress:
         return pulling.keep(path, config.data_dir, name, progress, copy=copy)
 
@@ -178,7 +178,7 @@ def _choose(context: typer.Context, name: str) -> None:
 
     config = _read(context)
     if name == DEMO and name not in config.models:
-        library.choose(config.data_dir, None)
+        local_models.choose(config.data_dir, None)
         print("The embedded demo is the default from the next start on.")
     elif name == "default" or name not in config.models:
         raise ConfigError(_unknown(config, name))
@@ -190,7 +190,7 @@ def _choose(context: typer.Context, name: str) -> None:
             file = gguf.read(model.path)
             _ = file.template
             words = f"\nIt needs {memory(file, model)}, {model.slots} at once."
-        library.choose(config.data_dir, name, path)
+        local_models.choose(config.data_dir, name, path)
         print(f"{name} is the default from the next start on.{words}")
     if _running(config):
         print("Hearth is running: start it again, or say /model NAME in a conversation meanwhile.")
@@ -198,7 +198,7 @@ def _choose(context: typer.Context, name: str) -> None:
 
 def _may_choose(context: typer.Context) -> None:
     """Raises ConfigError if the configuration itself names the default model."""
-    if library.names_a_model(model_tables(context.obj, os.environ).get("default", {})):
+    if local_models.names_a_model(model_tables(context.obj, os.environ).get("default", {})):
         raise ConfigError(
             "the configuration itself says which model is the default ([models.default] in config.toml, or "
             "HEARTH_MODELS__DEFAULT__PATH); nothing was changed: change it there, or take it out"
@@ -207,7 +207,7 @@ def _may_choose(context: typer.Context) -> None:
 
 def _free(config: Config, name: str) -> str:
     """The name. Raises ConfigError if config.toml has a model of its own by it."""
-    entry, model = library.entries(config.data_dir).get(name), config.models.get(name)
+    entry, model = local_models.entries(config.data_dir).get(name), config.models.get(name)
     if model is not None and (entry is None or not isinstance(model, ModelConfig) or model.path != entry.path):
         raise ConfigError(f"config.toml has a model {name!r} of its own: choose another name with --name")
     return name
@@ -224,7 +224,7 @@ def _path(text: str) -> Path | None:
 
 
 def _unknown(config: Config, name: str) -> str:
-    entry = library.entries(config.data_dir).get(name)
+    entry = local_models.entries(config.data_dir).get(name)
     if entry is not None:
         return f"{name} is not complete: pull it again to go on"
     names = [known for known in config.models if known != "default"]
@@ -236,7 +236,7 @@ def _unknown(config: Config, name: str) -> str:
 def _offer(unclear: Unclear) -> None:
     _show(
         ("FILE", "size", "parts"),
-        [(one.path, library.size_words(one.size), str(len(one.files))) for one in unclear.candidates],
+        [(one.path, local_models.size_words(one.size), str(len(one.files))) for one in unclear.candidates],
     )
 
 

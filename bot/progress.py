@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from bot.library import size_words
+from bot.local_models import size_words
 from bot.pulling import Seen
 
 STEPS = 10

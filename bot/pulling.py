@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from bot import library
+from bot import local_models
 from bot.engines import gguf
 from bot.errors import HubError, ModelError
-from bot.library import Entry
+from bot.local_models import Entry
 
 if TYPE_CHECKING:
     from bot.hub import Hub, HubFile, Repository
@@ -135,8 +135,8 @@ def pull(hub: Hub, candidate: Candidate, data_dir: Path, name: str, progress: Pr
     """
     repository = candidate.repository
     entry = Entry(
-        name=library.checked(name),
-        path=library.folder(data_dir, name) / candidate.files[0].name,
+        name=local_models.checked(name),
+        path=local_models.folder(data_dir, name) / candidate.files[0].name,
         files={file.name: file.sha256 for file in candidate.files},
         source=f"{hub.host}/{repository.id}",
         revision=repository.revision,
@@ -148,12 +148,12 @@ def pull(hub: Hub, candidate: Candidate, data_dir: Path, name: str, progress: Pr
     known = _known(data_dir, entry)
     if known is not None and known.complete and known.files == entry.files and _is_there(known):
         return known
-    place = library.folder(data_dir, name) / library.INCOMING
+    place = local_models.folder(data_dir, name) / local_models.INCOMING
     parts = {file: place / f"{file.name}.{file.sha256[:DIGITS]}.part" for file in candidate.files}
     _room(place, candidate.size - sum(part.stat().st_size for part in parts.values() if part.exists()))
-    with library.staging(data_dir, name):
+    with local_models.staging(data_dir, name):
         if known is None or not known.complete:
-            library.save(data_dir, entry.model_copy(update={"complete": False}))
+            local_models.save(data_dir, entry.model_copy(update={"complete": False}))
         for file, part in parts.items():
             hub.fetch(repository, file, part, progress.begin(file.name, file.size))
             _verify(part, file, hub.host, progress.begin(f"checking {file.name}", file.size))
@@ -168,7 +168,7 @@ def keep(path: Path, data_dir: Path, name: str, progress: Progress, *, copy: boo
     Raises ModelError if it is none, HubError, ConfigError, StartError.
     """
     file = _model(path.absolute())
-    place = library.folder(data_dir, library.checked(name))
+    place = local_models.folder(data_dir, local_models.checked(name))
     sources = (file.path, *file.parts)
     entry = Entry(
         name=name,
@@ -179,10 +179,10 @@ def keep(path: Path, data_dir: Path, name: str, progress: Progress, *, copy: boo
     )
     known = _known(data_dir, entry)
     if not copy:
-        library.save(data_dir, entry)
+        local_models.save(data_dir, entry)
         return entry
     _room(place, file.size)
-    with library.staging(data_dir, name) as staging:
+    with local_models.staging(data_dir, name) as staging:
         for source in sources:
             _copy(source, staging / source.name, progress.begin(source.name, source.stat().st_size))
         return _accepted(data_dir, entry, known)
@@ -190,7 +190,7 @@ def keep(path: Path, data_dir: Path, name: str, progress: Progress, *, copy: boo
 
 def _known(data_dir: Path, entry: Entry) -> Entry | None:
     """What there is by this name. Raises HubError if it is another model."""
-    known = library.entries(data_dir).get(entry.name)
+    known = local_models.entries(data_dir).get(entry.name)
     if known is not None and (known.source, known.path) != (entry.source, entry.path):
         came = known.source or known.path
         raise HubError(f"there is another model {known.name!r}, {came}: choose a name for this one with --name")
@@ -208,7 +208,7 @@ def _room(folder: Path, needed: int) -> None:
     free = max(0, shutil.disk_usage(there).free - RESERVE)
     if needed > free:
         raise HubError(
-            f"{library.size_words(needed)} are needed and {library.size_words(free)} are free in {there}: "
+            f"{local_models.size_words(needed)} are needed and {local_models.size_words(free)} are free in {there}: "
             "make room, or choose another place with HEARTH_DATA_DIR"
         )
 
@@ -228,20 +228,20 @@ def _verify(part: Path, file: HubFile, host: str, seen: Seen) -> None:
 
 def _accepted(data_dir: Path, entry: Entry, before: Entry | None) -> Entry:
     """Make what lies in `incoming` a model. Raises ModelError, with it gone, if it is none."""
-    place = library.folder(data_dir, entry.name)
-    staging = place / library.INCOMING
+    place = local_models.folder(data_dir, entry.name)
+    staging = place / local_models.INCOMING
     try:
         _model(staging / entry.path.name)
     except ModelError as error:
         if before is not None and before.complete:
             shutil.rmtree(staging)
         else:
-            library.remove(data_dir, entry.name)
+            local_models.remove(data_dir, entry.name)
         reason = str(error).partition(": ")[2]
         raise ModelError(f"{entry.path.name} is no model for Hearth and was removed again: it {reason}") from error
     for name in entry.files:
         (staging / name).replace(place / name)
-    library.save(data_dir, entry)
+    local_models.save(data_dir, entry)
     shutil.rmtree(staging)
     return entry
 

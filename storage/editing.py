@@ -6,13 +6,14 @@ from typing import Any
 
 from sqlalchemy import bindparam, exists, literal, select, update
 
+from bot.cleaning import clean
 from bot.messages import AnswerState, Edited, Message, MessageState
 from bot.ports import Received
 from storage import attachments
 from storage.models import answers, messages, sent_parts
 from storage.places import find_by_id, question_of
 from storage.transaction import Transaction
-from storage.values import clean, revised
+from storage.values import revised
 from storage.waiting import add_at
 
 _MESSAGE = select(messages).where(messages.c.id == bindparam("k_id"))

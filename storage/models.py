@@ -43,7 +43,7 @@ from sqlalchemy import (
     text,
 )
 
-from storage.values import clean
+from bot.cleaning import clean
 
 NAMING = {
     "pk": "pk_%(table_name)s",

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+from bot.cleaning import clean
 from bot.generation import Usage
 from bot.messages import (
     AnswerState,
@@ -35,20 +36,6 @@ ID_LIMIT = 2**63
 """Above every id: what both databases count with."""
 CHUNK = 500
 """Ids in one statement; SQLite before 3.32 allows 999 variables."""
-
-
-def clean(text: str) -> str:
-    """The text without what a database cannot hold: NUL and lone surrogates become U+FFFD.
-
-    PostgreSQL refuses both; SQLite's tools end a text at NUL. JSON from a platform can carry either.
-    """
-    if "\x00" in text:
-        text = text.replace("\x00", "\ufffd")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def shortened(text: str, length: int) -> str:

@@ -10,7 +10,7 @@ import os
 import stat
 from pathlib import Path
 
-from adapters.console import wire
+from bot.cleaning import clean
 from bot.errors import MessageGone, PlatformError, StartError
 from bot.messages import Attachment
 
@@ -23,8 +23,8 @@ UNKNOWN = "application/octet-stream"
 def path_of(file: Path) -> str:
     """The path as the wire has it. Raises StartError if that is no file that can be read."""
     path = str(file.absolute())
-    if path != wire.cleaned(path):
-        raise StartError(f"{wire.cleaned(str(file))}: the name is not UTF-8 text")
+    if path != clean(path):
+        raise StartError(f"{clean(str(file))}: the name is not UTF-8 text")
     try:
         os.close(_open(path))
     except PlatformError as error:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from adapters.console import wire
 from adapters.console.wire import ACCOUNT, PLATFORM
+from bot.cleaning import clean
 from bot.errors import DatabaseError
 from bot.messages import ConversationKey
 from bot.ports import Removed, Store
@@ -51,7 +52,7 @@ class Operator:
         return web.json_response(health, status=200 if health["status"] == "ok" else 503)
 
     async def _line(self, request: web.Request) -> web.Response:
-        key = ConversationKey(PLATFORM, self._account, wire.cleaned(request.match_info["name"]))
+        key = ConversationKey(PLATFORM, self._account, clean(request.match_info["name"]))
         place = await self._store.find_conversation(key)
         line = await self._store.history(place.head) if place else []
         return web.json_response([{"role": m.role, "text": m.text} for m in line[-LINE_SHOWN:]])

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from bot.cleaning import clean
 from bot.errors import DatabaseError
 from bot.messages import Outgoing
 
@@ -39,7 +40,7 @@ def text(data: dict[str, Any], field: str) -> str:
     value = data.get(field)
     if not isinstance(value, str):
         raise web.HTTPBadRequest(text=f"{field}: must be text")
-    return cleaned(value)
+    return clean(value)
 
 
 def paths(data: dict[str, Any], field: str) -> list[str]:
@@ -47,12 +48,7 @@ def paths(data: dict[str, Any], field: str) -> list[str]:
     values = data.get(field, [])
     if not isinstance(values, list) or not all(isinstance(value, str) and value.startswith("/") for value in values):
         raise web.HTTPBadRequest(text=f"{field}: must be a list of absolute paths")
-    return [cleaned(value) for value in values]
-
-
-def cleaned(value: str) -> str:
-    """The text without NUL and lone surrogates, which no database and no encoding holds: U+FFFD stands for each."""
-    return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return [clean(value) for value in values]
 
 
 def state(number: int, what: Outgoing) -> dict[str, Any]:

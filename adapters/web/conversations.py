@@ -14,6 +14,7 @@ from adapters.web import exporting, wire
 from adapters.web.door import PERSON
 from adapters.web.house import House
 from adapters.web.screens import PLATFORM, Screens
+from bot.cleaning import clean
 from bot.messages import Action, ActionName, Author, Conversation, ConversationKey, Event, Message, Settings
 from bot.ports import Receive
 
@@ -155,7 +156,7 @@ class Conversations:
         return await exporting.conversation(self._store, place, form)
 
     async def _search(self, request: web.Request) -> web.Response:
-        words = wire.cleaned(request.query.get("q", ""))
+        words = clean(request.query.get("q", ""))
         if len(words) > MAX_QUERY:
             raise web.HTTPBadRequest(text=f"q: at most {MAX_QUERY} characters")
         found = await self._store.search(PLATFORM, self._screens.account, request[PERSON], words)

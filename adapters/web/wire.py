@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from bot.cleaning import clean
 from bot.messages import Attached, Settings
 from bot.records import Found, Node, PlatformCount, Thread
 
@@ -46,7 +47,7 @@ def text(data: dict[str, Any], field: str) -> str:
     value = data.get(field)
     if not isinstance(value, str):
         raise web.HTTPBadRequest(text=f"{field}: must be text")
-    return cleaned(value)
+    return clean(value)
 
 
 def event(data: dict[str, Any]) -> str:
@@ -71,11 +72,6 @@ def conversation(request: web.Request) -> str:
     if not _CONVERSATION.fullmatch(value):
         raise web.HTTPNotFound
     return value
-
-
-def cleaned(value: str) -> str:
-    """The text without NUL and lone surrogates, which no database and no encoding holds: U+FFFD stands for each."""
-    return value.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def thread(known: Thread) -> dict[str, Any]:

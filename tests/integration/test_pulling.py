@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot import library, pulling
+from bot import local_models, pulling
 from bot.config import EMBEDDED_CHAT_MODEL
 from bot.engines import gguf
 from bot.errors import HubError, ModelError, StartError
-from bot.library import Entry
+from bot.local_models import Entry
 from tests.hub import COMMIT, HubStandIn, Repo, standing_in
 from tests.parts import in_parts
 from tests.unit.test_gguf import write
@@ -99,7 +99,7 @@ class TestWhole:
         host = pull.hub.url.removeprefix("http://")
         assert (entry.source, entry.revision) == (f"{host}/owner/demo", COMMIT)
         assert (entry.licence, entry.size, entry.complete) == ("apache-2.0", SIZE, True)
-        assert library.entries(pull.data_dir) == {"demo-q8": entry}
+        assert local_models.entries(pull.data_dir) == {"demo-q8": entry}
 
     def test_nothing_is_asked_but_the_list_and_the_file_and_nothing_else_is_written(self, pull: Puller) -> None:
         pull()
@@ -152,7 +152,7 @@ class TestBroken:
         pull.hub.breaks = [1_000_000]
         assert "cannot be reached (peer closed connection" in pull.fails()
         assert pull.parts() == {f"Demo-Q8_0.gguf.{SHA256[:12]}.part": 1_000_000}
-        assert library.entries(pull.data_dir)["demo-q8"].complete is False
+        assert local_models.entries(pull.data_dir)["demo-q8"].complete is False
         assert pull().path.read_bytes() == DEMO
         assert pull.hub.ranges() == ["all", "bytes=1000000-"]
         assert pull.parts() == {}
@@ -189,7 +189,7 @@ class TestBroken:
         pull.hub.repos["owner/demo"].digests = {"Demo-Q8_0.gguf": "ab" * 32}
         assert "Demo-Q8_0.gguf is not the file that" in pull.fails()
         assert pull.parts() == {}
-        assert not any(entry.complete for entry in library.entries(pull.data_dir).values())
+        assert not any(entry.complete for entry in local_models.entries(pull.data_dir).values())
         pull.hub.repos["owner/demo"].digests = {}
         assert pull().path.read_bytes() == DEMO
 
@@ -215,7 +215,7 @@ class TestBroken:
         finally:
             pull.hub.hold.set()
             first.join()
-        assert library.entries(pull.data_dir)["demo-q8"].complete
+        assert local_models.entries(pull.data_dir)["demo-q8"].complete
 
 
 class TestNoModel:
@@ -243,7 +243,7 @@ class TestNoModel:
         entry = pull()
         pull.hub.repos["owner/demo"].files["Demo-Q8_0.gguf"] = b"rubbish"
         assert "it is no GGUF model file" in pull.fails()
-        assert library.entries(pull.data_dir) == {"demo-q8": entry}
+        assert local_models.entries(pull.data_dir) == {"demo-q8": entry}
         assert entry.path.read_bytes() == DEMO
         assert pull.parts() == {}
 
@@ -405,8 +405,8 @@ class TestOfThisMachine:
         mine.write_bytes(DEMO)
         entry = pulling.keep(mine, tmp_path / "data", "mine", Seen())
         assert (entry.path, entry.files, entry.licence, entry.size) == (mine, {}, "MIT", SIZE)
-        assert library.entries(tmp_path / "data") == {"mine": entry}
-        library.remove(tmp_path / "data", "mine")
+        assert local_models.entries(tmp_path / "data") == {"mine": entry}
+        local_models.remove(tmp_path / "data", "mine")
         assert mine.exists()
 
     def test_a_file_is_copied_with_all_its_parts_if_that_is_asked(self, tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bot import library
+from bot import local_models
 from bot.config import EMBEDDED_CHAT_MODEL, Config, ModelConfig
 from bot.engines import gguf
 from bot.errors import ModelError
-from bot.library import Entry
+from bot.local_models import Entry
 from bot.model_table import Row, facts, memory, rows
 from tests.unit.test_gguf import write
 
@@ -51,11 +51,11 @@ def test_a_model_elsewhere_is_told_with_its_server(tmp_path: Path) -> None:
 
 def test_a_pull_that_broke_off_is_told_with_what_is_here(tmp_path: Path) -> None:
     settings = config(tmp_path)
-    path = library.folder(settings.data_dir, "big") / "big.gguf"
-    library.save(
+    path = local_models.folder(settings.data_dir, "big") / "big.gguf"
+    local_models.save(
         settings.data_dir, Entry(name="big", path=path, source="hub/owner/big", size=4_700_000_000, complete=False)
     )
-    with library.staging(settings.data_dir, "big") as staging:
+    with local_models.staging(settings.data_dir, "big") as staging:
         (staging / "big.gguf.0123.part").write_bytes(bytes(1_200_000))
     assert list(rows(settings))[1:] == [
         Row("big", "hub/owner/big", "4.7 GB", state="not complete: 1.2 MB of 4.7 GB; pull it again to go on")

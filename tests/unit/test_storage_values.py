@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+from bot.cleaning import clean
 from bot.errors import DatabaseError
 from storage.failures import translated
-from storage.values import clean, micros, pack_ids, time_of, unpack_ids
+from storage.values import micros, pack_ids, time_of, unpack_ids
 
 
 @given(st.text(alphabet=st.characters(codec=None)))

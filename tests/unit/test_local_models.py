@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from bot import library
+from bot import local_models
 from bot.config import EMBEDDED_CHAT_MODEL, Config, load, model_tables
 from bot.errors import ConfigError
-from bot.library import Entry
+from bot.local_models import Entry
 
 
 def keep(data_dir: Path, name: str = "small", **values: object) -> Entry:
     """A model whose file lies in its folder."""
-    path = library.folder(data_dir, name) / f"{name}.gguf"
+    path = local_models.folder(data_dir, name) / f"{name}.gguf"
     entry = Entry.model_validate({"name": name, "path": path, "source": "hub.example/owner/repo", **values})
-    library.save(data_dir, entry)
+    local_models.save(data_dir, entry)
     return entry
 
 
@@ -29,13 +29,13 @@ def configured(data_dir: Path, text: str = "", **environ: str) -> Config:
 
 def test_a_model_is_found_again_as_it_was_saved(tmp_path: Path) -> None:
     entry = keep(tmp_path, files={"small.gguf": "ab" * 32}, revision="c0ffee", licence="apache-2.0", size=7)
-    assert library.entries(tmp_path) == {"small": entry}
+    assert local_models.entries(tmp_path) == {"small": entry}
 
 
 def test_a_data_directory_can_be_moved_with_its_models(tmp_path: Path) -> None:
     keep(tmp_path / "old")
     (tmp_path / "old").rename(tmp_path / "new")
-    assert library.entries(tmp_path / "new")["small"].path == tmp_path / "new/models/small/small.gguf"
+    assert local_models.entries(tmp_path / "new")["small"].path == tmp_path / "new/models/small/small.gguf"
 
 
 def test_a_pulled_model_needs_no_word_in_the_configuration(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_pulled_model_needs_no_word_in_the_configuration(tmp_path: Path) -> No
 
 def test_what_is_not_complete_is_no_model(tmp_path: Path) -> None:
     keep(tmp_path, complete=False)
-    library.choose(tmp_path, "small", tmp_path / "gone.gguf")
+    local_models.choose(tmp_path, "small", tmp_path / "gone.gguf")
     config = configured(tmp_path)
     assert list(config.models) == ["default"]
     assert config.own_models["default"].path == tmp_path / "gone.gguf"
@@ -56,18 +56,18 @@ def test_what_is_not_complete_is_no_model(tmp_path: Path) -> None:
 
 def test_the_chosen_model_is_the_default_and_the_same_under_its_own_name(tmp_path: Path) -> None:
     entry = keep(tmp_path)
-    library.choose(tmp_path, "small", entry.path)
+    local_models.choose(tmp_path, "small", entry.path)
     config = configured(tmp_path)
     assert config.models["default"] == config.models["small"]
     assert config.own_models["default"].path == entry.path
-    library.choose(tmp_path, None)
+    local_models.choose(tmp_path, None)
     assert configured(tmp_path).own_models["default"].path == EMBEDDED_CHAT_MODEL
 
 
 def test_the_configuration_says_how_a_pulled_model_is_run(tmp_path: Path) -> None:
     """A table without a path is about the model of its name; [models.default] without one, about the chosen model."""
     entry = keep(tmp_path)
-    library.choose(tmp_path, "small", entry.path)
+    local_models.choose(tmp_path, "small", entry.path)
     config = configured(tmp_path, "[models.small]\nslots = 2\n[models.default]\nthreads = 3\n")
     small, default = config.own_models["small"], config.own_models["default"]
     assert (small.path, small.slots, small.threads) == (entry.path, 2, None)
@@ -76,14 +76,14 @@ def test_the_configuration_says_how_a_pulled_model_is_run(tmp_path: Path) -> Non
 
 def test_a_model_of_the_configuration_goes_first(tmp_path: Path) -> None:
     keep(tmp_path)
-    library.choose(tmp_path, "small")
+    local_models.choose(tmp_path, "small")
     config = configured(tmp_path, '[models.small]\npath = "mine.gguf"\n[models.default]\npath = "other.gguf"\n')
     assert config.own_models["small"].path == tmp_path / "mine.gguf"
     assert config.own_models["default"].path == tmp_path / "other.gguf"
 
 
 def test_a_model_of_the_configuration_can_be_chosen(tmp_path: Path) -> None:
-    library.choose(tmp_path, "mine", tmp_path / "mine.gguf")
+    local_models.choose(tmp_path, "mine", tmp_path / "mine.gguf")
     config = configured(tmp_path, '[models.mine]\npath = "mine.gguf"\nslots = 3\n')
     assert config.models["default"] == config.models["mine"]
     assert config.models["default"].slots == 3
@@ -91,9 +91,9 @@ def test_a_model_of_the_configuration_can_be_chosen(tmp_path: Path) -> None:
 
 def test_a_choice_that_is_gone_is_told_by_its_file(tmp_path: Path) -> None:
     """The embedded demo does not take a real model's place in silence."""
-    library.choose(tmp_path, "gone", tmp_path / "gone.gguf")
+    local_models.choose(tmp_path, "gone", tmp_path / "gone.gguf")
     assert configured(tmp_path).own_models["default"].path == tmp_path / "gone.gguf"
-    library.choose(tmp_path, "gone")
+    local_models.choose(tmp_path, "gone")
     with pytest.raises(ConfigError, match=r"default\.json: names the model 'gone', which there is not any more"):
         configured(tmp_path)
 
@@ -107,7 +107,7 @@ def test_a_damaged_card_is_told_by_its_file(tmp_path: Path, text: str) -> None:
 
 
 def test_a_damaged_choice_is_told_by_its_file(tmp_path: Path) -> None:
-    library.choose(tmp_path, "small")
+    local_models.choose(tmp_path, "small")
     (tmp_path / "models/default.json").write_text("{")
     with pytest.raises(ConfigError, match=r"default\.json: is damaged; remove it, then choose again"):
         configured(tmp_path)
@@ -120,8 +120,8 @@ def test_a_removed_model_takes_its_folder_and_nothing_else(tmp_path: Path) -> No
     kept = keep(tmp_path / "data", "pulled")
     kept.path.write_text("gone")
     for name in ("linked", "pulled"):
-        library.remove(tmp_path / "data", name)
-    assert library.entries(tmp_path / "data") == {}
+        local_models.remove(tmp_path / "data", name)
+    assert local_models.entries(tmp_path / "data") == {}
     assert outside.read_text() == "kept"
     assert not kept.path.parent.exists()
 
@@ -145,14 +145,14 @@ def test_what_the_configuration_says_of_models_is_told_without_the_pulled_ones(t
     ],
 )
 def test_a_model_is_called_as_its_file(file: str, name: str) -> None:
-    assert library.name_for(file) == name
-    assert library.checked(name) == name
+    assert local_models.name_for(file) == name
+    assert local_models.checked(name) == name
 
 
 @pytest.mark.parametrize("name", ["default", "demo", "", "../up", "a/b", ".hidden", "Qwen", "a" * 101])
 def test_a_name_that_would_be_a_trap_is_refused(name: str) -> None:
     with pytest.raises(ConfigError):
-        library.checked(name)
+        local_models.checked(name)
 
 
 def test_what_is_written_is_there_whole(tmp_path: Path) -> None:
