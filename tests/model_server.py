@@ -18,12 +18,13 @@ from bot.config import EMBEDDED_CHAT_MODEL, RemoteModelConfig
 from bot.engines.remote import Patience, RemoteEngine
 from bot.generation import ChatMessage, Delta, Finish, Generation, Sampling
 from bot.testing import ScriptedEngine
+from tests.house import DEADLINE
 
 MODEL = "stand-in-7b"
-DEADLINE = 30.0
 HELLO = (ChatMessage("system", "Be brief."), ChatMessage("user", "hello"))
 ASKED = Generation(messages=HELLO, max_tokens=100)
-SHORT = Patience(backoff=0.01, silence=0.2, usage=0.2)
+PATIENT = Patience(backoff=0.01, silence=DEADLINE, usage=DEADLINE)
+"""Tries again at once, and takes no server for silent because the machine is slow."""
 _KNOWN = frozenset(
     {
         *("model", "messages", "stream", "stream_options", "max_tokens", "temperature", "top_p", "top_k", "min_p"),
@@ -310,8 +311,8 @@ async def _answers(url: str, key: str) -> None:
 
 
 @asynccontextmanager
-async def remote(*urls: str, patience: Patience = SHORT, **settings: Any) -> AsyncIterator[RemoteEngine]:
-    """The engine for these servers, with short waits."""
+async def remote(*urls: str, patience: Patience = PATIENT, **settings: Any) -> AsyncIterator[RemoteEngine]:
+    """The engine for these servers."""
     config = RemoteModelConfig.model_validate({"urls": urls, **settings})
     engine = await RemoteEngine.load("far", config, patience)
     try:

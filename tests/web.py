@@ -24,10 +24,8 @@ from bot.messages import Author, ConversationKey, Message
 from bot.ports import ChatEngine, Store
 from bot.recent import LastErrors
 from bot.testing import ScriptedEngine
-from tests.house import configuration
+from tests.house import DEADLINE, configuration
 
-SECONDS = 10.0
-"""Within which everything here is answered."""
 OWNER_TOKEN = "owner-token-of-the-test"
 ANN_TOKEN = "token-of-ann-in-the-test"
 BEN_TOKEN = "token-of-ben-in-the-test"
@@ -105,7 +103,7 @@ class Browser:
 
     async def settled(self, where: str) -> dict[str, Any]:
         """The conversation once all that was asked is answered."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(DEADLINE):
             while await self.site.app.store.pending():
                 await asyncio.sleep(0.005)
         return (await self.get(where)).json  # type: ignore[no-any-return]
@@ -138,7 +136,7 @@ class Site:
     async def browser(self, **headers: str) -> AsyncIterator[Browser]:
         """Somebody new."""
         jar = aiohttp.CookieJar(unsafe=True)  # cookies of IP addresses too
-        timeout = aiohttp.ClientTimeout(total=SECONDS)
+        timeout = aiohttp.ClientTimeout(total=DEADLINE)
         async with aiohttp.ClientSession(self.origin, cookie_jar=jar, timeout=timeout) as http:
             yield Browser(self, http, headers)
 
@@ -149,7 +147,7 @@ class Site:
             assert (await browser.login(token)).status == 303
             yield browser
 
-    async def raw(self, data: bytes, *, seconds: float = SECONDS) -> bytes:
+    async def raw(self, data: bytes, *, seconds: float = DEADLINE) -> bytes:
         """Whatever bytes, and what comes back until the connection is closed."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:

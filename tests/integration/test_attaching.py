@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import adapters.console.client
 from adapters.console.client import Client
 from adapters.console.wire import RESTART_SECONDS
 from bot.app import App, running
@@ -20,7 +21,7 @@ from bot.messages import Command, Message, Outgoing
 from bot.ports import ChatEngine
 from bot.testing import MemoryAdapter, ScriptedEngine
 from tests.console import GROWING, LOCAL, Bot, ask, console, refused
-from tests.house import ADA, configuration, place, until
+from tests.house import ADA, DEADLINE, configuration, place, until
 
 HELD = Message(key=place(), event_id="1", author=ADA, text="hi", sent_at=datetime.now(UTC), direct=True)
 
@@ -66,14 +67,16 @@ async def test_a_message_between_the_last_answer_and_the_end_is_not_received(tmp
     """Nobody would answer it: the process that a command is has begun to end. A platform's slow call makes that long."""
     here = Process(tmp_path, stall_after=3)
     waiting: list[asyncio.Task[str]] = []
+    used = asyncio.Event()
 
     async def use(client: Client) -> None:
         await here.platform.say(HELD)
         waiting.append(asyncio.create_task(at(here.settings, here.start, "hello")))
         await until(lambda: here.engine.active == 2, "two answers")
+        used.set()
 
     leaving = asyncio.create_task(attached(here.settings.socket, here.start, use))
-    await until(lambda: len(waiting) == 1 and here.engine.active == 2, "the use of the process")
+    await until(used.is_set, "the use of the process")
     (app,) = here.apps
     here.engine.resume.set()
     await app.console.unwatched.wait()
@@ -216,8 +219,11 @@ async def test_what_a_chat_shows_first_can_be_had_from_the_next_process(tmp_path
             assert [command["name"] for command in await client.commands()] == ["new"]
 
 
-async def test_the_place_of_a_lost_process_is_left_to_whoever_starts_it_anew(tmp_path: Path) -> None:
+async def test_the_place_of_a_lost_process_is_left_to_whoever_starts_it_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A command that took it at once would lock the service out that a supervisor starts again."""
+    monkeypatch.setattr(adapters.console.client, "RESTART_SECONDS", DEADLINE)  # the next one may be slow to start
     first, second = Bot(Outgoing(text="He", final=False)), Bot(*GROWING)
 
     def start() -> AbstractAsyncContextManager[App]:

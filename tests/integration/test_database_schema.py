@@ -22,6 +22,7 @@ from storage.migrate import MIGRATIONS, SCHEMA
 from storage.models import metadata
 from storage.store import SqlStore
 from tests.contract.talk import CHAT, NOTES, answer, ask, reading
+from tests.house import DEADLINE
 from tests.postgres import Postgres
 
 
@@ -97,7 +98,7 @@ async def _until_it_waits(url: str) -> None:
     """Return when a statement waits for a lock."""
     waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
     engine = create_async_engine(url)
-    end = time.monotonic() + 10
+    end = time.monotonic() + DEADLINE
     while True:
         async with engine.connect() as connection:
             if (await connection.execute(waiting)).scalar_one():

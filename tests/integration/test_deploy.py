@@ -27,7 +27,7 @@ from bot.metrics import Metrics, ModelNow, Now
 from bot.ports import ChatEngine
 from bot.testing import ScriptedEngine
 from storage.store import SqlStore
-from tests.house import configuration
+from tests.house import DEADLINE, configuration
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE, COMPOSE, UNIT = ROOT / "Dockerfile", ROOT / "compose.yaml", ROOT / "deploy" / "hearth.service"
@@ -212,7 +212,7 @@ async def look(socket: Path) -> int | None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script, stderr=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL
     )
-    return await asyncio.wait_for(process.wait(), 30)
+    return await asyncio.wait_for(process.wait(), DEADLINE)
 
 
 async def load_scripted(alias: str, model: ModelConfig, data_dir: Path) -> ChatEngine:

@@ -1,6 +1,8 @@
 """What the dispatcher does when something fails: engines, platforms, processes, leases, time; and how it stops."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +10,9 @@ from structlog.testing import capture_logs
 
 from bot.dispatcher import GIVEN_UP
 from bot.errors import EngineError, MessageGone, PlatformError, Unreachable
+from bot.generation import Generation
 from bot.messages import AnswerState, Destination, Draft, Finished, MessageRef, Outgoing, Role
-from bot.testing import MemoryAdapter, ScriptedEngine
+from bot.testing import MemoryAdapter, ScriptedEngine, StreamEvent
 from bot.testing_platform import Fault
 from tests.house import BEA, House, configuration, house, place, question, stalled, until
 
@@ -17,14 +20,21 @@ from tests.house import BEA, House, configuration, house, place, question, stall
 
 
 async def test_a_failure_of_the_engine_is_tried_again(tmp_path: Path) -> None:
-    async with house(tmp_path) as h:
-        h.engine.fail_with = EngineError(detail="out of memory")
+    class Once(ScriptedEngine):
+        """Fails in the middle of its first answer."""
+
+        async def stream(self, request: Generation) -> AsyncGenerator[StreamEvent, None]:
+            self.fail_with = None if self.requests else EngineError(detail="out of memory")
+            async with aclosing(super().stream(request)) as events:
+                async for event in events:
+                    yield event
+
+    async with house(tmp_path, engine=Once()) as h:
         h.engine.fail_after = 3
         with capture_logs() as logs:
             await h.say("tell me")
-            await until(lambda: any(entry["event"] == "attempt failed" for entry in logs), "the first failure")
-            h.engine.fail_with = None
             await h.settled()
+        assert [entry["attempt"] for entry in logs if entry["event"] == "attempt failed"] == [1]
         assert h.texts() == ["You said: tell me"]
         assert len(h.platform.messages) == 1
         assert h.engine.active == 0

@@ -23,6 +23,7 @@ from bot.engines import gguf
 from bot.engines.llamacpp import BATCH, Listener, LlamaCppEngine, context_for
 from bot.errors import EngineError, ModelError
 from bot.generation import Delta, Finish, Generation, Prefill, Sampling
+from tests.house import DEADLINE
 
 QUESTION = "<|im_start|>user\nCount to 20.<|im_end|>\n<|im_start|>assistant\n"
 GREEDY = Sampling(temperature=0)
@@ -60,9 +61,11 @@ async def deltas(engine: LlamaCppEngine, request: Generation) -> list[Delta]:
 
 
 async def quiet(engine: LlamaCppEngine) -> None:
-    """Returns when no stream is computed any more."""
-    async with asyncio.timeout(30):
-        while (await engine.counters()).running:
+    """Returns when no stream is computed any more, and what the last one cost is counted: that comes a moment later."""
+    async with asyncio.timeout(DEADLINE):
+        before = None
+        while (counted := await engine.counters()).running or counted != before:
+            before = counted
             await asyncio.sleep(0.05)
 
 
@@ -160,7 +163,7 @@ class TestStopping:
             asyncio.run(main())
             """
         done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(program)], check=False, capture_output=True, timeout=60
+            [sys.executable, "-c", textwrap.dedent(program)], check=False, capture_output=True, timeout=DEADLINE
         )
         assert done.returncode == 0, done.stderr.decode()
 
@@ -215,14 +218,14 @@ class TestListener:
         path = tmp_path / "late.sock"
         listener = Listener(server=None, socket=path, key="")
         with ThreadPoolExecutor(1) as pool, socket.socket(socket.AF_UNIX) as server:
-            waiting = pool.submit(listener.wait_until_it_answers, 30)
+            waiting = pool.submit(listener.wait_until_it_answers, DEADLINE)
             server.bind(str(path))
             server.listen()
             client, _ = server.accept()
             with client:
                 assert client.recv(1000).startswith(b"GET /metrics ")
                 client.sendall(b"H")
-            assert waiting.result(30) is None
+            assert waiting.result(DEADLINE) is None
 
     async def test_a_long_data_directory_is_no_obstacle(self, tmp_path: Path) -> None:
         async with loaded(EMBEDDED_CHAT_MODEL, tmp_path / ("long" * 30)) as engine:

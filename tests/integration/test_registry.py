@@ -13,6 +13,7 @@ from bot.engines.registry import Loaded, Registry
 from bot.errors import BadRequest, EngineError, ModelError
 from bot.generation import ChatTemplate, Delta, Generation
 from bot.testing import ScriptedEngine
+from tests.house import DEADLINE
 
 
 class Loads:
@@ -58,7 +59,7 @@ async def nothing_more_to_do() -> None:
 
 async def held_back(loaded: Loaded) -> None:
     """Returns when the model gives out no slot although it has one."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE):
         while True:
             async with loaded.scheduler.ticket("ben") as ticket:
                 if not ticket.has_slot:

@@ -12,11 +12,11 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 
 from bot.config import QueueConfig
-from bot.engines.remote import RemoteEngine
+from bot.engines.remote import Patience, RemoteEngine
 from bot.engines.scheduler import Scheduler
 from bot.errors import BadRequest, EngineBroken, EngineError, EngineTimeout
 from bot.generation import Delta, Usage
-from tests.house import until
+from tests.house import DEADLINE, until
 from tests.model_server import (
     ASKED,
     Fault,
@@ -277,8 +277,10 @@ class TestTheStream:
 
     async def test_a_complete_answer_does_not_wait_for_a_usage_that_never_comes(self) -> None:
         end = b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n'
-        async with faulty(pauses(words("Yes."), end)) as (_, engine):
-            async with asyncio.timeout(10):
+        hasty = Patience(backoff=0.01, silence=DEADLINE, usage=0.2)
+        async with serving(ModelServer()) as server, remote(server.url, patience=hasty) as engine:
+            server.faults.append(pauses(words("Yes."), end))
+            async with asyncio.timeout(DEADLINE):
                 assert (await answer(engine))[0] == "Yes."
 
     async def test_an_end_without_a_reason_is_an_end(self) -> None:

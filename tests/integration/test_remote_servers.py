@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from bot.engines.remote import Patience
+from bot.engines.remote import Patience, servers
 from bot.errors import ModelError, TooLong
 from bot.generation import ChatMessage, Generation
 from bot.testing import ScriptedEngine
-from tests.house import until
+from tests.house import DEADLINE, until
 from tests.model_server import HELLO, ModelServer, answer, breaks_off, pauses, refuses, remote, served, serving
 
 
@@ -21,6 +21,13 @@ def talk(n: int, *, turns: int = 1, size: int = 0) -> Generation:
     for turn in range(1, turns + 1):
         said += [ChatMessage("assistant", f"answer {turn}"), ChatMessage("user", f"{n}.{turn} {'x' * size} and now?")]
     return Generation(messages=(HELLO[0], *said), max_tokens=50)
+
+
+@pytest.fixture
+def long_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that failed rests for longer than any test takes."""
+    monkeypatch.setattr(servers, "REST_SECONDS", 600.0)
+    monkeypatch.setattr(servers, "REST_MOST", 600.0)
 
 
 class TestSeveralServers:
@@ -37,6 +44,7 @@ class TestSeveralServers:
             assert all(text.endswith("and now?") for text, _ in results)
             assert len(two.asked) == before + 8
 
+    @pytest.mark.usefixtures("long_rests")
     async def test_a_dead_server_is_left_alone_and_asked_again_later(self) -> None:
         one, two = ModelServer(), ModelServer()
         async with served(one, two) as engine:
@@ -98,16 +106,21 @@ class TestSeveralServers:
             two.faults.append(refuses(500))
             assert (await answer(engine, talk(8)))[0].endswith("and now?")
 
+    @pytest.mark.usefixtures("long_rests")
     async def test_one_that_was_silent_when_it_was_given_up_rests(self) -> None:
-        patience = Patience(backoff=0.01, silence=0.05, usage=0.2)
+        patience = Patience(backoff=0.01, silence=0.05, usage=DEADLINE)
         one, two = ModelServer(), ModelServer()
         async with served(one, two, patience=patience) as engine:
             await answer(engine, talk(7))
+            for server in engine._pool.servers:
+                server.rests_until = 0.0  # on a slow machine this answer too had its silence
             own, other = (one, two) if one.asked else (two, one)
             own.faults.append(pauses())
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.3):
-                    await answer(engine, talk(7))
+            given_up = asyncio.create_task(answer(engine, talk(7)))
+            await until(lambda: len(own.asked) == 2, "its server to be asked")
+            await asyncio.sleep(2 * patience.silence)
+            given_up.cancel()
+            await asyncio.wait([given_up])
             await answer(engine, talk(7))
             assert len(other.asked) == 1
 

@@ -18,7 +18,7 @@ from bot.ports import ChatEngine, Receive
 from bot.testing import MemoryAdapter, ScriptedEngine
 from bot.vitals import Vitals
 from storage.store import SqlStore
-from tests.house import ADA, configuration, house, place, until
+from tests.house import ADA, DEADLINE, configuration, house, place, until
 
 
 def config(folder: Path, **sections: Any) -> Config:
@@ -138,7 +138,7 @@ async def test_a_scrape_has_the_numbers_of_the_moment_and_those_that_were_counte
 
 async def test_the_loop_is_watched_while_a_process_answers(tmp_path: Path) -> None:
     async with app(config(tmp_path)) as made:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE):
             while (await scraped(made))["hearth_loop_lag_seconds_count"] == 0:
                 await asyncio.sleep(0.05)
 

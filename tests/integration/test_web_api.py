@@ -104,6 +104,12 @@ async def opened(stream: Any, home: Site) -> None:
     assert await task == ("changed", {"conversation": "begin"})
 
 
+async def first_words(home: Site, where: str) -> None:
+    """Returns when the page shows all that an answer has before it stalls at its fifth token."""
+    place = ("owner", where.rpartition("/")[2])
+    await until(lambda: [shown.what.text for shown in home.page.screens.live.of(place)] == ["You s"], "the first words")
+
+
 async def test_an_answer_is_never_shown_twice_and_never_missing(home: Site, owner: Browser) -> None:
     """Whoever looks at any moment sees each answer once: in the line, or beside it."""
     where = await owner.begin()
@@ -123,7 +129,7 @@ async def test_a_stop_ends_the_answer(home: Site, owner: Browser) -> None:
     where = await owner.begin()
     home.engine.stall_after = 5
     await owner.say(where, "hello")
-    await until(lambda: bool(home.page.screens.live.of(("owner", where.rpartition("/")[2]))), "the first words")
+    await first_words(home, where)
     assert (await owner.post(f"{where}/stop", {"event": "stop-one"})).status == 202
     shown = await owner.settled(where)
     assert told(shown) == [("user", "hello"), ("assistant", "You s")]
@@ -231,11 +237,10 @@ async def test_a_conversation_that_is_removed_in_the_middle_of_an_answer_shows_n
     where = await owner.begin()
     home.engine.stall_after = 5
     await owner.say(where, "hello")
-    place = ("owner", where.rpartition("/")[2])
-    await until(lambda: bool(home.page.screens.live.of(place)), "the first words")
+    await first_words(home, where)
     assert (await owner.act("DELETE", where)).status == 200
     await until(lambda: home.app.dispatcher.in_progress == 0, "the end of the answer")
-    assert home.page.screens.live.of(place) == []
+    assert home.page.screens.live.of(("owner", where.rpartition("/")[2])) == []
 
 
 async def test_what_a_command_says_can_be_read_for_a_while(owner: Browser) -> None:
@@ -253,7 +258,7 @@ async def test_an_answer_goes_on_after_a_restart_and_is_shown_complete(tmp_path:
     async with site(tmp_path, engine=engine, chat={"drain": 0.05}) as home, home.browser() as owner:
         where = await owner.begin()
         await owner.say(where, "hello")
-        await until(lambda: bool(home.page.screens.live.of(("owner", where.rpartition("/")[2]))), "the first words")
+        await first_words(home, where)
     async with site(tmp_path) as home, home.browser() as owner:
         assert told(await owner.settled(where)) == [("user", "hello"), ("assistant", "You said: hello")]
 

@@ -12,7 +12,7 @@ import pytest
 
 from adapters.web import exporting
 from bot.messages import Destination, File, Outgoing
-from tests.house import until
+from tests.house import DEADLINE, until
 from tests.web import BEN_TOKEN, TOKENS, Browser, Site, site
 
 
@@ -129,7 +129,7 @@ async def test_after_the_command_forgetme_no_earlier_word_is_shown(owner: Browse
     await owner.settled(first)
     assert "a secret" in json.dumps((await owner.get(first)).json["live"])
     await owner.say(second, "/forgetme")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE):
         while (await owner.get(first)).status != 404:
             await asyncio.sleep(0.01)
     live = owner.site.page.screens.live

@@ -136,8 +136,8 @@ class TestFaults:
         assert fault(URL, 429, {"Retry-After": text}, b"").wait == seconds
 
     def test_retry_after_as_a_date(self) -> None:
-        soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-        assert fault(URL, 429, {"Retry-After": soon}, b"").wait == pytest.approx(30, abs=3)
+        soon = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+        assert fault(URL, 429, {"Retry-After": soon}, b"").wait == pytest.approx(3600, abs=60)
         past = format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True)
         assert fault(URL, 429, {"Retry-After": past}, b"").wait == 0.0
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import functools
+import selectors
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,7 @@ from bot.engines.scheduler import QueueTicket, Scheduler
 from bot.errors import Busy, EngineBroken, EngineError, EngineTimeout
 from bot.generation import Delta, Finish, Generation, Prefill
 from bot.testing import ScriptedEngine
+from tests.house import DEADLINE
 
 PROMPT = Generation(prompt=(65,) * 200, max_tokens=100)
 
@@ -22,7 +26,7 @@ def make(*, slots: int = 1, engine: ScriptedEngine | None = None, **config: obje
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE):
         while not condition():
             await asyncio.sleep(0)
 
@@ -30,6 +34,41 @@ async def until(condition: Callable[[], bool]) -> None:
 async def has_slot(ticket: QueueTicket) -> bool:
     await asyncio.sleep(0)
     return ticket.has_slot
+
+
+class Skipping(selectors.DefaultSelector):
+    """Where an event loop would wait, it takes the time as passed."""
+
+    passed = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready:
+            assert timeout is not None, "everybody waits and nobody sleeps"
+            self.passed += timeout
+        return ready
+
+
+class SkippingLoop(asyncio.SelectorEventLoop):
+    """Its time passes only while everybody sleeps, and then at once: time-outs are exact on the slowest machine."""
+
+    def __init__(self) -> None:
+        self._skipping = Skipping()
+        super().__init__(self._skipping)
+
+    def time(self) -> float:
+        return self._skipping.passed
+
+
+def in_exact_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test on such a loop."""
+
+    @functools.wraps(test)
+    def run(*arguments: Any) -> None:
+        with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+            runner.run(test(*arguments))
+
+    return run
 
 
 class TestTurns:
@@ -67,6 +106,7 @@ class TestTurns:
             await first.aclose()
             assert [scheduler.place(ticket) for ticket in tickets] == [0, 3, 1, 2]
 
+    @in_exact_time
     async def test_who_waits_is_told_the_place_again_and_again(self) -> None:
         scheduler = make()
         async with scheduler.ticket("ann"), scheduler.ticket("ben") as ticket:
@@ -133,6 +173,7 @@ class TestLimits:
             async with scheduler.ticket("ben"):
                 assert scheduler.waiting == 2
 
+    @in_exact_time
     async def test_the_wait_in_the_queue_ends_with_busy_and_frees_the_place(self) -> None:
         scheduler = make(queue_timeout=0.01)
         async with scheduler.ticket("ann"), scheduler.ticket("ben") as ticket:
@@ -140,6 +181,7 @@ class TestLimits:
                 await _collect(ticket)
             assert scheduler.waiting == 0
 
+    @in_exact_time
     async def test_a_stream_that_never_gets_its_slot_ends_with_busy(self) -> None:
         scheduler = make(queue_timeout=0.01)
         async with scheduler.ticket("ann"), scheduler.ticket("ben") as ticket:
@@ -148,6 +190,7 @@ class TestLimits:
 
 
 class TestTimeouts:
+    @in_exact_time
     async def test_no_first_token_is_a_timeout(self) -> None:
         engine = ScriptedEngine()
         engine.stall_in_prefill = True
@@ -159,6 +202,7 @@ class TestTimeouts:
         assert str(raised.value) == "first token time-out"
         assert (engine.active, scheduler.running) == (0, 0)
 
+    @in_exact_time
     async def test_progress_in_reading_the_prompt_is_no_timeout(self) -> None:
         engine = ScriptedEngine(seconds_per_batch=0.04, batch=20)
         scheduler = make(engine=engine, first_token_timeout=0.2)
@@ -167,6 +211,7 @@ class TestTimeouts:
         assert isinstance(events[-1], Finish)
         assert sum(isinstance(event, Prefill) for event in events) == 11  # 0.4 s in all, twice the time-out
 
+    @in_exact_time
     async def test_a_stall_between_tokens_is_a_timeout(self) -> None:
         engine = ScriptedEngine(lambda prompt: "abc")
         engine.stall_after = 2
@@ -178,6 +223,7 @@ class TestTimeouts:
                     text += event.text if isinstance(event, Delta) else ""
         assert (text, str(raised.value), engine.active) == ("ab", "stall time-out", 0)
 
+    @in_exact_time
     async def test_the_whole_answer_has_an_end(self) -> None:
         engine = ScriptedEngine(lambda prompt: "x" * 100, seconds_per_token=0.005)
         scheduler = make(engine=engine, total_timeout=0.05)
@@ -187,6 +233,7 @@ class TestTimeouts:
                     pass
         assert str(raised.value) == "total time-out"
 
+    @in_exact_time
     async def test_a_slow_consumer_is_not_the_engines_fault(self) -> None:
         scheduler = make(engine=ScriptedEngine(lambda prompt: "abc"), stall_timeout=0.02)
         text = ""
