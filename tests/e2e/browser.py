@@ -10,11 +10,11 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,9 @@ from typing import Any
 
 from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
 
-from tests.e2e.hearth import ROOT, wait
+from tests.e2e.hearth import DEADLINE, ROOT, wait
+from tests.e2e.holding import hold, release
+from tests.e2e.page_crowd import free_port
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = (
@@ -32,8 +34,8 @@ ARGUMENTS = (
 AXE = "axe-core-4.14.1"
 AXE_SHA256 = "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745"
 CACHE = ROOT / ".cache"
-PATIENCE_MS = 20_000
-"""What is waited for takes a fraction of a second, on a machine that is busy with other things somewhat longer."""
+PATIENCE_MS = 120_000
+"""What is waited for takes a fraction of a second; far more than it takes on a machine that is busy with other things."""
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 PHONE = {
     "viewport": {"width": 390, "height": 844},
@@ -44,13 +46,6 @@ PHONE = {
 SERVERS = {"hearth": [str(Path(sys.executable).with_name("hearth")), "run"]}
 """`hearth run` as people start it, and one whose model writes what a script says."""
 SERVERS["scripted"] = [sys.executable, "-m", "tests.e2e.page_server"]
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def install(program: Path, *packages: str) -> None:
@@ -102,7 +97,7 @@ class Served:
     folder: Path
     kind: str
     config: str = ""
-    port: int = field(default_factory=_free_port)
+    port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -129,6 +124,15 @@ class Served:
         wait(lambda: "Hearth is ready" in self.log[at:] or process.poll() is not None, "the start")
         assert process.poll() is None, self.log
 
+    @contextmanager
+    def held(self, words: str) -> Iterator[None]:
+        """Within the block the scripted model stands still as soon as an answer has these words."""
+        hold(self.folder / "data", words)
+        try:
+            yield
+        finally:
+            release(self.folder / "data")
+
     def kill(self) -> None:
         """SIGKILL."""
         assert self.process is not None
@@ -140,7 +144,7 @@ class Served:
         """SIGTERM: it ends by itself, with 0."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(60) == 0, self.log
+        assert self.process.wait(DEADLINE) == 0, self.log
         self.process = None
 
 
@@ -251,6 +255,29 @@ class Visitor:
         """Wait until an answer that is still being made has got as far as these words."""
         expect(self.last.locator(".body.streaming")).to_contain_text(words)
         expect(self.stop).to_be_visible()
+
+    def remember(self, what: str) -> None:
+        """From now on keep the words of what matches this selector, also of what is there for a moment only."""
+        self.page.evaluate(
+            """what => {
+                window.seen = [];
+                const look = () => document.querySelectorAll(what).forEach(one => window.seen.push(one.textContent));
+                new MutationObserver(look).observe(document.body,
+                    {attributes: true, childList: true, characterData: true, subtree: true});
+            }""",
+            what,
+        )
+
+    def saw(self, words: str) -> None:
+        """Wait until what `remember` looks for has had these words."""
+        self.page.wait_for_function("words => window.seen.some(one => one.includes(words))", arg=words)
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for something that a handler of the page's requests does: those run while the page is waited for."""
+        end = time.monotonic() + DEADLINE
+        while not condition():
+            assert time.monotonic() < end, f"waited {DEADLINE:.0f} s for {what}"
+            self.page.wait_for_timeout(10)
 
     def tool(self, message: Locator, name: str) -> None:
         """Use a button of a message."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -10,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.e2e.hearth import wait
-
-SECONDS = 120.0
+from adapters.console.client import Client
+from adapters.console.socket import answers
+from bot.config import socket_path
+from tests.e2e.hearth import DEADLINE, wait
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ class CommandLine:
             input=given,
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=DEADLINE,
             check=False,
         )
 
@@ -60,6 +63,26 @@ class CommandLine:
     def ask(self, text: str, conversation: str = "default") -> str:
         """`hearth say`."""
         return self.says("say", "--conversation", conversation, text).strip()
+
+    def waiting(self) -> int:
+        """How many questions wait for their answers; 0 while no process answers."""
+        return int(asyncio.run(self._health()).get("waiting", 0))
+
+    def settled(self) -> None:
+        """Return when the process that runs has closed every answer: that comes a moment after its last word is shown."""
+
+        def idle() -> bool:
+            health = asyncio.run(self._health())
+            return bool(health["waiting"] + health["in_progress"] == 0)
+
+        wait(idle, "the answers to be closed")
+
+    async def _health(self) -> dict[str, Any]:
+        path = socket_path(self.data_dir, "hearth.sock")
+        if not await answers(path):
+            return {}
+        async with Client(path) as client:
+            return await client.health()
 
     def configure(self, text: str) -> None:
         """Write config.toml."""
@@ -77,7 +100,7 @@ class CommandLine:
             assert process.poll() is None, self.log
             yield process
             process.send_signal(signal.SIGTERM)
-            assert process.wait(SECONDS) == 0
+            assert process.wait(DEADLINE) == 0
         finally:
             process.kill()
             process.wait()

@@ -18,6 +18,7 @@ from typing import Any
 from adapters.console.client import Client
 from bot.config import socket_path
 from tests.e2e.file_adapter import ask
+from tests.e2e.holding import hold, release
 from tests.e2e.server import Options
 from tests.e2e.trace import Lines, Tail
 
@@ -33,6 +34,8 @@ messages_per_minute = 100000
 [chat]
 concurrent_conversations = 8
 drain = "{drain}"
+[queue]
+stall_timeout = "10m"
 [database]
 url = "{url}"
 """
@@ -53,7 +56,7 @@ class Hearth:
     folder: Path
     options: Options = field(default_factory=Options)
     url: str = ""
-    drain: str = "20s"
+    drain: str = "100s"
     sections: str = ""
     """More of config.toml."""
     process: subprocess.Popen[bytes] | None = None
@@ -84,6 +87,14 @@ class Hearth:
     def ask_again(self, event: int, chat: str, text: str) -> None:
         """The platform delivers a question that it has delivered before (or one with a given number)."""
         ask(self.folder, event, chat=chat, text=text)
+
+    def hold(self, words: str) -> None:
+        """An answer stands still when it has these words, until `release`."""
+        hold(self.folder, words)
+
+    def release(self) -> None:
+        """Answers go on."""
+        release(self.folder)
 
     def spawn(self) -> None:
         """Start a process and do not wait."""

@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import pytest
+
 from tests.e2e.hearth import Hearth, wait
 
 WINDOWS = {
@@ -31,6 +33,8 @@ FIRST_START_SECONDS = (0.5, 2.0)
 """A first start reaches the making of the tables in this time."""
 CHATS = 5
 """Conversations at once."""
+PATIENT = pytest.mark.timeout(1200)
+"""Of a test with a few kills: each costs a start, and a machine that is busy with other things misses a phase more often."""
 
 
 @dataclass

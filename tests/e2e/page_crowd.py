@@ -34,8 +34,8 @@ QUESTIONS = (3, 6)
 THINK_SECONDS = (0.1, 2.0)
 """Between what a person does and the next: about eight answers are under way at a time."""
 LOOK_SECONDS = 0.2
-SETTLE_SECONDS = 120.0
-"""After so long a page that does not show the end of an answer will never show it."""
+SETTLE_SECONDS = 500.0
+"""After so long a page that does not show the end of an answer will never show it. The kills go on meanwhile."""
 
 
 def free_port() -> int:

@@ -19,6 +19,7 @@ from bot.errors import EngineBroken
 from bot.ports import ChatEngine
 from bot.recent import LastErrors
 from bot.testing import ScriptedEngine, echo
+from tests.e2e.holding import HeldEngine
 
 CONFIG = """
 [models.default]
@@ -36,6 +37,8 @@ messages_per_minute = 100000
 drain = "1s"
 [engine]
 loaded_models = 2
+[queue]
+stall_timeout = "10m"
 """
 SECONDS_PER_CHARACTER = 0.003
 CONTEXT = 32_768
@@ -73,8 +76,6 @@ def script() -> Callable[[str], str]:
             raise EngineBroken
         if "quick" in said:
             return "Yes."
-        if "endless" in said:
-            return LONG * 20
         if "long" in said:
             return LONG
         if "fire" in said:
@@ -93,13 +94,14 @@ async def serve() -> None:
     configure_logging(config.log, errors=errors)
 
     async def scripted(alias: str, model: ModelConfig, data_dir: Path) -> ChatEngine:
-        return ScriptedEngine(
+        engine = ScriptedEngine(
             script(),
             name=f"{alias}@000000000000",
             context_length=CONTEXT,
             batch=4096,
             seconds_per_token=SECONDS_PER_CHARACTER,
         )
+        return HeldEngine(engine, data_dir)
 
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

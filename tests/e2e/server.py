@@ -27,6 +27,7 @@ from bot.recent import LastErrors
 from bot.testing import ThrottledEngine
 from storage.store import SqlStore
 from tests.e2e.file_adapter import ACCOUNT, FileAdapter
+from tests.e2e.holding import HeldEngine
 from tests.e2e.trace import QUESTION, Trace
 
 PAGE = "web"
@@ -138,7 +139,7 @@ async def serve(folder: Path, options: Options) -> None:
 
     async def slow(alias: str, model: ModelConfig, data_dir: Path) -> ChatEngine:
         engine = await LlamaCppEngine.load(alias, model, data_dir)
-        return TracedEngine(ThrottledEngine(engine, options.per_token), trace, options)
+        return TracedEngine(HeldEngine(ThrottledEngine(engine, options.per_token), folder), trace, options)
 
     adapter = FileAdapter(folder, trace, options.pause, drops_repeats=options.drops_repeats)
     stop = asyncio.Event()

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import CommandLine
+from tests.e2e.hearth import DEADLINE
 
 NAMES = [
     "Alistair",
@@ -43,6 +44,7 @@ ENOUGH = 18
 """Of twenty: a model of three million parameters may misspell one or two."""
 
 
+@pytest.mark.timeout(1200)  # forty processes
 def test_a_new_process_remembers_what_the_last_one_was_told(hearth: CommandLine) -> None:
     """`say` in one process, `say` in the next: at least 18 of 20 names are known."""
 
@@ -60,6 +62,7 @@ def test_a_new_process_remembers_what_the_last_one_was_told(hearth: CommandLine)
     assert sum(known) >= ENOUGH, dict(zip(NAMES, known, strict=True))
 
 
+@pytest.mark.timeout(1200)  # twenty processes
 def test_lines_from_a_pipe_are_one_conversation(hearth: CommandLine) -> None:
     """`chat` without a terminal: at least 18 of 20 names are known, and nothing but the answers is printed."""
     known = []
@@ -116,7 +119,7 @@ def test_files_go_with_a_message(hearth: CommandLine, tmp_path: Path) -> None:
         env=hearth.environ,
         cwd=tmp_path,
         capture_output=True,
-        timeout=60,
+        timeout=DEADLINE,
         check=True,
     )
     exported = json.loads(hearth.says("export", f"console:{getpass.getuser()}"))
@@ -156,7 +159,7 @@ def test_output_that_nobody_reads_any_more_ends_a_command_quietly(hearth: Comman
             env=hearth.environ,
             stdout=closed,
             stderr=subprocess.PIPE,
-            timeout=60,
+            timeout=DEADLINE,
             check=False,
         )
     assert done.returncode == 1
@@ -169,7 +172,7 @@ def test_a_conversations_name_may_be_any_bytes(hearth: CommandLine) -> None:
         [*hearth.command, "say", "--json", "-c", b"a\xff", "/help"],
         env=hearth.environ,
         capture_output=True,
-        timeout=60,
+        timeout=DEADLINE,
         check=True,
     )
     assert json.loads(done.stdout)["conversation"] == "a\ufffd"
@@ -276,7 +279,7 @@ def test_export_arrives_as_a_file(hearth: CommandLine, tmp_path: Path) -> None:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE,
         check=True,
     )
     assert "hearth-export.json" in done.stdout

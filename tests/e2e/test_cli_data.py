@@ -53,6 +53,7 @@ def test_export_usage_and_forget(hearth: CommandLine) -> None:
     assert "Nothing has been used yet." in hearth.says("usage")
     with hearth.running():
         hearth.ask(f"My name is {SECRET}.")
+        hearth.settled()
         exported = json.loads(hearth.says("export", ME))
         assert exported["person"] == {"platform": "console", "id": getpass.getuser()}
         assert SECRET in json.dumps(exported)
@@ -68,6 +69,7 @@ def test_the_owners_commands_answer_no_questions(tmp_path: Path, hearth_command:
     """What waits is left to a process that runs on."""
     with serving(Hearth(tmp_path / "hearth")) as server:
         commands = CommandLine(hearth_command, server.data_dir)
+        server.hold("1 2 3")
         server.start()
         with subprocess.Popen(
             [*hearth_command, "say", "Count to 20."], env=commands.environ, stderr=subprocess.DEVNULL
@@ -79,6 +81,7 @@ def test_the_owners_commands_answer_no_questions(tmp_path: Path, hearth_command:
         assert json.loads(commands.says("export", "files:nobody"))["conversations"] == []
         commands.says("db", "backup", str(tmp_path / "copy.db"))
         assert "1 questions wait" in commands.says("check")
+        server.release()
         server.start()
         server.finish()
         assert server.stop() == 0

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from adapters.console.client import Client
-from adapters.console.socket import answers
-from bot.config import socket_path
 from storage.engine import lock_of
 from tests.e2e.conftest import CommandLine
 from tests.e2e.hearth import DEADLINE, ROOT, Hearth, serving, wait
-from tests.e2e.server import Options
+from tests.e2e.holding import hold
 from tests.e2e.test_cli_terminal import on_terminal
 
-SLOW = Options(per_token=0.1)
 TWENTY = " ".join(map(str, range(1, 21)))
 
 
@@ -38,23 +34,11 @@ def started(command: Sequence[str], hearth: CommandLine) -> Iterator[subprocess.
             process.kill()
 
 
-def waiting(hearth: CommandLine) -> int:
-    """How many questions wait for their answers; 0 while no process answers."""
-
-    async def ask() -> int:
-        path = socket_path(hearth.data_dir, "hearth.sock")
-        if not await answers(path):
-            return 0
-        async with Client(path) as client:
-            return int((await client.health())["waiting"])
-
-    return asyncio.run(ask())
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Hearth]:
-    """A slow process that runs by itself."""
-    with serving(Hearth(tmp_path / "hearth", SLOW, drain="0.1s")) as made:
+    """A process that runs by itself, and whose model counts to three and stands still."""
+    with serving(Hearth(tmp_path / "hearth", drain="0.1s")) as made:
+        made.hold("1 2 3")
         made.start()
         yield made
 
@@ -68,12 +52,15 @@ def commands(server: Hearth, hearth_command: list[str]) -> CommandLine:
 def test_who_waits_for_a_command_that_is_killed_is_answered(hearth: CommandLine) -> None:
     """One `hearth say` has become the process, three others have their questions there; SIGKILL takes it away."""
     asked = {f"Count to {number}.": " ".join(map(str, range(1, number + 1))) for number in (5, 6, 7)}
-    slow = [sys.executable, "-m", "tests.e2e.slow_say", "2", "first", "Count to 20."]
+    hearth.settings = {"HEARTH_QUEUE__STALL_TIMEOUT": "10m"}
+    hearth.configure("")
+    hold(hearth.data_dir, "1 2 3")
+    held = [sys.executable, "-m", "tests.e2e.held_say", "first", "Count to 20."]
     with ExitStack() as stack:
-        first = stack.enter_context(started(slow, hearth))
-        wait(lambda: waiting(hearth) == 1, "its question")
+        first = stack.enter_context(started(held, hearth))
+        wait(lambda: hearth.waiting() == 1, "its question")
         others = [stack.enter_context(started([*hearth.command, "say", "-c", text, text], hearth)) for text in asked]
-        wait(lambda: waiting(hearth) == 4, "the others' questions")
+        wait(lambda: hearth.waiting() == 4, "the others' questions")
         first.kill()
         assert [other.communicate(timeout=DEADLINE)[0].strip() for other in others] == list(asked.values())
         assert [other.returncode for other in others] == [0, 0, 0]
@@ -124,12 +111,18 @@ def test_a_chat_goes_on_when_its_process_ended_between_two_questions(server: Hea
 
 def test_ctrl_c_ends_the_wait_for_a_process(server: Hearth, commands: CommandLine) -> None:
     """Another program has the database and answers nobody. The prompt is there again."""
-    with on_terminal(commands, "chat") as terminal, lock_of(server.data_dir / "hearth.db").open("a") as lock:
+    with (
+        on_terminal(commands, "chat") as terminal,
+        lock_of(server.data_dir / "hearth.db").open("a") as lock,
+        ThreadPoolExecutor(1) as pool,
+    ):
         terminal.read_until("you ")
         terminal.type("Count to 20.\r")
         terminal.read_until("1 2 3")
+        # It waits for the lock before the kill: nobody else is to come by it in between.
+        locked = pool.submit(fcntl.flock, lock, fcntl.LOCK_EX)
         server.kill()
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        locked.result(DEADLINE)
         terminal.read_until("No Hearth process answers", pressing="\x03")
         terminal.type("/quit\r")
         assert terminal.process.wait(DEADLINE) == 0

@@ -12,7 +12,7 @@ import pytest
 
 from bot.config import EMBEDDED_CHAT_MODEL
 from tests.e2e.conftest import CommandLine
-from tests.e2e.hearth import wait
+from tests.e2e.hearth import DEADLINE, wait
 from tests.hub import HubStandIn, Repo, standing_in
 
 DEMO = EMBEDDED_CHAT_MODEL.read_bytes()
@@ -98,7 +98,7 @@ def test_a_pull_that_was_stopped_goes_on_where_it_was(
 
     wait(half, "half of the file")
     process.send_signal(how)
-    _, words = process.communicate(timeout=60)
+    _, words = process.communicate(timeout=DEADLINE)
     assert process.returncode == code
     assert b"Traceback" not in words
     assert ("What has come is kept" in words.decode()) == (how is signal.SIGINT)

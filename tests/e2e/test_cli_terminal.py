@@ -13,6 +13,7 @@ import stat
 import subprocess
 import sys
 import time
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +23,9 @@ import pytest
 from bot.config import socket_path
 from tests.e2e.conftest import CommandLine
 from tests.e2e.hearth import DEADLINE, Hearth, serving, wait
-from tests.e2e.server import Options
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>()][0-9A-Z]?|[\r\x07]")
+_HALF = re.compile(r"\x1b(\[[0-9;?]*|[()])?$")
 
 
 class Terminal:
@@ -35,6 +36,9 @@ class Terminal:
         self._descriptor = descriptor
         self._unread = ""
         """What came after the last pattern."""
+        self._decoder = getincrementaldecoder("utf-8")("replace")
+        self._half = ""
+        """The beginning of an escape sequence whose end has not come."""
 
     def type(self, text: str) -> None:
         """Press keys."""
@@ -50,11 +54,15 @@ class Terminal:
             assert time.monotonic() < end, f"waited for {pattern!r}; shown: {fresh!r}"
             self.type(pressing)
             if select.select([self._descriptor], [], [], 0.1)[0]:
-                fresh += self._answered(os.read(self._descriptor, 65536).decode("utf-8", "replace"))
+                fresh += self._answered(self._decoder.decode(os.read(self._descriptor, 65536)))
         self._unread = fresh[found.end() :]
         return fresh[: found.end()]
 
     def _answered(self, text: str) -> str:
+        text = self._half + text
+        half = _HALF.search(text)
+        self._half = half[0] if half else ""
+        text = text.removesuffix(self._half)
         if "\x1b[6n" in text:  # the program asks where the cursor is
             self.type("\x1b[1;1R")
         return _ESCAPES.sub("", text)
@@ -84,7 +92,8 @@ def on_terminal(hearth: CommandLine, *arguments: str) -> Iterator[Terminal]:
 
 def test_ctrl_c_stops_the_answer_and_not_the_program(tmp_path: Path, hearth_command: list[str]) -> None:
     """The next question is answered, Ctrl-C at the prompt is harmless, Ctrl-D leaves with 0."""
-    with serving(Hearth(tmp_path / "hearth", Options(per_token=0.1))) as server:
+    with serving(Hearth(tmp_path / "hearth")) as server:
+        server.hold("1 2 3")
         server.start()
         with on_terminal(CommandLine(hearth_command, server.data_dir), "chat") as terminal:
             terminal.read_until("you ")
@@ -93,6 +102,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(tmp_path: Path, hearth_comm
             terminal.type("\x03")
             cut = terminal.read_until("you ")
             assert "19 20" not in cut
+            server.release()
             terminal.type("\x03")
             terminal.type("Count to 3.\r")
             terminal.read_until(r"hearth.*1 2 3")
@@ -133,6 +143,7 @@ def test_the_socket_is_its_owners_and_tells_the_health(hearth: CommandLine) -> N
     """/healthz without anybody's words; the socket's folder and the database are closed to others."""
     with hearth.running() as process:
         hearth.ask("My name is Barnaby.")
+        hearth.settled()
         path = socket_path(hearth.data_dir, "hearth.sock")
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         assert stat.S_IMODE((hearth.data_dir / "hearth.db").stat().st_mode) == 0o600

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from storage.models import answers, conversations, messages, sent_parts
 from tests.e2e.control import stored, undisturbed
 from tests.e2e.hearth import Hearth, serving
-from tests.e2e.hunting import PHASES, People, Watch, hunt
+from tests.e2e.hunting import PATIENT, PHASES, People, Watch, hunt
 from tests.e2e.server import Options
 
 CI_GOAL, SOAK_GOAL = 2, 20
@@ -27,16 +27,19 @@ LEASE_SECONDS = 1.5
 SLOW = Options()
 
 
+@PATIENT
 def test_kills_on_sqlite(tmp_path: Path) -> None:
     """Two kills or more in each phase: every question is answered once, whole, in order."""
     kill_and_check(tmp_path, f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", CI_GOAL)
 
 
+@PATIENT
 def test_kills_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
     """The same on PostgreSQL, where the next process must wait for the dead one's leases."""
     kill_and_check(tmp_path, postgres_url, CI_GOAL, Options(lease=LEASE_SECONDS))
 
 
+@PATIENT
 def test_kills_on_a_platform_that_drops_repeats(tmp_path: Path) -> None:
     """Where a message with a known nonce is not sent again (Discord), nothing at all is doubled."""
     url = f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}"

@@ -66,18 +66,19 @@ def test_an_answer_streams_and_is_stopped_and_answered_again(chromium: Browser, 
     """What was written until the stop stays; another answer stands beside it, behind arrows."""
     with visiting(chromium, scripted, phone=phone) as somebody:
         somebody.open()
-        somebody.say("Something long, please.")
-        somebody.streaming("Paragraph 1.")
-        somebody.stop.click()
-        somebody.settled()
-        stopped = somebody.words(somebody.last)[0]
-        assert stopped.startswith("Paragraph 1.")
-        assert "Paragraph 12." not in stopped
-        expect(somebody.last).to_contain_text("Stopped")
-        somebody.tool(somebody.last, "Answer again")
-        somebody.streaming("Paragraph 1.")
-        somebody.stop.click()
-        somebody.settled()
+        with scripted.held("Paragraph 2."):
+            somebody.say("Something long, please.")
+            somebody.streaming("Paragraph 1.")
+            somebody.stop.click()
+            somebody.settled()
+            stopped = somebody.words(somebody.last)[0]
+            assert stopped.startswith("Paragraph 1.")
+            assert "Paragraph 12." not in stopped
+            expect(somebody.last).to_contain_text("Stopped")
+            somebody.tool(somebody.last, "Answer again")
+            somebody.streaming("Paragraph 1.")
+            somebody.stop.click()
+            somebody.settled()
         expect(somebody.last.locator(".branches")).to_contain_text("2/2")
         expect(somebody.answers).to_have_count(1)
         somebody.tool(somebody.last, "Earlier answer")
@@ -114,27 +115,30 @@ def test_an_edited_question_is_a_branch(chromium: Browser, scripted: Served, pho
         expect(somebody.questions.first.locator(".branches")).to_contain_text("1/2")
 
 
-def test_an_edit_takes_the_place_of_what_is_being_answered(visitor: Visitor) -> None:
+def test_an_edit_takes_the_place_of_what_is_being_answered(visitor: Visitor, scripted: Served) -> None:
     """Nobody waits for an answer that the line has left."""
     visitor.ask("Zebras?")
-    visitor.say("A long one of giraffes?")
-    visitor.streaming("Paragraph 1.")
-    visitor.tool(visitor.questions.first, "Edit the question")
-    visitor.page.get_by_role("textbox", name="Edit the question").fill("Lions?")
-    visitor.page.keyboard.press("Enter")
-    expect(visitor.questions.locator(".bubble")).to_have_text(["Lions?"])
-    visitor.settled()
+    with scripted.held("Paragraph 2."):
+        visitor.say("A long one of giraffes?")
+        visitor.streaming("Paragraph 1.")
+        visitor.tool(visitor.questions.first, "Edit the question")
+        visitor.page.get_by_role("textbox", name="Edit the question").fill("Lions?")
+        visitor.page.keyboard.press("Enter")
+        expect(visitor.questions.locator(".bubble")).to_have_text(["Lions?"])
+        visitor.settled()
     visitor.tool(visitor.questions.first, "Earlier question")
     expect(visitor.last).to_contain_text("Stopped")
 
 
-def test_a_page_that_is_loaded_again_in_mid_answer_shows_the_rest(visitor: Visitor) -> None:
+def test_a_page_that_is_loaded_again_in_mid_answer_shows_the_rest(visitor: Visitor, scripted: Served) -> None:
     """The answer goes on while nobody looks, and stands there once."""
-    visitor.say("A long one, I will be back.")
-    visitor.streaming("Paragraph 2.")
-    visitor.page.reload()
-    visitor.ready()
-    visitor.streaming("Paragraph 3.")
+    with scripted.held("Paragraph 2."):
+        visitor.say("A long one, I will be back.")
+        visitor.streaming("Paragraph 2.")
+        with scripted.held("Paragraph 3."):
+            visitor.page.reload()
+            visitor.ready()
+            visitor.streaming("Paragraph 3.")
     expect(visitor.last).to_contain_text("Paragraph 12. The embers glow, the kettle hums, and the evening is quiet.")
     visitor.settled()
     expect(visitor.answers).to_have_count(1)
@@ -172,8 +176,9 @@ def test_conversations_are_searched_renamed_exported_and_deleted(
         found = page.get_by_role("region", name="Search results").get_by_role("link")
         expect(found).to_have_count(2)
         expect(found.last.locator("mark").last).to_have_text(word)
+        somebody.remember(".row.jumped .bubble")
         found.last.click()
-        expect(page.locator(".row.jumped .bubble")).to_have_text(f"Tell me of the {word}.")
+        somebody.saw(f"Tell me of the {word}.")
         somebody.drawer()
         page.get_by_role("searchbox").fill("")
         somebody.menu(more, "Delete")
@@ -185,6 +190,8 @@ def test_conversations_are_searched_renamed_exported_and_deleted(
 def test_a_message_that_was_received_without_the_page_hearing_of_it_is_not_doubled(visitor: Visitor) -> None:
     """The acknowledgement is lost on its way: the page sends the same event again."""
     events: list[str] = []
+    again: list[Route] = []
+    """What is sent once more, on its way until the page was looked at."""
 
     def lose(route: Route) -> None:
         events.append(json.loads(route.request.post_data or "{}")["event"])
@@ -192,13 +199,15 @@ def test_a_message_that_was_received_without_the_page_hearing_of_it_is_not_doubl
             assert route.fetch().status == 202
             route.abort()
         else:
-            route.continue_()
+            again.append(route)
 
     visitor.expected = "net::ERR_FAILED"
     visitor.ask("First of all.")
     visitor.page.route("**/messages", lose)
     visitor.say("Just once.")
     expect(visitor.page.locator("#composer-state")).to_contain_text("No connection")
+    visitor.until(lambda: bool(again), "the second try")
+    again[0].continue_()
     expect(visitor.field).to_have_value("")
     visitor.settled()
     assert len(events) == 2
@@ -232,9 +241,10 @@ def test_the_server_may_die_under_the_page(chromium: Browser, tmp_path: Path) ->
     with serving(served), visiting(chromium, served) as somebody:
         somebody.expected = "net::ERR_"
         somebody.open()
-        somebody.say("A long one, and die.")
-        somebody.streaming("Paragraph 2.")
-        served.kill()
+        with served.held("Paragraph 2."):
+            somebody.say("A long one, and die.")
+            somebody.streaming("Paragraph 2.")
+            served.kill()
         expect(somebody.page.locator("#banner")).to_contain_text("The connection to Hearth is lost")
         somebody.say("Are you back?")
         expect(somebody.page.locator("#composer-state")).to_contain_text("No connection")
@@ -256,6 +266,7 @@ def test_two_messages_in_a_hurry_are_both_sent(visitor: Visitor) -> None:
     visitor.field.focus()
     visitor.page.keyboard.type("One\ntwo\n")
     expect(visitor.field).to_have_value("Onetwo")
+    visitor.until(lambda: bool(held), "the first one")
     held[0].continue_()
     expect(visitor.questions.locator(".bubble")).to_have_text(["Hello.", "One", "two"])
     visitor.settled()
@@ -282,10 +293,14 @@ def test_a_failure_is_told_in_words_and_tried_again(visitor: Visitor) -> None:
 
 def test_who_waits_long_is_told_the_place_in_the_queue(chromium: Browser, scripted: Served) -> None:
     """The model has one slot, and somebody else has it until the answer is stopped."""
-    with visiting(chromium, scripted) as first, visiting(chromium, scripted) as second:
+    with (
+        visiting(chromium, scripted) as first,
+        visiting(chromium, scripted) as second,
+        scripted.held("Paragraph 2."),
+    ):
         first.open()
         second.open()
-        first.say("An endless one, please.")
+        first.say("A long one, please.")
         first.streaming("Paragraph 1.")
         second.say("May I?")
         expect(second.last.locator(".notice")).to_contain_text("place 1 in the queue")
@@ -300,10 +315,12 @@ def test_two_pages_of_one_person_show_the_same(chromium: Browser, scripted: Serv
         one.open()
         one.ask("Is anybody there?")
         other.open(one.page.url.removeprefix(one.origin))
-        one.say("A long one for both.")
-        other.streaming("Paragraph 2.")
-        other.stop.click()
-        one.settled()
+        with scripted.held("Paragraph 2."):
+            one.say("A long one for both.")
+            one.streaming("Paragraph 2.")
+            other.streaming("Paragraph 2.")
+            other.stop.click()
+            one.settled()
         assert one.words(one.last)[0].startswith("Paragraph 1.")
         one.menu(one.page.locator("#conversation-menu"), "Rename")
         one.page.get_by_role("textbox", name="Name of the conversation").fill("For both")
@@ -392,7 +409,7 @@ def test_a_long_conversation_is_read_backwards(visitor: Visitor) -> None:
             data={"event": f"question-{number}", "text": f"quick {number}"},
         )
         assert sent.status == 202
-    expect(visitor.answers).to_have_count(LINE + 1, timeout=60_000)
+    expect(visitor.answers).to_have_count(LINE + 1)
     visitor.settled()
     visitor.page.reload()
     visitor.ready()
@@ -405,8 +422,9 @@ def test_a_long_conversation_is_read_backwards(visitor: Visitor) -> None:
     visitor.page.reload()
     visitor.ready()
     visitor.page.get_by_role("searchbox").fill("very first")
+    visitor.remember(".row.jumped .bubble")
     visitor.page.locator("#found a").last.click()
-    expect(visitor.page.locator(".row.jumped .bubble")).to_have_text("The very first one.")
+    visitor.saw("The very first one.")
     expect(visitor.questions.first).to_be_in_viewport()
 
 
@@ -430,8 +448,9 @@ def test_code_and_answers_are_copied_as_they_were_written(visitor: Visitor) -> N
     """The code alone, and the answer as Markdown."""
     visitor.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     visitor.ask("Some Python, please.")
+    visitor.remember(".answer button")
     visitor.page.get_by_role("button", name="Copy the code").click()
-    expect(visitor.last.get_by_text("Copied")).to_be_visible()
+    visitor.saw("Copied")
     copied = visitor.page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith("from collections import Counter\n")
     assert copied.endswith("return Counter(log.read_text().split())")

@@ -21,7 +21,7 @@ from storage.models import answers, conversations, messages, sent_parts
 from storage.store import SqlStore
 from tests.e2e.control import undisturbed
 from tests.e2e.hearth import Hearth, serving
-from tests.e2e.hunting import PHASES, Watch, hunt
+from tests.e2e.hunting import PATIENT, PHASES, Watch, hunt
 from tests.e2e.page_client import Node
 from tests.e2e.page_crowd import LOOSE, TOKENS, Crowd, Talk, free_port
 from tests.e2e.server import Options
@@ -39,6 +39,7 @@ token = "{owner}"
 """
 
 
+@PATIENT
 def test_kills_while_twenty_pages_chat(tmp_path: Path) -> None:
     """Two kills or more in each phase: what was received is answered once, whole, in order, and each page shows that."""
     kill_and_check(tmp_path, f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", CI_GOAL)

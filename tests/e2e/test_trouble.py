@@ -5,25 +5,29 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from storage.store import SqlStore
 from tests.e2e.file_adapter import key
-from tests.e2e.hearth import Hearth, serving, wait
+from tests.e2e.hearth import DEADLINE, Hearth, serving, wait
 from tests.e2e.server import Options
 
+NONCES = Options(drops_repeats=True)
+"""A message that was on its way when the process died may stand twice on another platform; `test_kill.py` is about those."""
 GIVEN_UP = "I tried to answer this three times and failed each time. The reason is in my owner's log."
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Hearth]:
     """A server that is not started yet."""
-    with serving(Hearth(tmp_path / "hearth")) as server:
+    with serving(Hearth(tmp_path / "hearth", NONCES)) as server:
         yield server
 
 
@@ -56,7 +60,7 @@ async def line(server: Hearth, chat: str) -> list[str]:
 
 def test_a_question_that_ends_the_process_is_given_up_after_three_attempts(tmp_path: Path) -> None:
     """It is told so, and nobody goes down with it: what was in progress beside it is answered, and what came after it."""
-    options = Options(per_token=0.02, prefill=0.0, pause=0.001, deadly="BOOM")
+    options = replace(NONCES, per_token=0.02, prefill=0.0, pause=0.001, deadly="BOOM")
     with serving(Hearth(tmp_path / "hearth", options)) as hearth:
         before = hearth.ask("one", "Count to 3.")
         deadly = hearth.ask("one", "BOOM")
@@ -77,24 +81,28 @@ def test_a_question_that_ends_the_process_is_given_up_after_three_attempts(tmp_p
 
 def test_sigterm_lets_answers_in_progress_finish(server: Hearth) -> None:
     """The exit code is 0, and what stands on the platform is whole and final."""
+    server.hold("1 2 3")
     server.start()
     question = server.ask("one", "Count to 20.")
     wait(lambda: bool(answers(server, question)), "the first words")
-    assert server.stop() == 0
+    assert server.process is not None
+    server.process.send_signal(signal.SIGTERM)
+    server.release()
+    assert server.end() == 0
     assert words(server, question) == " ".join(map(str, range(1, 21)))
     assert [mark["outcome"] for mark in server.marks() if mark["phase"] == "closed"] == ["done"]
 
 
 def test_an_answer_that_the_drain_cuts_off_is_completed_at_the_next_start(tmp_path: Path) -> None:
     """Its platform messages are edited to completion; the interrupted attempt is not held against it."""
-    options = Options(per_token=0.1)
-    with serving(Hearth(tmp_path / "hearth", options, drain="0.1s")) as hearth:
+    with serving(Hearth(tmp_path / "hearth", NONCES, drain="0.1s")) as hearth:
+        hearth.hold("1 2 3")
         hearth.start()
         question = hearth.ask("one", "Count to 20.")
         wait(lambda: bool(answers(hearth, question)), "the first words")
         assert hearth.stop() == 0
         assert words(hearth, question) != " ".join(map(str, range(1, 21)))
-        hearth.options = Options()
+        hearth.release()
         hearth.start()
         hearth.finish()
         assert hearth.stop() == 0
@@ -115,7 +123,7 @@ def test_a_second_process_on_the_same_data_says_so_and_leaves(server: Hearth, he
     """One clear line, exit code 1, and the first goes on."""
     server.start()
     second = subprocess.run(
-        [*hearth_command, "run"], env=environ(server), capture_output=True, text=True, timeout=60, check=False
+        [*hearth_command, "run"], env=environ(server), capture_output=True, text=True, timeout=DEADLINE, check=False
     )
     assert second.returncode == 1
     assert second.stderr.count("\n") == 1
@@ -132,7 +140,7 @@ def test_a_damaged_database_is_one_clear_line(tmp_path: Path, content: bytes, he
         env={**os.environ, "HEARTH_DATA_DIR": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE,
         check=False,
     )
     assert run.returncode == 1
@@ -155,7 +163,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a small file system")
 def test_on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost(tmp_path: Path) -> None:
     """The log says that the disk is full; when there is room again the platform's repetition is answered."""
-    with small_disk(tmp_path / "disk") as disk, serving(Hearth(tmp_path / "hearth")) as hearth:
+    with small_disk(tmp_path / "disk") as disk, serving(Hearth(tmp_path / "hearth", NONCES)) as hearth:
         hearth.data_dir.symlink_to(disk, target_is_directory=True)
         hearth.start()
         first = hearth.ask("one", "Count to 3.")

@@ -1,6 +1,6 @@
-"""`hearth say` with a slow model, should it become the process: `python -m tests.e2e.slow_say SECONDS CONVERSATION TEXT`.
+"""`hearth say` with a model that can be held, should it become the process: `python -m tests.e2e.held_say CONVERSATION TEXT`.
 
-SECONDS pass before each token, so that a test can kill the process while others wait for it.
+What a test holds in the data directory stands still, so that the process can be killed while others wait for it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from bot.attaching import attached
 from bot.config import ModelConfig, load
 from bot.engines.llamacpp import LlamaCppEngine
 from bot.ports import ChatEngine
-from bot.testing import ThrottledEngine
+from tests.e2e.holding import HeldEngine
 
 
-async def say(seconds: float, conversation: str, text: str) -> None:
+async def say(conversation: str, text: str) -> None:
     """Ask, and print the answer."""
     config = load(None, os.environ)
 
-    async def slow(alias: str, model: ModelConfig, data_dir: Path) -> ChatEngine:
-        return ThrottledEngine(await LlamaCppEngine.load(alias, model, data_dir), seconds)
+    async def held(alias: str, model: ModelConfig, data_dir: Path) -> ChatEngine:
+        return HeldEngine(await LlamaCppEngine.load(alias, model, data_dir), data_dir)
 
     def start() -> AbstractAsyncContextManager[App]:
-        return running(config, loaders={".gguf": slow})
+        return running(config, loaders={".gguf": held})
 
     async def use(client: Client) -> None:
         states = [state async for state in client.ask(conversation, text)]
@@ -38,4 +38,4 @@ async def say(seconds: float, conversation: str, text: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(say(float(sys.argv[1]), *sys.argv[2:]))
+    asyncio.run(say(*sys.argv[1:]))
