@@ -46,6 +46,8 @@ class Entry(BaseModel):
     """The files in the model's folder and their SHA-256 (hex); empty if it lies elsewhere and is left there."""
     source: str = ""
     """The hub and the repository that it came from; empty for a file of this machine."""
+    origin: str = ""
+    """Where its first file was: its path within the repository, or on this machine if it was copied."""
     revision: str = ""
     """The commit there."""
     licence: str = ""

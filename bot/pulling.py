@@ -118,9 +118,10 @@ def choose(repository: Repository, wanted: str | None) -> Candidate:
             return offered[0] if len(offered) == 1 else usual[0]
         raise Unclear(f"{repository.id} has {len(offered)} models: hearth models pull {repository.id} FILE", offered)
     for one in offered:
-        if any(wanted in (file.path, file.name) for file in one.files):
+        if any(wanted == file.path for file in one.files):
             return one
-    near = [one for one in offered if wanted.lower() in one.path.lower()]
+    named = [one for one in offered if any(wanted == file.name for file in one.files)]
+    near = named or [one for one in offered if wanted.lower() in one.path.lower()]
     if len(near) == 1:
         return near[0]
     if near:
@@ -139,6 +140,7 @@ def pull(hub: Hub, candidate: Candidate, data_dir: Path, name: str, progress: Pr
         path=local_models.folder(data_dir, name) / candidate.files[0].name,
         files={file.name: file.sha256 for file in candidate.files},
         source=f"{hub.host}/{repository.id}",
+        origin=candidate.path,
         revision=repository.revision,
         licence=repository.licence,
         size=candidate.size,
@@ -174,6 +176,7 @@ def keep(path: Path, data_dir: Path, name: str, progress: Progress, *, copy: boo
         name=name,
         path=place / path.name if copy else file.path,
         files={source.name: "" for source in sources} if copy else {},
+        origin=str(file.path) if copy else "",
         licence=file.text("general.license"),
         size=file.size,
     )
@@ -191,8 +194,11 @@ def keep(path: Path, data_dir: Path, name: str, progress: Progress, *, copy: boo
 def _known(data_dir: Path, entry: Entry) -> Entry | None:
     """What there is by this name. Raises HubError if it is another model."""
     known = local_models.entries(data_dir).get(entry.name)
-    if known is not None and (known.source, known.path) != (entry.source, entry.path):
-        came = known.source or known.path
+    if known is None:
+        return None
+    elsewhere = known.origin not in ("", entry.origin)  # a card of before does not tell
+    if elsewhere or (known.source, known.path) != (entry.source, entry.path):
+        came = "/".join(part for part in (known.source, known.origin) if part) or known.path
         raise HubError(f"there is another model {known.name!r}, {came}: choose a name for this one with --name")
     return known
 
