@@ -130,8 +130,13 @@ def save(data_dir: Path, entry: Entry) -> None:
 
 
 def remove(data_dir: Path, name: str) -> None:
-    """Remove a model's folder, and nothing that lies elsewhere."""
-    (folder(data_dir, name) / CARD).unlink(missing_ok=True)  # first: what is half removed is no model
+    """Remove a model's folder, and nothing that lies elsewhere. Raises StartError.
+
+    Whoever has not its staging folder takes that first, so that nothing goes from under a pull.
+    """
+    card = folder(data_dir, name) / CARD
+    with _writing(card):
+        card.unlink(missing_ok=True)  # first: what is half removed is no model
     shutil.rmtree(folder(data_dir, name), ignore_errors=True)
 
 

@@ -141,7 +141,8 @@ def remove(
     stays = "" if entry.files else f" {entry.path} stays."
     if not yes:
         typer.confirm(f"Remove {name} ({local_models.size_words(entry.size)})?{stays}", abort=True)
-    local_models.remove(config.data_dir, name)
+    with local_models.staging(config.data_dir, name):
+        local_models.remove(config.data_dir, name)
     print(f"Removed: {name}.{stays}")
 
 
@@ -177,8 +178,12 @@ def _keep(config: Config, path: Path, name: str | None, *, copy: bool) -> Entry:
     if known and not copy:
         return known[0]
     name = _free(config, name or local_models.name_for(path.name))
-    with _progress() as progress:
-        return pulling.keep(path, config.data_dir, name, progress, copy=copy)
+    try:
+        with _progress() as progress:
+            return pulling.keep(path, config.data_dir, name, progress, copy=copy)
+    except KeyboardInterrupt:
+        print("Stopped. Nothing of it is kept.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _choose(context: typer.Context, name: str) -> None:

@@ -6,7 +6,8 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -152,21 +153,23 @@ def pull(hub: Hub, candidate: Candidate, data_dir: Path, name: str, progress: Pr
         return known
     place = local_models.folder(data_dir, name) / local_models.INCOMING
     parts = {file: place / f"{file.name}.{file.sha256[:DIGITS]}.part" for file in candidate.files}
-    _room(place, candidate.size - sum(part.stat().st_size for part in parts.values() if part.exists()))
-    with local_models.staging(data_dir, name):
-        if known is None or not known.complete:
-            local_models.save(data_dir, entry.model_copy(update={"complete": False}))
-        for file, part in parts.items():
-            hub.fetch(repository, file, part, progress.begin(file.name, file.size))
-            _verify(part, file, hub.host, progress.begin(f"checking {file.name}", file.size))
-        for file, part in parts.items():
-            part.rename(place / file.name)
-        return _accepted(data_dir, entry, known)
+    with _told(place, " What has come is kept: pull it again"):
+        _room(place, candidate.size - sum(part.stat().st_size for part in parts.values() if part.exists()))
+        with local_models.staging(data_dir, name):
+            if known is None or not known.complete:
+                local_models.save(data_dir, entry.model_copy(update={"complete": False}))
+            for file, part in parts.items():
+                hub.fetch(repository, file, part, progress.begin(file.name, file.size))
+                _verify(part, file, hub.host, progress.begin(f"checking {file.name}", file.size))
+            for file, part in parts.items():
+                part.rename(place / file.name)
+            return _accepted(data_dir, entry, known)
 
 
 def keep(path: Path, data_dir: Path, name: str, progress: Progress, *, copy: bool = False) -> Entry:
     """Make a file that is on this machine a model by name; it stays where it is unless it is to be copied.
 
+    A copy that does not come to its end leaves nothing; of one that was killed stays a model that is not complete.
     Raises ModelError if it is none, HubError, ConfigError, StartError.
     """
     file = _model(path.absolute())
@@ -185,10 +188,16 @@ def keep(path: Path, data_dir: Path, name: str, progress: Progress, *, copy: boo
         local_models.save(data_dir, entry)
         return entry
     _room(place, file.size)
-    with local_models.staging(data_dir, name) as staging:
-        for source in sources:
-            _copy(source, staging / source.name, progress.begin(source.name, source.stat().st_size))
-        return _accepted(data_dir, entry, known)
+    with _told(place), local_models.staging(data_dir, name) as staging:
+        try:
+            if known is None or not known.complete:
+                local_models.save(data_dir, entry.model_copy(update={"complete": False}))
+            for source in sources:
+                _copy(source, staging / source.name, progress.begin(source.name, source.stat().st_size))
+            return _accepted(data_dir, entry, known)
+        except BaseException:
+            _give_up(data_dir, name, known)
+            raise
 
 
 def _known(data_dir: Path, entry: Entry) -> Entry | None:
@@ -239,10 +248,7 @@ def _accepted(data_dir: Path, entry: Entry, before: Entry | None) -> Entry:
     try:
         _model(staging / entry.path.name)
     except ModelError as error:
-        if before is not None and before.complete:
-            shutil.rmtree(staging)
-        else:
-            local_models.remove(data_dir, entry.name)
+        _give_up(data_dir, entry.name, before)
         reason = str(error).partition(": ")[2]
         raise ModelError(f"{entry.path.name} is no model for Hearth and was removed again: it {reason}") from error
     for name in entry.files:
@@ -250,6 +256,23 @@ def _accepted(data_dir: Path, entry: Entry, before: Entry | None) -> Entry:
     local_models.save(data_dir, entry)
     shutil.rmtree(staging)
     return entry
+
+
+def _give_up(data_dir: Path, name: str, before: Entry | None) -> None:
+    """Remove what lies in `incoming`, and the model too if it was none before."""
+    if before is not None and before.complete:
+        shutil.rmtree(local_models.folder(data_dir, name) / local_models.INCOMING, ignore_errors=True)
+    else:
+        local_models.remove(data_dir, name)
+
+
+@contextmanager
+def _told(place: Path, kept: str = "") -> Iterator[None]:
+    """What the system refuses becomes a HubError of one line."""
+    try:
+        yield
+    except OSError as error:
+        raise HubError(f"{error.filename or place} cannot be written ({error.strerror}).{kept}") from error
 
 
 def _model(path: Path) -> gguf.ModelFile:
