@@ -1,10 +1,13 @@
-"""`hearth models` where something comes in between: a Ctrl-C, a full disk, another command."""
+"""`hearth models` where something comes in between: a Ctrl-C, a full disk, another command, a terminal."""
 
 from __future__ import annotations
 
+import os
+import pty
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -48,6 +51,24 @@ def begun(hearth: CommandLine, *arguments: str) -> subprocess.Popen[str]:
 
     wait(some, "a megabyte", 60)
     return process
+
+
+def test_a_file_is_called_as_it_is_called_on_a_terminal_too(hearth: CommandLine, hub: HubStandIn) -> None:
+    """What looks like the bars' own markup is a part of the name."""
+    hub.repos["owner/other"].files = {"Other [bold]Q8.gguf": DEMO}
+    hearth.settings = {"HF_ENDPOINT": hub.url, "NO_PROXY": "*", "TERM": "xterm"}
+    ours, its = pty.openpty()
+    shown = b""
+    with subprocess.Popen(
+        [*hearth.command, "models", "pull", "owner/other"], env=hearth.environ, stdout=subprocess.PIPE, stderr=its
+    ) as process:
+        os.close(its)
+        with suppress(OSError):  # how a terminal ends
+            while piece := os.read(ours, 65536):
+                shown += piece
+        os.close(ours)
+        assert process.wait(60) == 0, shown
+    assert b"checking Other [bold]Q8.gguf" in shown
 
 
 @pytest.mark.parametrize("command", ["pull", "use"])
