@@ -46,6 +46,8 @@ class Entry(BaseModel):
     """The files in the model's folder and their SHA-256 (hex); empty if it lies elsewhere and is left there."""
     source: str = ""
     """The hub and the repository that it came from; empty for a file of this machine."""
+    origin: str = ""
+    """Where its first file was: its path within the repository, or on this machine if it was copied."""
     revision: str = ""
     """The commit there."""
     licence: str = ""
@@ -128,8 +130,13 @@ def save(data_dir: Path, entry: Entry) -> None:
 
 
 def remove(data_dir: Path, name: str) -> None:
-    """Remove a model's folder, and nothing that lies elsewhere."""
-    (folder(data_dir, name) / CARD).unlink(missing_ok=True)  # first: what is half removed is no model
+    """Remove a model's folder, and nothing that lies elsewhere. Raises StartError.
+
+    Whoever has not its staging folder takes that first, so that nothing goes from under a pull.
+    """
+    card = folder(data_dir, name) / CARD
+    with _writing(card):
+        card.unlink(missing_ok=True)  # first: what is half removed is no model
     shutil.rmtree(folder(data_dir, name), ignore_errors=True)
 
 

@@ -53,9 +53,13 @@ def pull(
     if use:
         _may_choose(context)
     path = _path(repository)
+    if path and use:
+        _opens(path)
     entry = _keep(config, path, name, copy=copy) if path else _pull(config, repository, file, name, revision)
-    print(f"{entry.name} is here: {local_models.size_words(entry.size)}, {entry.path}")
+    print(f"{entry.name} is here: {local_models.size_words(entry.size)}, {entry.path}", flush=True)
     if use:
+        if not path:
+            _opens(entry.path)
         _choose(context, entry.name)
     else:
         print(
@@ -106,7 +110,12 @@ def use(
     """Make a model the default: it answers where nothing else is chosen."""
     config = _read(context)
     _may_choose(context)
-    path = None if name in config.models else _path(name)
+    model = config.models.get(name) if name != "default" else None
+    path = _path(name) if model is None else None
+    if isinstance(model, ModelConfig):
+        _opens(model.path)
+    elif path:
+        _opens(path)
     _choose(context, _keep(config, path, called, copy=copy).name if path else name)
 
 
@@ -132,7 +141,8 @@ def remove(
     stays = "" if entry.files else f" {entry.path} stays."
     if not yes:
         typer.confirm(f"Remove {name} ({local_models.size_words(entry.size)})?{stays}", abort=True)
-    local_models.remove(config.data_dir, name)
+    with local_models.staging(config.data_dir, name):
+        local_models.remove(config.data_dir, name)
     print(f"Removed: {name}.{stays}")
 
 
@@ -168,8 +178,12 @@ def _keep(config: Config, path: Path, name: str | None, *, copy: bool) -> Entry:
     if known and not copy:
         return known[0]
     name = _free(config, name or local_models.name_for(path.name))
-    with _progress() as progress:
-        return pulling.keep(path, config.data_dir, name, progress, copy=copy)
+    try:
+        with _progress() as progress:
+            return pulling.keep(path, config.data_dir, name, progress, copy=copy)
+    except KeyboardInterrupt:
+        print("Stopped. Nothing of it is kept.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _choose(context: typer.Context, name: str) -> None:
@@ -187,13 +201,18 @@ def _choose(context: typer.Context, name: str) -> None:
         path = model.path if isinstance(model, ModelConfig) else None
         words = ""
         if isinstance(model, ModelConfig):
-            file = gguf.read(model.path)
-            _ = file.template
-            words = f"\nIt needs {memory(file, model)}, {model.slots} at once."
+            words = f"\nIt needs {memory(gguf.read(model.path), model)}, {model.slots} at once."
         local_models.choose(config.data_dir, name, path)
         print(f"{name} is the default from the next start on.{words}")
     if _running(config):
         print("Hearth is running: start it again, or say /model NAME in a conversation meanwhile.")
+
+
+def _opens(path: Path) -> None:
+    """Raises ModelError if llama.cpp cannot load the model: a default that does not load would be noticed too late."""
+    from bot.engines import trial
+
+    trial.open_once(path.absolute())
 
 
 def _may_choose(context: typer.Context) -> None:

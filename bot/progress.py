@@ -19,7 +19,7 @@ class Bars:
     """A bar for each work, with speed and time left."""
 
     def __init__(self) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         self._progress = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
 
     def __enter__(self) -> Bars:

@@ -6,7 +6,8 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -118,9 +119,10 @@ def choose(repository: Repository, wanted: str | None) -> Candidate:
             return offered[0] if len(offered) == 1 else usual[0]
         raise Unclear(f"{repository.id} has {len(offered)} models: hearth models pull {repository.id} FILE", offered)
     for one in offered:
-        if any(wanted in (file.path, file.name) for file in one.files):
+        if any(wanted == file.path for file in one.files):
             return one
-    near = [one for one in offered if wanted.lower() in one.path.lower()]
+    named = [one for one in offered if any(wanted == file.name for file in one.files)]
+    near = named or [one for one in offered if wanted.lower() in one.path.lower()]
     if len(near) == 1:
         return near[0]
     if near:
@@ -139,6 +141,7 @@ def pull(hub: Hub, candidate: Candidate, data_dir: Path, name: str, progress: Pr
         path=local_models.folder(data_dir, name) / candidate.files[0].name,
         files={file.name: file.sha256 for file in candidate.files},
         source=f"{hub.host}/{repository.id}",
+        origin=candidate.path,
         revision=repository.revision,
         licence=repository.licence,
         size=candidate.size,
@@ -150,21 +153,23 @@ def pull(hub: Hub, candidate: Candidate, data_dir: Path, name: str, progress: Pr
         return known
     place = local_models.folder(data_dir, name) / local_models.INCOMING
     parts = {file: place / f"{file.name}.{file.sha256[:DIGITS]}.part" for file in candidate.files}
-    _room(place, candidate.size - sum(part.stat().st_size for part in parts.values() if part.exists()))
-    with local_models.staging(data_dir, name):
-        if known is None or not known.complete:
-            local_models.save(data_dir, entry.model_copy(update={"complete": False}))
-        for file, part in parts.items():
-            hub.fetch(repository, file, part, progress.begin(file.name, file.size))
-            _verify(part, file, hub.host, progress.begin(f"checking {file.name}", file.size))
-        for file, part in parts.items():
-            part.rename(place / file.name)
-        return _accepted(data_dir, entry, known)
+    with _told(place, " What has come is kept: pull it again"):
+        _room(place, candidate.size - sum(part.stat().st_size for part in parts.values() if part.exists()))
+        with local_models.staging(data_dir, name):
+            if known is None or not known.complete:
+                local_models.save(data_dir, entry.model_copy(update={"complete": False}))
+            for file, part in parts.items():
+                hub.fetch(repository, file, part, progress.begin(file.name, file.size))
+                _verify(part, file, hub.host, progress.begin(f"checking {file.name}", file.size))
+            for file, part in parts.items():
+                part.rename(place / file.name)
+            return _accepted(data_dir, entry, known)
 
 
 def keep(path: Path, data_dir: Path, name: str, progress: Progress, *, copy: bool = False) -> Entry:
     """Make a file that is on this machine a model by name; it stays where it is unless it is to be copied.
 
+    A copy that does not come to its end leaves nothing; of one that was killed stays a model that is not complete.
     Raises ModelError if it is none, HubError, ConfigError, StartError.
     """
     file = _model(path.absolute())
@@ -174,6 +179,7 @@ def keep(path: Path, data_dir: Path, name: str, progress: Progress, *, copy: boo
         name=name,
         path=place / path.name if copy else file.path,
         files={source.name: "" for source in sources} if copy else {},
+        origin=str(file.path) if copy else "",
         licence=file.text("general.license"),
         size=file.size,
     )
@@ -182,17 +188,26 @@ def keep(path: Path, data_dir: Path, name: str, progress: Progress, *, copy: boo
         local_models.save(data_dir, entry)
         return entry
     _room(place, file.size)
-    with local_models.staging(data_dir, name) as staging:
-        for source in sources:
-            _copy(source, staging / source.name, progress.begin(source.name, source.stat().st_size))
-        return _accepted(data_dir, entry, known)
+    with _told(place), local_models.staging(data_dir, name) as staging:
+        try:
+            if known is None or not known.complete:
+                local_models.save(data_dir, entry.model_copy(update={"complete": False}))
+            for source in sources:
+                _copy(source, staging / source.name, progress.begin(source.name, source.stat().st_size))
+            return _accepted(data_dir, entry, known)
+        except BaseException:
+            _give_up(data_dir, name, known)
+            raise
 
 
 def _known(data_dir: Path, entry: Entry) -> Entry | None:
     """What there is by this name. Raises HubError if it is another model."""
     known = local_models.entries(data_dir).get(entry.name)
-    if known is not None and (known.source, known.path) != (entry.source, entry.path):
-        came = known.source or known.path
+    if known is None:
+        return None
+    elsewhere = known.origin not in ("", entry.origin)  # a card of before does not tell
+    if elsewhere or (known.source, known.path) != (entry.source, entry.path):
+        came = "/".join(part for part in (known.source, known.origin) if part) or known.path
         raise HubError(f"there is another model {known.name!r}, {came}: choose a name for this one with --name")
     return known
 
@@ -233,10 +248,7 @@ def _accepted(data_dir: Path, entry: Entry, before: Entry | None) -> Entry:
     try:
         _model(staging / entry.path.name)
     except ModelError as error:
-        if before is not None and before.complete:
-            shutil.rmtree(staging)
-        else:
-            local_models.remove(data_dir, entry.name)
+        _give_up(data_dir, entry.name, before)
         reason = str(error).partition(": ")[2]
         raise ModelError(f"{entry.path.name} is no model for Hearth and was removed again: it {reason}") from error
     for name in entry.files:
@@ -244,6 +256,23 @@ def _accepted(data_dir: Path, entry: Entry, before: Entry | None) -> Entry:
     local_models.save(data_dir, entry)
     shutil.rmtree(staging)
     return entry
+
+
+def _give_up(data_dir: Path, name: str, before: Entry | None) -> None:
+    """Remove what lies in `incoming`, and the model too if it was none before."""
+    if before is not None and before.complete:
+        shutil.rmtree(local_models.folder(data_dir, name) / local_models.INCOMING, ignore_errors=True)
+    else:
+        local_models.remove(data_dir, name)
+
+
+@contextmanager
+def _told(place: Path, kept: str = "") -> Iterator[None]:
+    """What the system refuses becomes a HubError of one line."""
+    try:
+        yield
+    except OSError as error:
+        raise HubError(f"{error.filename or place} cannot be written ({error.strerror}).{kept}") from error
 
 
 def _model(path: Path) -> gguf.ModelFile:

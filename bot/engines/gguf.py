@@ -279,6 +279,8 @@ def read(path: Path) -> ModelFile:
     for part in others:
         digest.update(part.digest.encode())
     size, parameters = sum(part.size for part in others), sum(part.parameters for part in others)
+    if not first.parameters + parameters:
+        raise ModelError(f"{path}: has no weights in it")
     return replace(
         first,
         size=first.size + size,
@@ -312,8 +314,8 @@ def _mapped(path: Path, parse: Callable[[_Reader], T]) -> T:
 
 def _parts(first: ModelFile) -> list[Path]:
     """The files beside the first in which the rest of its model lies."""
-    count = first.metadata.get("split.count", 0)
-    if not isinstance(count, int) or count < 2:
+    count = _split_count(first.metadata)
+    if count < 2:
         return []
     called = PART.fullmatch(first.path.name)
     if called is None or (int(called["number"]), int(called["count"])) != (1, count):
@@ -341,18 +343,30 @@ def _header(reader: _Reader) -> tuple[int, dict[str, Any]]:
 
 def _read(path: Path, reader: _Reader) -> ModelFile:
     tensor_count, metadata = _header(reader)
-    if metadata.get("split.no"):
-        raise _Damaged(f"is part {metadata['split.no'] + 1} of a model; name its first part, ...-00001-of-....gguf")
+    number = metadata.get("split.no", 0)
+    if not isinstance(number, int):
+        raise _Damaged("is damaged: which part of a model it is, it does not say by a number")
+    if number:
+        raise _Damaged(f"is part {number + 1} of a model; name its first part, ...-00001-of-....gguf")
     tokens, types = metadata.pop("tokenizer.ggml.tokens", None), metadata.pop("tokenizer.ggml.token_type", None)
     if not isinstance(tokens, list) or not tokens:
         raise _Damaged("has no vocabulary; is it a model for chat?")
     if not isinstance(types, list) or len(types) != len(tokens):
         types = [TokenType.NORMAL.value] * len(tokens)
     metadata = {key: value for key, value in metadata.items() if value is not None}
-    if tensor_count == 0 and "split.count" not in metadata:
+    if tensor_count == 0 and _split_count(metadata) < 2:
         raise _Damaged("has no weights in it")
     start, parameters = _check_tensors(reader, tensor_count, metadata.get("general.alignment", 32))
-    return ModelFile(path, reader.size, parameters, _digest(reader.data, start), metadata, tokens, types)
+    file = ModelFile(path, reader.size, parameters, _digest(reader.data, start), metadata, tokens, types)
+    if not file.text("general.architecture"):
+        raise _Damaged("does not say which architecture its model has")
+    return file
+
+
+def _split_count(metadata: dict[str, Any]) -> int:
+    """In how many files the model lies; 0 or 1 where it is one."""
+    count = metadata.get("split.count", 0)
+    return count if isinstance(count, int) else 0
 
 
 def _read_part(number: int, reader: _Reader) -> _Part:

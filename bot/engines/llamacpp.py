@@ -274,16 +274,18 @@ def _free_socket(data_dir: Path) -> Path:
     return path
 
 
-def _start(config: ModelConfig, context_length: int, data_dir: Path) -> Listener:
+def library() -> Any:
+    """xllamacpp, imported as late as can be. Raises ModelError if it cannot be."""
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # before the import: spinning threads were measured 30 times slower
     try:
         import xllamacpp
     except ImportError as error:
         raise ModelError(f"llama.cpp cannot be loaded ({error}); {LIBRARY}") from error
-    try:
-        path, key = _free_socket(data_dir), secrets.token_urlsafe(32)
-    except OSError as error:
-        raise ModelError(f"{config.path}: no socket for llama.cpp can be made in {data_dir} ({error})") from error
+    return xllamacpp
+
+
+def parameters(xllamacpp: Any, config: ModelConfig, context_length: int, listens: Path, key: str) -> Any:
+    """How the library is to run a model: so that nothing but what is configured decides about memory and time."""
     params = xllamacpp.CommonParams()
     params.model.path = str(config.path)
     params.n_parallel = config.slots
@@ -294,19 +296,28 @@ def _start(config: ModelConfig, context_length: int, data_dir: Path) -> Listener
     params.fit_params = False  # it would change the context length to what it thinks fits
     params.check_tensors = True  # damaged weights load otherwise and write nonsense
     params.cache_ram_mib = config.prompt_cache_mib
-    params.hostnames, params.api_keys = [str(path)], [key]
+    params.hostnames, params.api_keys = [str(listens)], [key]
     params.n_threads_http = config.slots + HTTP_RESERVE
     params.ui = params.endpoint_slots = params.endpoint_props = False
     params.endpoint_metrics = True  # what counters() reads
     params.verbosity = 1
+    return params
+
+
+def _start(config: ModelConfig, context_length: int, data_dir: Path) -> Listener:
+    xllamacpp = library()
+    try:
+        path, key = _free_socket(data_dir), secrets.token_urlsafe(32)
+    except OSError as error:
+        raise ModelError(f"{config.path}: no socket for llama.cpp can be made in {data_dir} ({error})") from error
+    params = parameters(xllamacpp, config, context_length, path, key)
     words: list[str] = []
     try:
         with _captured_errors(words):
             server = xllamacpp.Server(params)
     except (RuntimeError, ValueError) as error:
         path.unlink(missing_ok=True)
-        reason = _reason(words) or str(error)
-        raise ModelError(f"{config.path}: llama.cpp cannot load this model ({reason})") from error
+        raise refused(config.path, cause(words) or str(error)) from error
     listener = Listener(server, path, key)
     try:
         listener.wait_until_it_answers()
@@ -331,7 +342,7 @@ def _captured_errors(words: list[str]) -> Iterator[None]:
         try:
             yield
         except (RuntimeError, ValueError):
-            _wait_for_cause(file.fileno())
+            wait_for_cause(file.fileno())
             raise
         finally:
             os.dup2(saved, 2)
@@ -340,13 +351,19 @@ def _captured_errors(words: list[str]) -> Iterator[None]:
             words += file.read().decode("utf-8", "replace").splitlines()
 
 
-def _wait_for_cause(file: int) -> None:
+def wait_for_cause(file: int) -> None:
+    """Return when the library's own thread has written why a load failed, or when it has had its time."""
     end = time.monotonic() + LOG_SECONDS
     while CAUSE.encode() not in os.pread(file, os.fstat(file).st_size, 0) and time.monotonic() < end:
         time.sleep(LOG_POLL)
 
 
-def _reason(words: Sequence[str]) -> str:
+def cause(words: Sequence[str]) -> str:
     """The last line that tells a cause, without the time and the function before it."""
     causes = [line.rpartition(CAUSE)[2] for line in words if CAUSE in line]
     return causes[-1] if causes else next((line for line in reversed(words) if line.strip()), "")
+
+
+def refused(path: Path, reason: str) -> ModelError:
+    """The error of a model that the library does not load."""
+    return ModelError(f"{path}: llama.cpp cannot load this model ({reason})")

@@ -14,6 +14,7 @@ from bot.config import EMBEDDED_CHAT_MODEL
 from tests.e2e.conftest import CommandLine
 from tests.e2e.hearth import DEADLINE, wait
 from tests.hub import HubStandIn, Repo, standing_in
+from tests.integration.test_trial import crashing, newer
 
 DEMO = EMBEDDED_CHAT_MODEL.read_bytes()
 NAME = "other-q8_0"
@@ -221,6 +222,37 @@ def test_a_file_that_is_no_model_is_refused_before_it_is_used(hearth: CommandLin
             f"{tmp_path}/notes.gguf: is no GGUF model file"
         )
     assert "embedded demo" in row(hearth.says("models", "list"), "default")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(newer(), "unknown model architecture: 'llamz'"), (crashing(), "it crashes: SIGABRT, ")],
+    ids=["newer", "crashing"],
+)
+def test_what_llama_cpp_cannot_load_does_not_become_the_default(
+    hearth: CommandLine, hub: HubStandIn, tmp_path: Path, content: bytes, reason: str
+) -> None:
+    """In whatever way it is chosen: the default stays what it was, and answers."""
+    mine, pulled = tmp_path / "mine.gguf", hearth.data_dir / "models" / NAME / "Other-Q8_0.gguf"
+    mine.write_bytes(content)
+    hub.repos["owner/other"].files["Other-Q8_0.gguf"] = content
+    hearth.configure(f'[models.configured]\npath = "{mine}"\n')
+    for path, arguments in (
+        (mine, ("use", str(mine))),
+        (mine, ("use", "configured")),
+        (mine, ("pull", str(mine), "--copy", "--use")),
+        (pulled, ("pull", "owner/other", "--use")),
+        (pulled, ("use", NAME)),
+    ):
+        done = hearth("models", *arguments)
+        assert done.returncode == 1
+        told = done.stderr.splitlines()[-1]
+        assert told.startswith(f"hearth: {path}: llama.cpp cannot load this model ({reason}")
+        assert "Traceback" not in done.stderr
+        assert ("is here" in done.stdout) == (arguments[:2] == ("pull", "owner/other"))
+    assert "embedded demo" in row(hearth.says("models", "list"), "default")
+    assert [path.name for path in (hearth.data_dir / "models").iterdir()] == [NAME]
+    assert hearth.ask("Count to 3.") == "1 2 3"
 
 
 def test_a_default_in_the_configuration_is_not_overruled(hearth: CommandLine, tmp_path: Path) -> None:

@@ -300,6 +300,28 @@ def test_every_command_in_the_guide_is_one() -> None:
             assert argument in commands()[name], f"{name} {argument}"
 
 
+def test_an_upgrade_installs_nothing_that_an_older_one_built() -> None:
+    """Setuptools leaves build/lib in the checkout, and installs from there what is not in the sources any more."""
+    upgrade = GUIDE.read_text().partition("\n## Upgrade\n")[2].partition("\n## ")[0]
+    [lines] = [
+        block.splitlines() for block in re.findall(r"```console\n(.*?)```", upgrade, re.DOTALL) if "pip" in block
+    ]
+    [install] = [number for number, line in enumerate(lines) if "pip install" in line]
+    assert lines[:install] == ["# git pull", "# rm -rf build"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_the_guide_tells_what_systemd_thinks_of_the_unit() -> None:
+    [(version, points)] = re.findall(r"systemd (\d+) gives the unit as it is ([\d.]+) points", GUIDE.read_text())
+    said = [
+        subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, check=False, timeout=60).stdout
+        for words in (["--version"], ["security", "--offline=yes", str(UNIT)])
+    ]
+    if not said[0].startswith(f"systemd {version} "):
+        pytest.skip(f"the guide speaks of systemd {version}")
+    assert f"Overall exposure level for {UNIT.name}: {points} " in said[1]
+
+
 def test_the_guides_configuration_is_accepted(tmp_path: Path) -> None:
     for number, block in enumerate(blocks("toml")):
         file = tmp_path / f"{number}.toml"

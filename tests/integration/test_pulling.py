@@ -267,6 +267,23 @@ class TestNoModel:
         assert "there is another model 'demo-q8'" in words
         assert "choose a name for this one with --name" in words
 
+    def test_a_name_belongs_to_one_file_of_a_repository(self, pull: Puller) -> None:
+        """Two files may be called the same in different folders."""
+        changed = DEMO[:-1] + bytes([DEMO[-1] ^ 1])
+        pull.hub.repos["owner/demo"].files = {"q4/Demo.gguf": DEMO, "q8/Demo.gguf": changed}
+        entry = pull("q4/Demo.gguf")
+        assert entry.origin == "q4/Demo.gguf"
+        with pytest.raises(HubError, match=r"another model 'demo-q8', .*/owner/demo/q4/Demo\.gguf: .* with --name"):
+            pull("q8/Demo.gguf")
+        assert local_models.entries(pull.data_dir) == {"demo-q8": entry}
+        assert entry.path.read_bytes() == DEMO
+        assert pull("q8/Demo.gguf", name="other").path.read_bytes() == changed
+
+    def test_a_pull_goes_on_of_a_model_whose_card_does_not_tell_its_path(self, pull: Puller) -> None:
+        entry = pull()
+        local_models.save(pull.data_dir, entry.model_copy(update={"origin": ""}))
+        assert pull().path == entry.path
+
 
 class TestParts:
     @pytest.fixture
@@ -325,6 +342,14 @@ class TestChoice:
         with pytest.raises(pulling.Unclear, match=r"'Q4' fits 2 models of owner/demo; write more") as unclear:
             pulling.choose(many.client().look("owner/demo"), "Q4")
         assert [one.path for one in unclear.value.candidates] == ["M-Q4_K_M.gguf", "M-Q4_K_S.gguf"]
+
+    def test_a_name_that_several_folders_have_is_asked_back(self, many: Puller) -> None:
+        many.hub.repos["owner/demo"].files = {"q4/M.gguf": DEMO[:10], "q8/M.gguf": DEMO[:20], "M-M.gguf": DEMO[:5]}
+        found = many.client().look("owner/demo")
+        with pytest.raises(pulling.Unclear, match=r"'M\.gguf' fits 2 models of owner/demo; write more") as unclear:
+            pulling.choose(found, "M.gguf")
+        assert [one.path for one in unclear.value.candidates] == ["q4/M.gguf", "q8/M.gguf"]
+        assert pulling.choose(found, "q8/M.gguf").path == "q8/M.gguf"
 
     def test_a_file_that_is_not_there_is_told_with_those_that_are(self, many: Puller) -> None:
         with pytest.raises(pulling.Unclear, match="owner/demo has no model 'Q3'") as unclear:
@@ -429,3 +454,13 @@ class TestOfThisMachine:
         pulling.keep(tmp_path / "one.gguf", tmp_path / "data", "mine", Seen())
         with pytest.raises(HubError, match=r"there is another model 'mine', .*one\.gguf: choose a name"):
             pulling.keep(tmp_path / "two.gguf", tmp_path / "data", "mine", Seen())
+
+    def test_a_copys_name_is_not_given_to_a_file_of_the_same_name_elsewhere(self, tmp_path: Path) -> None:
+        changed = DEMO[:-1] + bytes([DEMO[-1] ^ 1])
+        for folder, content in (("one", DEMO), ("two", changed)):
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / "m.gguf").write_bytes(content)
+        entry = pulling.keep(tmp_path / "one/m.gguf", tmp_path / "data", "m", Seen(), copy=True)
+        with pytest.raises(HubError, match=r"there is another model 'm', .*one/m\.gguf: choose a name"):
+            pulling.keep(tmp_path / "two/m.gguf", tmp_path / "data", "m", Seen(), copy=True)
+        assert entry.path.read_bytes() == DEMO

@@ -121,6 +121,23 @@ def _insane_vocabulary(data: bytes) -> bytes:
     return data[:at] + struct.pack("<Q", 2**40) + data[at + 8 :]
 
 
+def bare(path: Path, *, architecture: str = "llama", **values: int | str) -> Path:
+    """A file without tensors; `split__no=1` adds a value by the key split.no."""
+    with path.open("wb") as file:
+        known = {"general__architecture": architecture, **values} if architecture else values
+        file.write(struct.pack("<4sIQQ", b"GGUF", 3, 0, len(known) + 1))
+        for key, value in known.items():
+            file.write(_text(key.replace("__", ".")))
+            file.write(struct.pack("<II", 4, value) if isinstance(value, int) else struct.pack("<I", 8) + _text(value))
+        file.write(_text("tokenizer.ggml.tokens") + struct.pack("<IIQ", 9, 8, 1) + _text("a"))
+        file.write(bytes(-file.tell() % 32))  # to where the weights would begin
+    return path
+
+
+def _text(text: str) -> bytes:
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
 class TestBrokenFile:
     @pytest.mark.parametrize(
         ("damage", "words"),
@@ -146,6 +163,28 @@ class TestBrokenFile:
             gguf.read(path)
         assert str(raised.value).startswith(f"{path}: {words}")
         assert "\n" not in str(raised.value)
+
+    @pytest.mark.parametrize("count", [0, 1, "2"])
+    def test_a_file_without_weights_is_no_model_whatever_it_says_of_parts(
+        self, tmp_path: Path, count: int | str
+    ) -> None:
+        with pytest.raises(ModelError, match=r"bare\.gguf: has no weights in it$"):
+            gguf.read(bare(tmp_path / "bare.gguf", split__count=count))
+
+    def test_parts_that_are_all_without_weights_are_no_model(self, tmp_path: Path) -> None:
+        bare(tmp_path / "bare-00002-of-00002.gguf", split__count=2, split__no=1)
+        with pytest.raises(ModelError, match=r"bare-00001-of-00002\.gguf: has no weights in it$"):
+            gguf.read(bare(tmp_path / "bare-00001-of-00002.gguf", split__count=2))
+
+    @pytest.mark.parametrize("values", [{}, {"general__architecture": ""}, {"general__architecture": 5}])
+    def test_a_model_of_no_architecture_is_refused(self, tmp_path: Path, values: dict[str, int | str]) -> None:
+        path = bare(tmp_path / "bare-00001-of-00002.gguf", architecture="", split__count=2, **values)
+        with pytest.raises(ModelError, match=r"\.gguf: does not say which architecture its model has$"):
+            gguf.read(path)
+
+    def test_a_number_of_a_part_that_is_no_number_is_damage(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelError, match=r"bare\.gguf: is damaged: .* not say by a number$"):
+            gguf.read(bare(tmp_path / "bare.gguf", split__no="one"))
 
     def test_a_missing_file_and_a_folder_are_told(self, tmp_path: Path) -> None:
         with pytest.raises(ModelError, match=r"none\.gguf: cannot be read \(No such file or directory\)"):
