@@ -145,6 +145,13 @@ class TestRefusals:
             assert words in told.value.words  # type: ignore[attr-defined]  # each of them is Told
             assert len(server.asked) == 1
 
+    async def test_a_server_that_answers_without_a_stream_is_asked_once_and_told_as_what_it_is(self) -> None:
+        whole = {"object": "chat.completion", "choices": [{"message": {"content": "Yes."}, "finish_reason": "stop"}]}
+        async with faulty(says(json.dumps(whole).encode(), "application/json")) as (server, engine):
+            with pytest.raises(EngineBroken, match=f"{server.url}: answers without a stream"):
+                await answer(engine)
+            assert len(server.asked) == 1
+
     async def test_a_wrong_key_is_not_repeated_in_any_words(self, capfd: pytest.CaptureFixture[str]) -> None:
         server = ModelServer(key="right")
         async with served(server, remote_model="m", context_length=999, api_key="s3cret") as engine:

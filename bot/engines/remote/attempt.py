@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import closing
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import aiohttp
 import structlog
@@ -15,7 +15,7 @@ from bot.engines.remote.chunks import Chunk
 from bot.engines.remote.faults import Refusal
 from bot.engines.remote.servers import Patience, Server
 from bot.engines.remote.sse import EventStream
-from bot.errors import EngineError
+from bot.errors import EngineBroken, EngineError
 from bot.generation import Delta, Finish, Usage
 
 log = structlog.get_logger(__name__)
@@ -105,9 +105,16 @@ class Attempt:
         with closing(response):
             async with asyncio.timeout(ERROR_SECONDS):
                 words = await wire.read(response, MOST_ERROR)
-        if response.status == 200 and not isinstance(wire.parsed(words), dict):
-            raise EngineError(detail=f"{self.server.url}: answers with {response.content_type}, no event stream")
+        if response.status == 200:
+            self._check_refusal(wire.parsed(words), response.content_type)
         raise Refusal(faults.fault(self.server.url, response.status, response.headers, words))
+
+    def _check_refusal(self, answer: Any, content_type: str) -> None:
+        """Of a 200 without a stream: it may be an error object. Raises EngineError for what is none."""
+        if not isinstance(answer, dict):
+            raise EngineError(detail=f"{self.server.url}: answers with {content_type}, no event stream")
+        if answer.get("choices") and not answer.get("error"):
+            raise EngineBroken(detail=f"{self.server.url}: answers without a stream")
 
     async def _next(self, stream: EventStream) -> Delta | Finish:
         """The next words, or the end."""
