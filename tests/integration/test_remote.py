@@ -44,6 +44,11 @@ async def faulty(*faults: Fault) -> AsyncIterator[tuple[ModelServer, RemoteEngin
         yield server, engine
 
 
+def event(**frame: object) -> bytes:
+    """One event of a stream."""
+    return b"data: " + json.dumps(frame).encode() + b"\n\n"
+
+
 class TestTriesBeforeTheFirstWord:
     @pytest.mark.parametrize(
         "fault",
@@ -273,6 +278,20 @@ class TestTheStream:
         async with faulty(says(body)) as (_, engine):
             finish = (await answer(engine))[1]
             assert finish.usage == Usage(prompt_tokens=12, cached_tokens=8, completion_tokens=3)
+
+    async def test_where_every_chunk_has_the_usage_so_far_the_last_one_counts(self) -> None:
+        """vLLM with continuous_usage_stats; what was cached is in the last one only."""
+
+        def so_far(choice: dict[str, object], tokens: int) -> bytes:
+            return event(choices=[choice], usage={"prompt_tokens": 12, "completion_tokens": tokens})
+
+        last = {"prompt_tokens": 12, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 8}}
+        body = so_far({"delta": {"content": "Yes"}}, 1) + so_far({"delta": {"content": "."}}, 2)
+        body += so_far({"delta": {}, "finish_reason": "stop"}, 3) + event(choices=[], usage=last) + DONE
+        async with faulty(says(body)) as (_, engine):
+            text, finish = await answer(engine)
+            assert text == "Yes."
+            assert finish.usage == Usage(prompt_tokens=12, cached_tokens=8, completion_tokens=4)
 
     @pytest.mark.parametrize("after", [b"", DONE, b'data: {"usage": 5}\n\n', b"data: rubbish\n\n"])
     async def test_without_a_usage_it_is_guessed_and_nothing_else_changes(self, after: bytes) -> None:

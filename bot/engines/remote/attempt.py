@@ -131,16 +131,19 @@ class Attempt:
             if chunk.text or chunk.reasoning:
                 self._pieces += 1
                 return Delta(chunk.text)
-        if self.usage is None and self._left >= 0:
+        if self._left >= 0:
             await self._wait_for_usage(stream)
         return self._finish(self._ending)
 
     async def _wait_for_usage(self, stream: EventStream) -> None:
-        """It comes after the last word; whatever is wrong there does not harm the answer."""
+        """It comes after the last word, also where every chunk before had the usage so far; whatever is wrong there
+        does not harm the answer.
+        """
         try:
             async with asyncio.timeout(self._patience.usage):
-                while self.usage is None and (payload := await stream.next()) not in {None, chunks.DONE}:
-                    self._parse(payload or b"")
+                while (payload := await stream.next()) is not None and payload.strip() != chunks.DONE:
+                    if self._parse(payload).usage is not None:
+                        return
         except (*wire.FAILURES, EngineError, Refusal) as error:
             log.debug("an answer ended without its usage", server=self.server.url, reason=wire.reason(error))
 
