@@ -12,10 +12,10 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 
 from bot.config import QueueConfig
-from bot.engines.remote import RemoteEngine
+from bot.engines.remote import Patience, RemoteEngine
 from bot.engines.scheduler import Scheduler
 from bot.errors import BadRequest, EngineBroken, EngineError, EngineTimeout
-from bot.generation import Delta, Usage
+from bot.generation import Delta, Prefill, Usage
 from tests.house import until
 from tests.model_server import (
     ASKED,
@@ -364,6 +364,14 @@ class TestStopping:
             await until(lambda: server.engine.active == 0, "the server to stop")
             with pytest.raises(asyncio.CancelledError):
                 await task
+
+    async def test_a_consumer_that_stops_after_it_took_its_time_says_nothing_of_the_server(self) -> None:
+        patience = Patience(silence=0.5)
+        async with serving(ModelServer()) as server, remote(server.url, patience=patience) as engine:
+            async with aclosing(engine.stream(ASKED)) as events:
+                assert isinstance(await anext(events), Prefill)
+                await asyncio.sleep(1)  # longer than the server may be silent
+            assert engine._pool.servers[0].failures == 0
 
     async def test_a_stream_that_runs_when_the_engine_is_closed_ends_with_an_error(self) -> None:
         server = ModelServer()

@@ -73,8 +73,10 @@ class Attempt:
                 event: Delta | Finish = Delta("")
                 while not isinstance(event, Finish):
                     event = await self._unless_aborted(self._next(stream))
-                    yield event
-                    self._heard = loop.time()  # what the consumer takes is not the server's time
+                    try:
+                        yield event
+                    finally:
+                        self._heard = loop.time()  # what the consumer takes is not the server's time
         except wire.FAILURES as error:
             reason = "the engine was closed" if self._aborted else f"{self.server.url}: {wire.reason(error)}"
             self._fail(reason)
