@@ -103,6 +103,14 @@ class TestTriesBeforeTheFirstWord:
                 assert told.value.words == "The model has too much to do right now. Please ask again in a minute."
             assert len(server.asked) == 1
 
+    @pytest.mark.parametrize("when", ["999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
+    async def test_a_server_that_asks_for_years_is_asked_again_in_five_minutes(self, when: str) -> None:
+        async with faulty(refuses(503, **{"Retry-After": when})) as (_, engine):
+            with pytest.raises(EngineError, match=r"asks for \d{1,3} s"):
+                await answer(engine)
+            [server] = engine._pool.servers
+            assert server.closed_until - asyncio.get_running_loop().time() <= 300
+
     async def test_a_refused_connection_is_an_error_that_may_pass(self) -> None:
         async with serving(ModelServer()) as server:
             url = server.url

@@ -25,6 +25,8 @@ REST_SECONDS, REST_MOST = 1.0, 60.0
 """How long a server that failed rests: doubled each time, until it works again."""
 LONGEST_WAIT = 20.0
 """Seconds that a person is kept waiting for a server that asks for time; where it asks for more, they are told."""
+CLOSED_MOST = 300.0
+"""Seconds that a server is left alone at its own word, whatever it names: a date in a year would close it for good."""
 SPREAD = 4
 """A conversation leaves its server if that has so many answers more in progress than the idlest: reading a prompt anew
 costs a second or so, and so many streams more slow each other by more than that."""
@@ -60,7 +62,7 @@ class Server:
 
     def works(self) -> None:
         """It has begun to answer."""
-        self.failures, self.rests_until = 0, 0.0
+        self.failures, self.rests_until, self.closed_until = 0, 0.0, 0.0
 
     def failed(self, reason: str) -> None:
         """It rests, longer each time; what fails while it rests began before."""
@@ -73,7 +75,8 @@ class Server:
         log.warning("a model's server failed", reason=reason, rests=rest)
 
     def close_for(self, seconds: float) -> None:
-        """It says when to come again."""
+        """It says when to come again; it is asked after CLOSED_MOST in any case."""
+        seconds = min(seconds, CLOSED_MOST)
         self.closed_until = asyncio.get_running_loop().time() + seconds
         log.warning("a model's server asks for time", server=self.url, seconds=round(seconds, 1))
 
