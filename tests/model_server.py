@@ -23,7 +23,7 @@ MODEL = "stand-in-7b"
 DEADLINE = 30.0
 HELLO = (ChatMessage("system", "Be brief."), ChatMessage("user", "hello"))
 ASKED = Generation(messages=HELLO, max_tokens=100)
-SHORT = Patience(backoff=0.01, silence=0.2, usage=0.2)
+SHORT = Patience(backoff=0.01, usage=0.2)
 _KNOWN = frozenset(
     {
         *("model", "messages", "stream", "stream_options", "max_tokens", "temperature", "top_p", "top_k", "min_p"),

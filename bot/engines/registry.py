@@ -14,7 +14,7 @@ import structlog
 from bot.config import AnyModelConfig, ModelConfig, QueueConfig, RemoteModelConfig
 from bot.engines import gguf
 from bot.engines.llamacpp import LlamaCppEngine
-from bot.engines.remote import RemoteEngine
+from bot.engines.remote import Patience, RemoteEngine
 from bot.engines.scheduler import Scheduler
 from bot.errors import BadRequest, EngineBroken, ModelError
 from bot.metrics import Metrics
@@ -109,6 +109,8 @@ class Registry:
         self._queue = queue
         for loaded in self._loaded.values():
             loaded.scheduler.config = queue
+            if isinstance(loaded.engine, RemoteEngine):
+                loaded.engine.patience = Patience.within(queue)
 
     def names(self) -> list[str]:
         """The aliases, in the order of the configuration."""
@@ -191,7 +193,7 @@ class Registry:
     ) -> tuple[Engine, Prompts]:
         """Raises ModelError."""
         if isinstance(config, RemoteModelConfig):
-            remote = await RemoteEngine.load(alias, config)
+            remote = await RemoteEngine.load(alias, config, Patience.within(self._queue))
             return remote, MessageBuilder(remote)
         await pauses.enter_async_context(self._one_at_a_time)
         loader = self._loaders.get(config.path.suffix.lower(), self._loaders[GGUF])

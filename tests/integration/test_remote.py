@@ -288,7 +288,7 @@ class TestTheStream:
             assert finish.usage == Usage(prompt_tokens=12, cached_tokens=8, completion_tokens=3)
 
     async def test_where_every_chunk_has_the_usage_so_far_the_last_one_counts(self) -> None:
-        """vLLM with continuous_usage_stats; what was cached is in the last one only."""
+        """So does vLLM with continuous_usage_stats; what was cached is in the last one only."""
 
         def so_far(choice: dict[str, object], tokens: int) -> bytes:
             return event(choices=[choice], usage={"prompt_tokens": 12, "completion_tokens": tokens})

@@ -8,6 +8,7 @@ probe: what a server says of itself. wire, sse, chunks, faults: what comes over 
 
 Whose time-out is whose: reaching a server (`connect_timeout`), the last words of an answer, counting and asking are
 this package's; the first token, the stall and the whole answer are the scheduler's, and all tries are within them.
+Going from a silent server to another is this package's, too (`Patience.silence`).
 """
 
 from bot.engines.remote.engine import RemoteEngine

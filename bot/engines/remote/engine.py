@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 
 import aiohttp
 import structlog
@@ -75,8 +76,9 @@ class RemoteEngine:
         self.name = f"{name}@{shown[:LONGEST_NAME]}"
         self.context_length = context_length
         self._model = remote_model
+        self.patience = patience
+        """For the next tries."""
         self._http = http
-        self._patience = patience
         self._pool = Pool(urls, patience)
         self._estimate = Estimate()
         self._counter = Counter(http, remote_model)
@@ -154,7 +156,8 @@ class RemoteEngine:
                 server,
                 asking.body(request, self._model, asked.messages, asked.max_tokens),
                 max_tokens=asked.max_tokens,
-                patience=self._patience,
+                patience=self.patience,
+                has_other=partial(self._pool.has_other, server, asked.failed, asked.broken),
             )
             events = self._followed(attempt)
             try:
