@@ -42,10 +42,10 @@ class ModelNow:
 
     alias: str
     loaded: bool
-    running: int
-    """Answers that it writes."""
-    waiting: int
-    """Answers in its queue."""
+    running: int | None
+    """Answers that it writes; None for another name of a model, which would count them twice."""
+    waiting: int | None
+    """Answers in its queue; None as above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,8 +201,10 @@ class _Gauges:
         self._in_progress.set(now.in_progress)
         for model in now.models:
             self._loaded.labels(model.alias).set(model.loaded)
-            self._running.labels(model.alias).set(model.running)
-            self._waiting.labels(model.alias).set(model.waiting)
+            if model.running is not None:
+                self._running.labels(model.alias).set(model.running)
+            if model.waiting is not None:
+                self._waiting.labels(model.alias).set(model.waiting)
         for (platform, account), listens in now.adapters.items():
             self._listening.labels(platform, account).set(listens)
 

@@ -70,10 +70,16 @@ class Vitals:
             ready=readiness["ready"],
             open_questions=readiness["waiting"],
             in_progress=self._dispatcher.in_progress,
-            models=[ModelNow(m.alias, m.loaded, m.running, m.waiting) for m in self._registry.describe()],
+            models=[_now(model) for model in self._registry.describe()],
             adapters={key: key not in self.resting for key in self._adapters},
         )
         return self._metrics.render(now)
+
+
+def _now(model: ModelState) -> ModelNow:
+    if model.counted_as != model.alias:
+        return ModelNow(model.alias, model.loaded, running=None, waiting=None)
+    return ModelNow(model.alias, model.loaded, model.running, model.waiting)
 
 
 def _answers(models: Sequence[ModelState]) -> bool:

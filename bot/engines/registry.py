@@ -58,6 +58,8 @@ class ModelState:
     name: str = ""
     """With the digest, as `ChatEngine.name`; empty while it is not loaded."""
     context_length: int | None = None
+    counted_as: str = ""
+    """The alias under which its answers and tokens are counted: names of the same model have one."""
     running: int = 0
     waiting: int = 0
     error: str = ""
@@ -162,6 +164,7 @@ class Registry:
             loaded=loaded is not None,
             name=loaded.engine.name if loaded else "",
             context_length=loaded.engine.context_length if loaded else config.context_length,
+            counted_as=self._twins[alias],
             running=loaded.scheduler.running if loaded else 0,
             waiting=loaded.scheduler.waiting if loaded else 0,
             error=str(failure.error) if failure else "",

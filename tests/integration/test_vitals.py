@@ -38,7 +38,12 @@ async def app(settings: Config, **how: Any) -> AsyncIterator[App]:
 
 async def scraped(made: App) -> dict[str, float]:
     """Samples by name and labels, as they are written."""
-    families = text_string_to_metric_families((await made.scrape()).decode())
+    return scraped_from(await made.scrape())
+
+
+def scraped_from(text: bytes) -> dict[str, float]:
+    """The same, of a scrape."""
+    families = text_string_to_metric_families(text.decode())
     return {
         s.name + "".join(f" {label}={text}" for label, text in sorted(s.labels.items())): s.value
         for family in families
@@ -134,6 +139,28 @@ async def test_a_scrape_has_the_numbers_of_the_moment_and_those_that_were_counte
         assert samples["hearth_queue_seconds_count model=default"] == 1
         assert samples["hearth_database_seconds_count kind=write"] > 3
         assert samples["process_resident_memory_bytes"] > 2**20
+
+
+async def test_the_answers_of_a_model_with_two_names_are_counted_once_and_under_one_of_them(tmp_path: Path) -> None:
+    engine = ScriptedEngine(name="own@000000000000")
+    engine.stall_after = 3
+    async with house(tmp_path, configuration(models={"own": {"path": "scripted.fake"}}), engine=engine) as h:
+        vitals = Vitals(h.store, h.registry, h.dispatcher, {}, h.metrics)
+        await h.say("hello")
+        await until(lambda: engine.active == 1, "its answer to begin")
+        samples = scraped_from(await vitals.scrape())
+        assert {name: value for name, value in samples.items() if name.startswith("hearth_model_")} == {
+            "hearth_model_loaded model=default": 1,
+            "hearth_model_loaded model=own": 1,
+            "hearth_model_answers model=own": 1,
+        }
+        assert [name for name in samples if name.startswith("hearth_queue_length")] == ["hearth_queue_length model=own"]
+        engine.resume.set()
+        await h.settled()
+        samples = scraped_from(await vitals.scrape())
+        assert samples["hearth_queue_seconds_count model=own"] == 1
+        assert samples["hearth_tokens_total kind=generated model=own"] > 0
+        assert not [name for name in samples if name.startswith("hearth_tokens") and "model=default" in name]
 
 
 async def test_the_loop_is_watched_while_a_process_answers(tmp_path: Path) -> None:
