@@ -79,10 +79,16 @@ class Vitals:
 def _now(model: ModelState) -> ModelNow:
     if model.counted_as != model.alias:
         return ModelNow(model.alias, model.loaded, running=None, waiting=None)
-    return ModelNow(model.alias, model.loaded, model.running, model.waiting)
+    health = model.servers
+    servers = {} if health is None else {"well": health.well, "failing": health.failing}
+    return ModelNow(model.alias, model.loaded, model.running, model.waiting, servers)
 
 
 def _answers(models: Sequence[ModelState]) -> bool:
-    """Whether the default model is there, or has made room for another and will be loaded again when it is asked."""
+    """Whether the default model is there, and one of its servers can be asked if it is on servers; or has made room for
+    another and will be loaded again when it is asked.
+    """
     default = next(model for model in models if model.alias == "default")
-    return default.loaded or (not default.error and any(model.loaded for model in models))
+    if default.loaded:
+        return default.would_answer
+    return not default.error and any(model.loaded for model in models)

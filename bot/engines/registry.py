@@ -14,7 +14,7 @@ import structlog
 from bot.config import AnyModelConfig, ModelConfig, QueueConfig, RemoteModelConfig
 from bot.engines import gguf
 from bot.engines.llamacpp import LlamaCppEngine
-from bot.engines.remote import Patience, RemoteEngine
+from bot.engines.remote import Health, Patience, RemoteEngine
 from bot.engines.scheduler import Scheduler
 from bot.errors import BadRequest, EngineBroken, ModelError
 from bot.metrics import Metrics
@@ -62,8 +62,15 @@ class ModelState:
     """The alias under which its answers and tokens are counted: names of the same model have one."""
     running: int = 0
     waiting: int = 0
+    servers: Health | None = None
+    """Of a model on servers that is loaded."""
     error: str = ""
     """Why the last load failed; names the file, so it is for the owner alone."""
+
+    @property
+    def would_answer(self) -> bool:
+        """Whether it is loaded and can be asked now."""
+        return self.loaded and (self.servers is None or self.servers.would_answer)
 
 
 @dataclass
@@ -167,6 +174,7 @@ class Registry:
             counted_as=self._twins[alias],
             running=loaded.scheduler.running if loaded else 0,
             waiting=loaded.scheduler.waiting if loaded else 0,
+            servers=loaded.engine.health() if loaded and isinstance(loaded.engine, RemoteEngine) else None,
             error=str(failure.error) if failure else "",
         )
 

@@ -11,8 +11,8 @@ this package's; the first token, the stall and the whole answer are the schedule
 Going from a silent server to another is this package's, too (`Patience.silence`).
 """
 
-from bot.engines.remote.engine import RemoteEngine
+from bot.engines.remote.engine import Health, RemoteEngine
 from bot.engines.remote.probe import Look, look
 from bot.engines.remote.servers import Patience
 
-__all__ = ["Look", "Patience", "RemoteEngine", "look"]
+__all__ = ["Health", "Look", "Patience", "RemoteEngine", "look"]

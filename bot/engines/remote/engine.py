@@ -49,6 +49,18 @@ class _Request:
     """Those that would fail again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a model's servers are."""
+
+    well: int
+    """Servers whose last answer did not fail."""
+    failing: int
+    """The others, and those that ask for time."""
+    would_answer: bool
+    """One can be asked now; False while all rest or ask for time."""
+
+
 @dataclass(frozen=True)
 class _Begun:
     """An answer whose first words are there."""
@@ -137,6 +149,12 @@ class RemoteEngine:
                 yield event
                 event = await _following(begun.events)
             yield self._finished(begun, event, guess)
+
+    def health(self) -> Health:
+        """How the servers are, as far as answers and refusals told."""
+        now, servers = asyncio.get_running_loop().time(), self._pool.servers
+        well = sum(server.is_well(now) for server in servers)
+        return Health(well, len(servers) - well, would_answer=any(server.is_open(now) for server in servers))
 
     async def aclose(self) -> None:
         """Let go of the servers. Streams that still run end with EngineError."""

@@ -91,10 +91,17 @@ class Server:
 
     def away(self, now: float) -> float:
         """Until when another should be asked, by the loop's clock; 0 if it may be asked now."""
-        until = max(self.rests_until, self.closed_until)
-        if self.trials:
-            return max(until, now)
-        return until if until > now else 0.0
+        if self.is_open(now) and not self.trials:
+            return 0.0
+        return max(self.rests_until, self.closed_until, now)
+
+    def is_open(self, now: float) -> bool:
+        """Whether it neither rests nor asked for time, by the loop's clock."""
+        return max(self.rests_until, self.closed_until) <= now
+
+    def is_well(self, now: float) -> bool:
+        """Whether its last answer did not fail and it asks for no time."""
+        return not self.failures and self.closed_until <= now
 
     def works(self) -> None:
         """It has begun to answer."""
