@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
@@ -42,10 +42,12 @@ class ModelNow:
 
     alias: str
     loaded: bool
-    running: int
-    """Answers that it writes."""
-    waiting: int
-    """Answers in its queue."""
+    running: int | None
+    """Answers that it writes; None for another name of a model, which would count them twice."""
+    waiting: int | None
+    """Answers in its queue; None as above."""
+    servers: Mapping[str, int] = field(default_factory=dict)
+    """How many of its servers are how; none for a model in this process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +188,12 @@ class _Gauges:
         self._loaded = Gauge("hearth_model_loaded", "1 if the model is in memory.", ["model"], registry=registry)
         self._running = Gauge("hearth_model_answers", "Answers that a model is writing.", ["model"], registry=registry)
         self._waiting = Gauge("hearth_queue_length", "Answers that wait for a model.", ["model"], registry=registry)
+        self._servers = Gauge(
+            "hearth_model_servers",
+            "Servers of a model: well, or failing if the last answer failed or time is asked for.",
+            ["model", "state"],
+            registry=registry,
+        )
         self._listening = Gauge(
             "hearth_adapter_listening",
             "1 if the adapter listens to its platform; 0 if it died and rests.",
@@ -201,8 +209,12 @@ class _Gauges:
         self._in_progress.set(now.in_progress)
         for model in now.models:
             self._loaded.labels(model.alias).set(model.loaded)
-            self._running.labels(model.alias).set(model.running)
-            self._waiting.labels(model.alias).set(model.waiting)
+            if model.running is not None:
+                self._running.labels(model.alias).set(model.running)
+            if model.waiting is not None:
+                self._waiting.labels(model.alias).set(model.waiting)
+            for state, servers in model.servers.items():
+                self._servers.labels(model.alias, state).set(servers)
         for (platform, account), listens in now.adapters.items():
             self._listening.labels(platform, account).set(listens)
 

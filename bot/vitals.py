@@ -70,13 +70,25 @@ class Vitals:
             ready=readiness["ready"],
             open_questions=readiness["waiting"],
             in_progress=self._dispatcher.in_progress,
-            models=[ModelNow(m.alias, m.loaded, m.running, m.waiting) for m in self._registry.describe()],
+            models=[_now(model) for model in self._registry.describe()],
             adapters={key: key not in self.resting for key in self._adapters},
         )
         return self._metrics.render(now)
 
 
+def _now(model: ModelState) -> ModelNow:
+    if model.counted_as != model.alias:
+        return ModelNow(model.alias, model.loaded, running=None, waiting=None)
+    health = model.servers
+    servers = {} if health is None else {"well": health.well, "failing": health.failing}
+    return ModelNow(model.alias, model.loaded, model.running, model.waiting, servers)
+
+
 def _answers(models: Sequence[ModelState]) -> bool:
-    """Whether the default model is there, or has made room for another and will be loaded again when it is asked."""
+    """Whether the default model is there, and one of its servers can be asked if it is on servers; or has made room for
+    another and will be loaded again when it is asked.
+    """
     default = next(model for model in models if model.alias == "default")
-    return default.loaded or (not default.error and any(model.loaded for model in models))
+    if default.loaded:
+        return default.would_answer
+    return not default.error and any(model.loaded for model in models)

@@ -23,7 +23,7 @@ from tests.house import DEADLINE
 MODEL = "stand-in-7b"
 HELLO = (ChatMessage("system", "Be brief."), ChatMessage("user", "hello"))
 ASKED = Generation(messages=HELLO, max_tokens=100)
-PATIENT = Patience(backoff=0.01, silence=DEADLINE, usage=DEADLINE)
+PATIENT = Patience(backoff=0.01, silence=DEADLINE, stall=DEADLINE, usage=DEADLINE)
 """Tries again at once, and takes no server for silent because the machine is slow."""
 _KNOWN = frozenset(
     {

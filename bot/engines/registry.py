@@ -14,7 +14,7 @@ import structlog
 from bot.config import AnyModelConfig, ModelConfig, QueueConfig, RemoteModelConfig
 from bot.engines import gguf
 from bot.engines.llamacpp import LlamaCppEngine
-from bot.engines.remote import RemoteEngine
+from bot.engines.remote import Health, Patience, RemoteEngine
 from bot.engines.scheduler import Scheduler
 from bot.errors import BadRequest, EngineBroken, ModelError
 from bot.metrics import Metrics
@@ -58,10 +58,19 @@ class ModelState:
     name: str = ""
     """With the digest, as `ChatEngine.name`; empty while it is not loaded."""
     context_length: int | None = None
+    counted_as: str = ""
+    """The alias under which its answers and tokens are counted: names of the same model have one."""
     running: int = 0
     waiting: int = 0
+    servers: Health | None = None
+    """Of a model on servers that is loaded."""
     error: str = ""
     """Why the last load failed; names the file, so it is for the owner alone."""
+
+    @property
+    def would_answer(self) -> bool:
+        """Whether it is loaded and can be asked now."""
+        return self.loaded and (self.servers is None or self.servers.would_answer)
 
 
 @dataclass
@@ -109,6 +118,8 @@ class Registry:
         self._queue = queue
         for loaded in self._loaded.values():
             loaded.scheduler.config = queue
+            if isinstance(loaded.engine, RemoteEngine):
+                loaded.engine.patience = Patience.within(queue)
 
     def names(self) -> list[str]:
         """The aliases, in the order of the configuration."""
@@ -160,8 +171,10 @@ class Registry:
             loaded=loaded is not None,
             name=loaded.engine.name if loaded else "",
             context_length=loaded.engine.context_length if loaded else config.context_length,
+            counted_as=self._twins[alias],
             running=loaded.scheduler.running if loaded else 0,
             waiting=loaded.scheduler.waiting if loaded else 0,
+            servers=loaded.engine.health() if loaded and isinstance(loaded.engine, RemoteEngine) else None,
             error=str(failure.error) if failure else "",
         )
 
@@ -191,7 +204,7 @@ class Registry:
     ) -> tuple[Engine, Prompts]:
         """Raises ModelError."""
         if isinstance(config, RemoteModelConfig):
-            remote = await RemoteEngine.load(alias, config)
+            remote = await RemoteEngine.load(alias, config, Patience.within(self._queue))
             return remote, MessageBuilder(remote)
         await pauses.enter_async_context(self._one_at_a_time)
         loader = self._loaders.get(config.path.suffix.lower(), self._loaders[GGUF])

@@ -332,7 +332,8 @@ def test_the_guides_configuration_is_accepted(tmp_path: Path) -> None:
 
 def metric_names() -> set[str]:
     """Of every family that a process has, as Prometheus names its counters."""
-    now = Now(version="1", ready=True, open_questions=0, in_progress=0, models=[ModelNow("m", True, 0, 0)], adapters={})
+    models = [ModelNow("m", True, 0, 0, {"well": 1})]
+    now = Now(version="1", ready=True, open_questions=0, in_progress=0, models=models, adapters={})
     families = text_string_to_metric_families(Metrics().render(now).decode())
     names = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
     return {name for name in names if name.startswith("hearth_") and not name.endswith("_created")}
@@ -347,7 +348,7 @@ def test_the_guide_lists_every_metric_and_no_other() -> None:
 def test_the_alerts_ask_for_metrics_that_there_are() -> None:
     files = [yaml.safe_load(block) for block in blocks("yaml")]
     [rules] = [rule for file in files for group in file.get("groups", []) for rule in [group["rules"]]]
-    assert len(rules) == 3
+    assert len(rules) == 4
     for rule in rules:
         used = {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"hearth_\w+", rule["expr"])}
         assert used

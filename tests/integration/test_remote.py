@@ -15,7 +15,7 @@ from bot.config import QueueConfig
 from bot.engines.remote import Patience, RemoteEngine
 from bot.engines.scheduler import Scheduler
 from bot.errors import BadRequest, EngineBroken, EngineError, EngineTimeout
-from bot.generation import Delta, Usage
+from bot.generation import Delta, Prefill, Usage
 from tests.house import DEADLINE, until
 from tests.model_server import (
     ASKED,
@@ -42,6 +42,11 @@ async def faulty(*faults: Fault) -> AsyncIterator[tuple[ModelServer, RemoteEngin
     async with serving(ModelServer()) as server, remote(server.url) as engine:
         server.faults.extend(faults)
         yield server, engine
+
+
+def event(**frame: object) -> bytes:
+    """One event of a stream."""
+    return b"data: " + json.dumps(frame).encode() + b"\n\n"
 
 
 class TestTriesBeforeTheFirstWord:
@@ -98,6 +103,14 @@ class TestTriesBeforeTheFirstWord:
                 assert told.value.words == "The model has too much to do right now. Please ask again in a minute."
             assert len(server.asked) == 1
 
+    @pytest.mark.parametrize("when", ["999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
+    async def test_a_server_that_asks_for_years_is_asked_again_in_five_minutes(self, when: str) -> None:
+        async with faulty(refuses(503, **{"Retry-After": when})) as (_, engine):
+            with pytest.raises(EngineError, match=r"asks for \d{1,3} s"):
+                await answer(engine)
+            [server] = engine._pool.servers
+            assert server.closed_until - asyncio.get_running_loop().time() <= 300
+
     async def test_a_refused_connection_is_an_error_that_may_pass(self) -> None:
         async with serving(ModelServer()) as server:
             url = server.url
@@ -143,6 +156,13 @@ class TestRefusals:
             with pytest.raises(error) as told:
                 await answer(engine)
             assert words in told.value.words  # type: ignore[attr-defined]  # each of them is Told
+            assert len(server.asked) == 1
+
+    async def test_a_server_that_answers_without_a_stream_is_asked_once_and_told_as_what_it_is(self) -> None:
+        whole = {"object": "chat.completion", "choices": [{"message": {"content": "Yes."}, "finish_reason": "stop"}]}
+        async with faulty(says(json.dumps(whole).encode(), "application/json")) as (server, engine):
+            with pytest.raises(EngineBroken, match=f"{server.url}: answers without a stream"):
+                await answer(engine)
             assert len(server.asked) == 1
 
     async def test_a_wrong_key_is_not_repeated_in_any_words(self, capfd: pytest.CaptureFixture[str]) -> None:
@@ -267,6 +287,20 @@ class TestTheStream:
             finish = (await answer(engine))[1]
             assert finish.usage == Usage(prompt_tokens=12, cached_tokens=8, completion_tokens=3)
 
+    async def test_where_every_chunk_has_the_usage_so_far_the_last_one_counts(self) -> None:
+        """So does vLLM with continuous_usage_stats; what was cached is in the last one only."""
+
+        def so_far(choice: dict[str, object], tokens: int) -> bytes:
+            return event(choices=[choice], usage={"prompt_tokens": 12, "completion_tokens": tokens})
+
+        last = {"prompt_tokens": 12, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 8}}
+        body = so_far({"delta": {"content": "Yes"}}, 1) + so_far({"delta": {"content": "."}}, 2)
+        body += so_far({"delta": {}, "finish_reason": "stop"}, 3) + event(choices=[], usage=last) + DONE
+        async with faulty(says(body)) as (_, engine):
+            text, finish = await answer(engine)
+            assert text == "Yes."
+            assert finish.usage == Usage(prompt_tokens=12, cached_tokens=8, completion_tokens=4)
+
     @pytest.mark.parametrize("after", [b"", DONE, b'data: {"usage": 5}\n\n', b"data: rubbish\n\n"])
     async def test_without_a_usage_it_is_guessed_and_nothing_else_changes(self, after: bytes) -> None:
         end = b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n'
@@ -340,6 +374,14 @@ class TestStopping:
             await until(lambda: server.engine.active == 0, "the server to stop")
             with pytest.raises(asyncio.CancelledError):
                 await task
+
+    async def test_a_consumer_that_stops_after_it_took_its_time_says_nothing_of_the_server(self) -> None:
+        patience = Patience(silence=0.5)
+        async with serving(ModelServer()) as server, remote(server.url, patience=patience) as engine:
+            async with aclosing(engine.stream(ASKED)) as events:
+                assert isinstance(await anext(events), Prefill)
+                await asyncio.sleep(1)  # longer than the server may be silent
+            assert engine._pool.servers[0].failures == 0
 
     async def test_a_stream_that_runs_when_the_engine_is_closed_ends_with_an_error(self) -> None:
         server = ModelServer()

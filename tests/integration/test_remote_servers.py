@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot.engines.remote import Patience, servers
-from bot.errors import ModelError, TooLong
+from bot.config import QueueConfig, RemoteModelConfig
+from bot.engines.registry import Registry
+from bot.engines.remote import Patience, RemoteEngine, servers
+from bot.engines.remote.engine import _keys
+from bot.errors import EngineTimeout, ModelError, TooLong
 from bot.generation import ChatMessage, Generation
 from bot.testing import ScriptedEngine
 from tests.house import DEADLINE, until
-from tests.model_server import HELLO, ModelServer, answer, breaks_off, pauses, refuses, remote, served, serving
+from tests.model_server import (
+    HELLO,
+    Fault,
+    ModelServer,
+    answer,
+    breaks_off,
+    pauses,
+    refuses,
+    remote,
+    served,
+    serving,
+    words,
+)
 
 
 def talk(n: int, *, turns: int = 1, size: int = 0) -> Generation:
@@ -106,23 +122,90 @@ class TestSeveralServers:
             two.faults.append(refuses(500))
             assert (await answer(engine, talk(8)))[0].endswith("and now?")
 
-    @pytest.mark.usefixtures("long_rests")
-    async def test_one_that_was_silent_when_it_was_given_up_rests(self) -> None:
-        patience = Patience(backoff=0.01, silence=0.05, usage=DEADLINE)
+
+class TestASilentServer:
+    """It takes the question and says nothing."""
+
+    @pytest.mark.parametrize(
+        "silence",
+        [pauses(), pauses(b": welcome\n\n"), pauses(b'data: {"choices": [{"delta": {"role": "assistant"}}]}\n\n')],
+        ids=["no status", "a comment", "a role"],
+    )
+    async def test_every_answer_comes_from_the_other(self, monkeypatch: pytest.MonkeyPatch, silence: Fault) -> None:
+        monkeypatch.setattr(servers, "REST_SECONDS", 3600.0)
+        monkeypatch.setattr(servers, "REST_MOST", 3600.0)
         one, two = ModelServer(), ModelServer()
-        async with served(one, two, patience=patience) as engine:
-            await answer(engine, talk(7))
-            for server in engine._pool.servers:
-                server.rests_until = 0.0  # on a slow machine this answer too had its silence
-            own, other = (one, two) if one.asked else (two, one)
-            own.faults.append(pauses())
-            given_up = asyncio.create_task(answer(engine, talk(7)))
-            await until(lambda: len(own.asked) == 2, "its server to be asked")
-            await asyncio.sleep(2 * patience.silence)
-            given_up.cancel()
-            await asyncio.wait([given_up])
-            await answer(engine, talk(7))
-            assert len(other.asked) == 1
+        async with served(one, two, patience=Patience(silence=0.05)) as engine, asyncio.timeout(DEADLINE):
+            one.faults.extend([silence] * 99)
+            first = first_asked_of(engine, one)
+            for n in range(first, first + 9):
+                assert (await answer(engine, talk(n)))[0].endswith("and now?")
+            assert (len(one.asked), len(two.asked)) == (1, 9)
+
+    async def test_it_is_left_as_soon_as_there_is_another(self) -> None:
+        """The other rests when the question comes."""
+        one, two = ModelServer(), ModelServer()
+        async with served(one, two, patience=Patience(silence=0.05)) as engine, asyncio.timeout(DEADLINE):
+            one.faults.append(pauses())
+            other = engine._pool.servers[1]
+            other.rests_until = asyncio.get_running_loop().time() + 3600
+            task = asyncio.create_task(answer(engine, talk(0)))
+            await until(lambda: len(one.asked) == 1, "the question at the silent server")
+            other.rests_until = 0.0  # its time is over
+            assert (await task)[0].endswith("and now?")
+            assert len(two.asked) == 1
+
+    async def test_it_is_waited_for_where_there_is_no_other(self) -> None:
+        server = ModelServer()
+        async with served(server, patience=Patience(silence=0.05)) as engine, asyncio.timeout(DEADLINE):
+            server.engine.stall_in_prefill = True
+            task = asyncio.create_task(answer(engine, talk(0)))
+            await until(lambda: server.engine.active == 1, "the server to begin")
+            await asyncio.sleep(0.2)
+            server.engine.resume.set()
+            assert (await task)[0].endswith("and now?")
+            assert len(server.asked) == 1
+
+    async def test_after_its_rest_it_gets_one_question_until_it_answers(self) -> None:
+        one, two = ModelServer(), ModelServer()
+        async with served(one, two) as engine, asyncio.timeout(DEADLINE):
+            engine._pool.servers[0].failed("silent")
+            engine._pool.servers[0].rests_until = 0.0  # its time is over
+            for shares, first in [((1, 9), 0), ((5, 5), 10)]:
+                for server in (one, two):
+                    server.engine.stall_in_prefill = True
+                    server.engine.resume.clear()
+                tasks = [asyncio.create_task(answer(engine, talk(n))) for n in range(first, first + 10)]
+                await until(lambda: one.engine.active + two.engine.active == 10, "all to be read")
+                assert (one.engine.active, two.engine.active) == shares
+                one.engine.resume.set()
+                two.engine.resume.set()
+                await asyncio.gather(*tasks)
+
+    @pytest.mark.parametrize("before", [b"", words("Hel")], ids=["before the first words", "after them"])
+    @pytest.mark.parametrize("changed", [False, True], ids=["from the start", "after a reload"])
+    async def test_it_rests_when_the_queue_gave_it_up_sooner(
+        self, tmp_path: Path, changed: bool, before: bytes
+    ) -> None:
+        short = QueueConfig(first_token_timeout=0.4, stall_timeout=0.4)
+        async with serving(ModelServer()) as server, asyncio.timeout(DEADLINE):
+            models = {"default": RemoteModelConfig(urls=(server.url,))}
+            registry = Registry(models, QueueConfig() if changed else short, tmp_path)
+            loaded = await registry.get("default")
+            registry.set_limits(short)
+            server.faults.append(pauses(before) if before else pauses())
+            async with loaded.scheduler.ticket("ada") as ticket:
+                with pytest.raises(EngineTimeout):
+                    async for _ in ticket.stream(talk(0)):
+                        pass
+            assert isinstance(loaded.engine, RemoteEngine)
+            assert loaded.engine._pool.servers[0].failures == 1
+            await registry.aclose()
+
+
+def first_asked_of(engine: RemoteEngine, server: ModelServer) -> int:
+    """The first conversation that goes to this server if none has anything to do."""
+    return next(n for n in range(99) if engine._pool.choose(_keys(talk(n).messages)).url == server.url)
 
 
 class TestWhatDoesNotFit:

@@ -2,23 +2,26 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.app import App, running
 from bot.config import Config, ModelConfig
-from bot.errors import DatabaseError, ModelError
+from bot.engines.remote import Health, RemoteEngine
+from bot.errors import DatabaseError, EngineError, ModelError
 from bot.messages import Message
 from bot.ports import ChatEngine, Receive
 from bot.testing import MemoryAdapter, ScriptedEngine
 from bot.vitals import Vitals
 from storage.store import SqlStore
 from tests.house import ADA, DEADLINE, configuration, house, place, until
+from tests.model_server import ModelServer, answer, breaks_off, refuses, serving, words
 
 
 def config(folder: Path, **sections: Any) -> Config:
@@ -38,7 +41,12 @@ async def app(settings: Config, **how: Any) -> AsyncIterator[App]:
 
 async def scraped(made: App) -> dict[str, float]:
     """Samples by name and labels, as they are written."""
-    families = text_string_to_metric_families((await made.scrape()).decode())
+    return scraped_from(await made.scrape())
+
+
+def scraped_from(text: bytes) -> dict[str, float]:
+    """The same, of a scrape."""
+    families = text_string_to_metric_families(text.decode())
     return {
         s.name + "".join(f" {label}={text}" for label, text in sorted(s.labels.items())): s.value
         for family in families
@@ -91,6 +99,48 @@ async def test_a_default_model_that_made_room_for_another_is_ready(tmp_path: Pat
         assert (await vitals.readiness())["ready"] is True
 
 
+async def test_a_default_model_all_of_whose_servers_fail_is_not_ready_until_one_may_be_asked(tmp_path: Path) -> None:
+    async with serving(ModelServer()) as one, serving(ModelServer()) as two:
+        settings = config(tmp_path, models={"default": {"urls": [one.url, two.url]}})
+        async with app(settings) as made:
+            assert made.registry.describe()[0].servers == Health(well=2, failing=0, would_answer=True)
+            loaded = await made.registry.get("default")
+            assert isinstance(loaded.engine, RemoteEngine)
+            for server in (one, two):
+                server.faults.extend([refuses(503, **{"Retry-After": "200"})] * 9)
+            with pytest.raises(EngineError):
+                await answer(loaded.engine)
+            assert (await made.readiness())["model"] is False
+            samples = await scraped(made)
+            assert samples["hearth_ready"] == 0
+            assert samples["hearth_model_servers model=default state=well"] == 0
+            assert samples["hearth_model_servers model=default state=failing"] == 2
+            loaded.engine._pool.servers[0].closed_until = 0.0  # its time is over
+            assert (await made.readiness())["ready"] is True
+            samples = await scraped(made)
+            assert samples["hearth_model_servers model=default state=well"] == 1
+            assert samples["hearth_model_servers model=default state=failing"] == 1
+
+
+async def test_a_default_model_whose_only_server_rests_is_not_ready(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(serving(ModelServer()))
+        made = await stack.enter_async_context(app(config(tmp_path, models={"default": {"url": server.url}})))
+        loaded = await made.registry.get("default")
+        assert isinstance(loaded.engine, RemoteEngine)
+        [known] = loaded.engine._pool.servers
+        server.faults.append(breaks_off(words("Hel")))
+        with pytest.raises(EngineError):
+            await answer(loaded.engine)
+        known.rests_until += 3600
+        assert (await made.readiness())["model"] is False
+        known.rests_until = 0.0  # its time is over
+        assert (await made.readiness())["model"] is True
+        assert (await scraped(made))["hearth_model_servers model=default state=failing"] == 1
+        await answer(loaded.engine)
+        assert (await scraped(made))["hearth_model_servers model=default state=failing"] == 0
+
+
 class Dying(MemoryAdapter):
     """Dies as soon as it listens."""
 
@@ -134,6 +184,28 @@ async def test_a_scrape_has_the_numbers_of_the_moment_and_those_that_were_counte
         assert samples["hearth_queue_seconds_count model=default"] == 1
         assert samples["hearth_database_seconds_count kind=write"] > 3
         assert samples["process_resident_memory_bytes"] > 2**20
+
+
+async def test_the_answers_of_a_model_with_two_names_are_counted_once_and_under_one_of_them(tmp_path: Path) -> None:
+    engine = ScriptedEngine(name="own@000000000000")
+    engine.stall_after = 3
+    async with house(tmp_path, configuration(models={"own": {"path": "scripted.fake"}}), engine=engine) as h:
+        vitals = Vitals(h.store, h.registry, h.dispatcher, {}, h.metrics)
+        await h.say("hello")
+        await until(lambda: engine.active == 1, "its answer to begin")
+        samples = scraped_from(await vitals.scrape())
+        assert {name: value for name, value in samples.items() if name.startswith("hearth_model_")} == {
+            "hearth_model_loaded model=default": 1,
+            "hearth_model_loaded model=own": 1,
+            "hearth_model_answers model=own": 1,
+        }
+        assert [name for name in samples if name.startswith("hearth_queue_length")] == ["hearth_queue_length model=own"]
+        engine.resume.set()
+        await h.settled()
+        samples = scraped_from(await vitals.scrape())
+        assert samples["hearth_queue_seconds_count model=own"] == 1
+        assert samples["hearth_tokens_total kind=generated model=own"] > 0
+        assert not [name for name in samples if name.startswith("hearth_tokens") and "model=default" in name]
 
 
 async def test_the_loop_is_watched_while_a_process_answers(tmp_path: Path) -> None:

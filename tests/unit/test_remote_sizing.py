@@ -160,6 +160,12 @@ class TestServers:
         server.works()
         assert (server.failures, server.rests_until) == (0, 0.0)
 
+    async def test_a_server_that_asked_for_time_and_answers_is_open(self) -> None:
+        [server] = Pool([URL], Patience()).servers
+        server.close_for(200)
+        server.works()
+        assert server.closed_until == 0.0
+
     async def test_what_fails_together_counts_once(self) -> None:
         [server] = Pool([URL], Patience()).servers
         for _ in range(5):

@@ -8,10 +8,11 @@ probe: what a server says of itself. wire, sse, chunks, faults: what comes over 
 
 Whose time-out is whose: reaching a server (`connect_timeout`), the last words of an answer, counting and asking are
 this package's; the first token, the stall and the whole answer are the scheduler's, and all tries are within them.
+Going from a silent server to another is this package's, too (`Patience.silence`).
 """
 
-from bot.engines.remote.engine import RemoteEngine
+from bot.engines.remote.engine import Health, RemoteEngine
 from bot.engines.remote.probe import Look, look
 from bot.engines.remote.servers import Patience
 
-__all__ = ["Look", "Patience", "RemoteEngine", "look"]
+__all__ = ["Health", "Look", "Patience", "RemoteEngine", "look"]

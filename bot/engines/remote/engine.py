@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 
 import aiohttp
 import structlog
@@ -48,6 +49,18 @@ class _Request:
     """Those that would fail again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a model's servers are."""
+
+    well: int
+    """Servers whose last answer did not fail."""
+    failing: int
+    """The others, and those that ask for time."""
+    would_answer: bool
+    """One can be asked now; False while all rest or ask for time."""
+
+
 @dataclass(frozen=True)
 class _Begun:
     """An answer whose first words are there."""
@@ -75,8 +88,9 @@ class RemoteEngine:
         self.name = f"{name}@{shown[:LONGEST_NAME]}"
         self.context_length = context_length
         self._model = remote_model
+        self.patience = patience
+        """For the next tries."""
         self._http = http
-        self._patience = patience
         self._pool = Pool(urls, patience)
         self._estimate = Estimate()
         self._counter = Counter(http, remote_model)
@@ -136,6 +150,12 @@ class RemoteEngine:
                 event = await _following(begun.events)
             yield self._finished(begun, event, guess)
 
+    def health(self) -> Health:
+        """How the servers are, as far as answers and refusals told."""
+        now, servers = asyncio.get_running_loop().time(), self._pool.servers
+        well = sum(server.is_well(now) for server in servers)
+        return Health(well, len(servers) - well, would_answer=any(server.is_open(now) for server in servers))
+
     async def aclose(self) -> None:
         """Let go of the servers. Streams that still run end with EngineError."""
         self._closed = True
@@ -154,7 +174,8 @@ class RemoteEngine:
                 server,
                 asking.body(request, self._model, asked.messages, asked.max_tokens),
                 max_tokens=asked.max_tokens,
-                patience=self._patience,
+                patience=self.patience,
+                has_other=partial(self._pool.has_other, server, asked.failed, asked.broken),
             )
             events = self._followed(attempt)
             try:

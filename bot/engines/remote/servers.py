@@ -1,8 +1,8 @@
 """The servers of one model: which is asked next, and which rest.
 
 A conversation goes back to the server that answered it last, whose cache knows its beginning, unless that one has much
-more to do than another. A server that failed rests, longer each time; one that says when to come again is left alone
-until then.
+more to do than another. A server that failed rests, longer each time, and then gets one question until it answers; one
+that says when to come again is left alone until then.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import structlog
 
+from bot.config import QueueConfig
 from bot.engines.remote.faults import BUSY_WORDS
 from bot.errors import EngineError
 from bot.prompt.memo import Memo
@@ -25,9 +27,13 @@ REST_SECONDS, REST_MOST = 1.0, 60.0
 """How long a server that failed rests: doubled each time, until it works again."""
 LONGEST_WAIT = 20.0
 """Seconds that a person is kept waiting for a server that asks for time; where it asks for more, they are told."""
+CLOSED_MOST = 300.0
+"""Seconds that a server is left alone at its own word, whatever it names: a date in a year would close it for good."""
 SPREAD = 4
 """A conversation leaves its server if that has so many answers more in progress than the idlest: reading a prompt anew
 costs a second or so, and so many streams more slow each other by more than that."""
+SILENCE = 30.0
+"""Seconds without a word after which a server may hang: a loaded one may well need ten to read a long prompt."""
 REMEMBERED = 10_000
 """Prompts whose server is known."""
 
@@ -39,10 +45,20 @@ class Patience:
     backoff: float = 0.5
     """Before a second try on the same server; doubled each time, and shortened at random, so that many who failed
     together do not come back together."""
-    silence: float = 30.0
-    """A server that is given up after so long without a word rests, whoever gave it up: it may hang."""
+    silence: float = SILENCE
+    """A server that says nothing for so long is given up before the first words, if another can be asked. It rests,
+    whoever gave it up."""
+    stall: float = SILENCE
+    """The same after the first words, where nobody else is asked."""
     usage: float = 5.0
     """After the last word, for the usage; an answer that is complete does not wait longer for it."""
+
+    @classmethod
+    def within(cls, queue: QueueConfig) -> Patience:
+        """Short enough for these time-outs: three servers may be silent before a fourth answers, and what the queue
+        gives up was silent.
+        """
+        return cls(silence=min(SILENCE, queue.first_token_timeout / 4), stall=min(SILENCE, queue.stall_timeout / 2))
 
 
 @dataclass(eq=False)
@@ -57,10 +73,40 @@ class Server:
     """By the loop's clock; it is asked before only if all rest."""
     closed_until: float = 0.0
     """It asked not to be asked before."""
+    trials: set[object] = field(default_factory=set)
+    """Requests that began after it failed and run; another one would be too many until it works."""
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """A request runs within the block."""
+        request = object()
+        self.in_flight += 1
+        if self.failures:
+            self.trials.add(request)
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+            self.trials.discard(request)
+
+    def away(self, now: float) -> float:
+        """Until when another should be asked, by the loop's clock; 0 if it may be asked now."""
+        if self.is_open(now) and not self.trials:
+            return 0.0
+        return max(self.rests_until, self.closed_until, now)
+
+    def is_open(self, now: float) -> bool:
+        """Whether it neither rests nor asked for time, by the loop's clock."""
+        return max(self.rests_until, self.closed_until) <= now
+
+    def is_well(self, now: float) -> bool:
+        """Whether its last answer did not fail and it asks for no time."""
+        return not self.failures and self.closed_until <= now
 
     def works(self) -> None:
         """It has begun to answer."""
-        self.failures, self.rests_until = 0, 0.0
+        self.failures, self.rests_until, self.closed_until = 0, 0.0, 0.0
+        self.trials.clear()
 
     def failed(self, reason: str) -> None:
         """It rests, longer each time; what fails while it rests began before."""
@@ -73,7 +119,8 @@ class Server:
         log.warning("a model's server failed", reason=reason, rests=rest)
 
     def close_for(self, seconds: float) -> None:
-        """It says when to come again."""
+        """It says when to come again; it is asked after CLOSED_MOST in any case."""
+        seconds = min(seconds, CLOSED_MOST)
         self.closed_until = asyncio.get_running_loop().time() + seconds
         log.warning("a model's server asks for time", server=self.url, seconds=round(seconds, 1))
 
@@ -98,11 +145,10 @@ class Pool:
         open_ = [server for server in self.servers if server not in but]
 
         def rank(server: Server) -> tuple[bool, int, float, int, bytes]:
-            away = max(server.rests_until, server.closed_until)
             return (
                 server.closed_until - now > LONGEST_WAIT,
                 failed.count(server),
-                away if away > now else 0.0,
+                server.away(now),
                 server.in_flight,
                 _draw(server, keys[0]),
             )
@@ -112,6 +158,12 @@ class Pool:
         if last in open_ and last is not None and rank(last)[:3] == rank(best)[:3]:
             return last if last.in_flight < best.in_flight + SPREAD else best
         return best
+
+    def has_other(self, than: Server, failed: Collection[Server], but: Collection[Server]) -> bool:
+        """Whether one can be asked now that did not fail this prompt."""
+        now = asyncio.get_running_loop().time()
+        tried = {than, *failed, *but}
+        return any(not server.away(now) for server in self.servers if server not in tried)
 
     async def turn(self, keys: Sequence[str], failed: Sequence[Server], but: Collection[Server]) -> Server:
         """The best server, when it may be asked. Raises EngineError if that is too long to wait for."""

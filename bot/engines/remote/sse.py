@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -10,6 +11,9 @@ from bot.errors import EngineError
 LONGEST_EVENT = 2**20
 """Bytes. A chunk of a chat completion has some hundred; nobody's has a million."""
 
+_BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+
 
 class EventStream:
     """The events of a response, one after the other. `read` gives the next bytes, none at the end."""
@@ -17,6 +21,10 @@ class EventStream:
     def __init__(self, read: Callable[[], Awaitable[bytes]]) -> None:
         self._read = read
         self._rest = bytearray()
+        self._is_first = True
+        """No line of the stream was taken yet."""
+        self._ended_in_cr = False
+        """A line feed that comes next belongs to the line end that was taken already."""
         self._data: list[bytes] = []
         self._size = 0
         self._ready: deque[bytes] = deque()
@@ -37,16 +45,21 @@ class EventStream:
         return self._ready.popleft() if self._ready else None
 
     def _take(self, chunk: bytes) -> None:
+        if self._ended_in_cr:
+            chunk = chunk.removeprefix(b"\n")
+        self._ended_in_cr = chunk.endswith(b"\r")
         begin, searched = 0, len(self._rest)
         self._rest += chunk
-        while (end := self._rest.find(b"\n", max(begin, searched))) >= 0:
-            self._take_line(bytes(self._rest[begin:end]).removesuffix(b"\r"))
-            begin = end + 1
+        for end in _LINE_END.finditer(self._rest, searched):
+            self._take_line(bytes(self._rest[begin : end.start()]))
+            begin = end.end()
         del self._rest[:begin]
         if len(self._rest) > LONGEST_EVENT:
             raise EngineError(detail="a line of the stream does not end")
 
     def _take_line(self, line: bytes) -> None:
+        if self._is_first:
+            self._is_first, line = False, line.removeprefix(_BOM)
         field, _, value = line.partition(b":")
         if field == b"data":
             self._data.append(value.removeprefix(b" "))
