@@ -41,9 +41,9 @@ def talk(n: int, *, turns: int = 1, size: int = 0) -> Generation:
 
 @pytest.fixture
 def long_rests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that failed rests for longer than any test takes."""
-    monkeypatch.setattr(servers, "REST_SECONDS", 600.0)
-    monkeypatch.setattr(servers, "REST_MOST", 600.0)
+    """A server that fails rests for longer than a test takes on any machine."""
+    monkeypatch.setattr(servers, "REST_SECONDS", 3600.0)
+    monkeypatch.setattr(servers, "REST_MOST", 3600.0)
 
 
 class TestSeveralServers:
@@ -131,16 +131,16 @@ class TestASilentServer:
         [pauses(), pauses(b": welcome\n\n"), pauses(b'data: {"choices": [{"delta": {"role": "assistant"}}]}\n\n')],
         ids=["no status", "a comment", "a role"],
     )
-    async def test_every_answer_comes_from_the_other(self, monkeypatch: pytest.MonkeyPatch, silence: Fault) -> None:
-        monkeypatch.setattr(servers, "REST_SECONDS", 3600.0)
-        monkeypatch.setattr(servers, "REST_MOST", 3600.0)
+    @pytest.mark.usefixtures("long_rests")
+    async def test_every_answer_comes_from_the_other(self, silence: Fault) -> None:
         one, two = ModelServer(), ModelServer()
         async with served(one, two, patience=Patience(silence=0.05)) as engine, asyncio.timeout(DEADLINE):
             one.faults.extend([silence] * 99)
             first = first_asked_of(engine, one)
             for n in range(first, first + 9):
                 assert (await answer(engine, talk(n)))[0].endswith("and now?")
-            assert (len(one.asked), len(two.asked)) == (1, 9)
+            assert len(two.asked) == 9
+            assert len(one.asked) <= 1  # on a busy machine it is given up before it has read the question
 
     async def test_it_is_left_as_soon_as_there_is_another(self) -> None:
         """The other rests when the question comes."""
