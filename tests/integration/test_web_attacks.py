@@ -163,7 +163,7 @@ async def test_a_line_of_100_kb_is_refused(home: Site) -> None:
 
 async def test_there_are_no_web_sockets(home: Site) -> None:
     headers = ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
-    line = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{home.port}\r\nConnection: Upgrade, close\r\n"
+    line = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{home.port}\r\nConnection: keep-alive, Upgrade, close\r\n"
     response = await home.raw((line + "\r\n".join(headers) + "\r\n\r\n").encode())
     assert status(response) == 400
     assert shielded(response)
