@@ -162,9 +162,7 @@ class Guard:
         if request.method in SAFE and request.path in DOCUMENTS:
             return
         site = request.headers.get("Sec-Fetch-Site", "none")
-        referrer = urlsplit(request.headers.get("Referer", ""))
-        foreign = referrer.netloc and f"{referrer.scheme}://{referrer.netloc}".lower() != own
-        if site not in {"same-origin", "none"} or foreign:
+        if site not in {"same-origin", "none"} or _referrer(request) not in {"", own}:
             raise web.HTTPForbidden(text="This request comes from another site.")
         if request.method not in SAFE and origin is None and "Authorization" not in request.headers:
             raise web.HTTPForbidden(text="This request does not say where it comes from (Origin).")
@@ -188,6 +186,16 @@ def _parsed(request: web.Request) -> Host:
     if match is None or len(list(values)) != 1:
         raise web.HTTPBadRequest(text="The Host header is not one host.")
     return Host(match[1].strip("[]").lower(), int(match[2]) if match[2] else None, match[0].lower())
+
+
+def _referrer(request: web.Request) -> str:
+    """The origin of the page that asks, as far as it says so; what is no address is nobody's own."""
+    value = request.headers.get("Referer", "")
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return value
+    return f"{parts.scheme}://{parts.netloc}".lower() if parts.netloc else ""
 
 
 def _options(request: web.Request) -> set[str]:

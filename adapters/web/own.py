@@ -29,13 +29,20 @@ MOST_PAGES = "Too many pages are open."
 
 
 class Own:
-    """The routes. `commands`: the menu as it is now."""
+    """The routes. `commands`: the menu as it is now; `stands`: whether who made a request is still known by it."""
 
-    def __init__(self, house: House, screens: Screens, commands: Callable[[], Sequence[Command]]) -> None:
+    def __init__(
+        self,
+        house: House,
+        screens: Screens,
+        commands: Callable[[], Sequence[Command]],
+        stands: Callable[[web.Request], bool],
+    ) -> None:
         self._house = house
         self._store = house.store
         self._screens = screens
         self._commands = commands
+        self._stands = stands
 
     def __call__(self, app: web.Application) -> None:
         """Add the routes."""
@@ -82,6 +89,8 @@ class Own:
                 await response.write(b"retry: 1000\n\n")
                 while not stream.closed:
                     data = await stream.take(PING_SECONDS)
+                    if not self._stands(request):
+                        break
                     async with asyncio.timeout(WRITE_SECONDS):
                         await response.write(data or PING)
                 return response
