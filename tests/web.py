@@ -223,6 +223,7 @@ def web_house(store: Store, folder: Path) -> House:
         config=configuration,
         data_dir=folder,
         version="0",
+        program="hearth",
         may_talk=lambda _: True,
         is_admin=lambda _: True,
         removed=lambda _: None,

@@ -58,11 +58,13 @@ class Own:
 
     async def _me(self, request: web.Request) -> web.Response:
         config, person = self._house.config(), request[PERSON]
+        admin = self._house.is_admin(person)
         persona = config.personas["default"]
         return web.json_response(
             {
                 "person": person,
-                "admin": self._house.is_admin(person),
+                "admin": admin,
+                "program": self._house.program if admin else "hearth",  # where it lies is nobody else's business
                 "version": self._house.version,
                 "login": bool(config.web.token or config.web.people),
                 "personas": [
