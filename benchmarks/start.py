@@ -42,10 +42,10 @@ class Start:
 
 
 @contextmanager
-def hearth(data_dir: Path) -> Iterator[psutil.Process]:
-    """`hearth run` on a data directory, from its very start."""
+def hearth(data_dir: Path, *, port: int = 0) -> Iterator[psutil.Process]:
+    """`hearth run` on a data directory, from its very start. `port`: the page's; for 0 the system chooses one."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("HEARTH_")}
-    environ |= {"HEARTH_DATA_DIR": str(data_dir), "HEARTH_LOG__LEVEL": "warning"}
+    environ |= {"HEARTH_DATA_DIR": str(data_dir), "HEARTH_LOG__LEVEL": "warning", "HEARTH_WEB__PORT": str(port)}
     command = [sys.executable, "-m", "bot", "run"]
     with subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL) as process:
         try:

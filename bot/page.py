@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from adapters.web.adapter import WebPage
@@ -20,6 +24,8 @@ from bot.permissions import is_admin, may_talk
 from bot.ports import Removed, Store
 from bot.recent import LastErrors
 from bot.vitals import Vitals
+
+NAME = "hearth"
 
 
 def page(
@@ -44,6 +50,7 @@ def page(
         config=config,
         data_dir=config().data_dir,
         version=version("hearth"),
+        program=program(sys.argv[0]),
         may_talk=lambda person: may_talk(config().permissions, *_as(person, account)),
         is_admin=lambda person: is_admin(config().permissions, *_as(person, account)),
         removed=removed,
@@ -57,6 +64,14 @@ def page(
         max_days=MAX_DAYS,
     )
     return WebPage(config().web, house, account=account)
+
+
+def program(called: str) -> str:
+    """What to write in a shell for the command that was `called`: its path, unless a shell finds it by its name."""
+    path = Path(called)
+    if path.name != NAME or shutil.which(NAME):
+        return NAME
+    return shlex.quote(called)
 
 
 def _as(person: str, account: str) -> tuple[Author, ConversationKey]:

@@ -137,7 +137,8 @@ class Site:
         """Somebody new."""
         jar = aiohttp.CookieJar(unsafe=True)  # cookies of IP addresses too
         timeout = aiohttp.ClientTimeout(total=DEADLINE)
-        async with aiohttp.ClientSession(self.origin, cookie_jar=jar, timeout=timeout) as http:
+        own = {"Connection": "keep-alive"}  # as every browser
+        async with aiohttp.ClientSession(self.origin, cookie_jar=jar, timeout=timeout, headers=own) as http:
             yield Browser(self, http, headers)
 
     @asynccontextmanager
@@ -158,8 +159,8 @@ class Site:
             writer.close()
 
     def request(self, line: str = "GET / HTTP/1.1", *headers: str, body: bytes = b"", host: str = "") -> bytes:
-        """A request by hand, with a right Host, after which the connection ends."""
-        own = [f"Host: {host or f'127.0.0.1:{self.port}'}", "Connection: close", *headers]
+        """A request by hand, with a right Host and as a browser sends it, after which the connection ends."""
+        own = [f"Host: {host or f'127.0.0.1:{self.port}'}", "Connection: keep-alive, close", *headers]
         return "\r\n".join([line, *own, "", ""]).encode("utf-8", "surrogateescape") + body
 
 
@@ -222,6 +223,7 @@ def web_house(store: Store, folder: Path) -> House:
         config=configuration,
         data_dir=folder,
         version="0",
+        program="hearth",
         may_talk=lambda _: True,
         is_admin=lambda _: True,
         removed=lambda _: None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,8 @@ TRIES = 5
 ID_BYTES = 9
 """Of a conversation's id: only its own person can use it, so it need not be a secret."""
 MAX_QUERY = 200
+_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Of the direction of writing: they would turn around what stands beside a title."""
 RESTART_SECONDS = "3"
 LEAVING = "Hearth is about to end and takes no message. Please ask again in a moment."
 SHUT_OUT = "You may not talk to this bot."
@@ -60,8 +63,13 @@ class Conversations:
         return web.json_response([wire.thread(known) for known in threads if known.conversation.key.thread])
 
     async def _make(self, request: web.Request) -> web.Response:
-        person, name = request[PERSON], secrets.token_urlsafe(ID_BYTES)
-        place = await self._store.conversation(self._screens.key(person, name), person=person)
+        """Find it or make it: a client that chose the id and heard no answer asks again."""
+        person = request[PERSON]
+        name = wire.new_conversation(await wire.body(request)) or secrets.token_urlsafe(ID_BYTES)
+        key = self._screens.key(person, name)
+        if await self._store.find_conversation(key) is not None:
+            return web.json_response({"id": name})
+        place = await self._store.conversation(key, person=person)
         usual = await self._store.find_conversation(self._screens.key(person, ""))
         if usual is not None and usual.settings.retention_days is not None:
             await self._store.set_settings(place.id, Settings(retention_days=usual.settings.retention_days))
@@ -70,11 +78,9 @@ class Conversations:
     async def _show(self, request: web.Request) -> web.Response:
         place = await self._place(request)
         person, name = place.key.chat, place.key.thread
-        before = request.query.get("before", "")
-        if before and not (before.isascii() and before.isdecimal() and int(before) < 2**63):
-            raise web.HTTPBadRequest(text="before: must be the number of a message")
+        before = wire.older_than(request)
         for _ in range(TRIES):
-            line = await self._store.line(place.id, limit=LINE, before=int(before) if before else None)
+            line = await self._store.line(place.id, limit=LINE, before=before)
             if not await self._screens.settle(person, name):
                 break
         seq = self._screens.live.seq
@@ -204,7 +210,7 @@ class Conversations:
     def _title(self, data: dict[str, Any]) -> str | None:
         if "title" not in data:
             return None
-        title = "" if data["title"] is None else " ".join(wire.text(data, "title").split())
+        title = "" if data["title"] is None else " ".join(_TURNS.sub("", wire.text(data, "title")).split())
         if len(title) > wire.MAX_TITLE:
             raise web.HTTPBadRequest(text=f"title: at most {wire.MAX_TITLE} characters")
         return title

@@ -90,6 +90,12 @@ class Door:
 
         return identify
 
+    def stands(self, request: web.Request) -> bool:
+        """Whether who made a request is still known by it: a login may have ended since then."""
+        if self._guard.open or _bearer(request):
+            return True
+        return self._sessions.who(request.cookies.get(self._cookie(request), "")) == request[PERSON]
+
     def _scrapes(self, request: web.Request) -> bool:
         return request.path == METRICS and self._people.may_scrape(_bearer(request))
 
@@ -120,12 +126,11 @@ class Door:
         return respond(request, self._pages["login.html"])
 
     async def _login(self, request: web.Request) -> web.Response:
-        await wire.read(request)
-        token = (await request.post()).get("token")
+        token = await wire.form_field(request, "token")
         if self._guard.open:
             raise web.HTTPSeeOther("/")
         try:
-            person = self._by_token(request, token if isinstance(token, str) else "")
+            person = self._by_token(request, token)
         except (web.HTTPUnauthorized, web.HTTPTooManyRequests) as refused:
             return self._refuse(request, refused)
         cookie = self._cookie(request)

@@ -47,17 +47,13 @@ HEADERS = {
 """Of every response."""
 _OF_PROXIES = frozenset(
     {
-        *("forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-original-url", "x-original-host"),
-        *(
-            "true-client-ip",
-            "cf-connecting-ip",
-            "cf-ray",
-            "fastly-client-ip",
-            "fly-client-ip",
-            "x-envoy-external-address",
-        ),
+        *("forwarded", "via", "cdn-loop", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip"),
+        *("fastly-client-ip", "fly-client-ip", "x-envoy-external-address"),
     }
 )
+_BEGIN_OF_PROXIES = ("x-forwarded-", "x-original-", "cf-")
+PROXIED = "This came through a proxy. Behind one the page needs a token: set web.token."
+NO_BROWSER = f"{PROXIED} A program of this machine sends the header Connection: keep-alive, as browsers do."
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - what these mean is shown, not bound
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?")
 _HTTP_1_1 = (1, 1)
@@ -150,10 +146,13 @@ class Guard:
     def _check_direct(self, request: web.Request) -> None:
         """Raises HTTPForbidden: a proxy brings other people's requests, and none of them has a token."""
         names = {name.lower() for name in request.headers}
-        came_by = bool(names & _OF_PROXIES) or any(name.startswith("x-forwarded-") for name in names)
-        # nginx speaks HTTP/1.0 to what is behind it, and by default adds no header; browsers do not.
+        came_by = bool(names & _OF_PROXIES) or any(name.startswith(_BEGIN_OF_PROXIES) for name in names)
         if came_by or request.version < _HTTP_1_1:
-            raise web.HTTPForbidden(text="This came through a proxy. Behind one the page needs a token: set web.token.")
+            raise web.HTTPForbidden(text=PROXIED)
+        # nginx by default adds no header that tells: up to 1.29.6 it speaks HTTP/1.0 to what is behind it, from then on
+        # HTTP/1.1. But `Connection` is of one hop alone (RFC 9110, 7.6.1): what a browser sends in it goes no further.
+        if request.path not in HEALTH and "keep-alive" not in _options(request):
+            raise web.HTTPForbidden(text=NO_BROWSER)
 
     def _check_origin(self, request: web.Request, host: Host) -> None:
         own = self._origins.get(host.text, f"http://{host.text}")
@@ -163,9 +162,7 @@ class Guard:
         if request.method in SAFE and request.path in DOCUMENTS:
             return
         site = request.headers.get("Sec-Fetch-Site", "none")
-        referrer = urlsplit(request.headers.get("Referer", ""))
-        foreign = referrer.netloc and f"{referrer.scheme}://{referrer.netloc}".lower() != own
-        if site not in {"same-origin", "none"} or foreign:
+        if site not in {"same-origin", "none"} or _referrer(request) not in {"", own}:
             raise web.HTTPForbidden(text="This request comes from another site.")
         if request.method not in SAFE and origin is None and "Authorization" not in request.headers:
             raise web.HTTPForbidden(text="This request does not say where it comes from (Origin).")
@@ -189,6 +186,22 @@ def _parsed(request: web.Request) -> Host:
     if match is None or len(list(values)) != 1:
         raise web.HTTPBadRequest(text="The Host header is not one host.")
     return Host(match[1].strip("[]").lower(), int(match[2]) if match[2] else None, match[0].lower())
+
+
+def _referrer(request: web.Request) -> str:
+    """The origin of the page that asks, as far as it says so; what is no address is nobody's own."""
+    value = request.headers.get("Referer", "")
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return value
+    return f"{parts.scheme}://{parts.netloc}".lower() if parts.netloc else ""
+
+
+def _options(request: web.Request) -> set[str]:
+    """The Connection header's."""
+    values = request.headers.getall("Connection", [])
+    return {option.strip().lower() for value in values for option in value.split(",")}
 
 
 def _hops(request: web.Request) -> list[str]:

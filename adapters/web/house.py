@@ -20,6 +20,8 @@ class House:
     """As it is now: a running process reads some of it again."""
     data_dir: Path
     version: str
+    program: str
+    """How this Hearth's command is called in a shell."""
     may_talk: Callable[[str], bool]
     """Whether this person is not shut out by the permissions."""
     is_admin: Callable[[str], bool]

@@ -29,13 +29,20 @@ MOST_PAGES = "Too many pages are open."
 
 
 class Own:
-    """The routes. `commands`: the menu as it is now."""
+    """The routes. `commands`: the menu as it is now; `stands`: whether who made a request is still known by it."""
 
-    def __init__(self, house: House, screens: Screens, commands: Callable[[], Sequence[Command]]) -> None:
+    def __init__(
+        self,
+        house: House,
+        screens: Screens,
+        commands: Callable[[], Sequence[Command]],
+        stands: Callable[[web.Request], bool],
+    ) -> None:
         self._house = house
         self._store = house.store
         self._screens = screens
         self._commands = commands
+        self._stands = stands
 
     def __call__(self, app: web.Application) -> None:
         """Add the routes."""
@@ -51,11 +58,13 @@ class Own:
 
     async def _me(self, request: web.Request) -> web.Response:
         config, person = self._house.config(), request[PERSON]
+        admin = self._house.is_admin(person)
         persona = config.personas["default"]
         return web.json_response(
             {
                 "person": person,
-                "admin": self._house.is_admin(person),
+                "admin": admin,
+                "program": self._house.program if admin else "hearth",  # where it lies is nobody else's business
                 "version": self._house.version,
                 "login": bool(config.web.token or config.web.people),
                 "personas": [
@@ -82,6 +91,8 @@ class Own:
                 await response.write(b"retry: 1000\n\n")
                 while not stream.closed:
                     data = await stream.take(PING_SECONDS)
+                    if not self._stands(request):
+                        break
                     async with asyncio.timeout(WRITE_SECONDS):
                         await response.write(data or PING)
                 return response

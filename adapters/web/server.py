@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -31,6 +32,7 @@ WORDS = {
     404: "There is nothing here.",
     405: "This cannot be done here.",
     413: f"This is too large: at most {wire.MAX_BODY // 2**20} MiB.",
+    417: "Only Expect: 100-continue can be met here.",
 }
 FAILED = "Something went wrong. It is in the log."
 NO_DATABASE = "The database does not answer just now. Please try again."
@@ -98,7 +100,7 @@ class Server:
         for add in (
             door,
             Conversations(self._house, self._screens, receive, lambda: self.leaving),
-            Own(self._house, self._screens, lambda: self.commands),
+            Own(self._house, self._screens, lambda: self.commands, door.stands),
             Owner(self._house),
         ):
             add(app)
@@ -135,6 +137,9 @@ class Server:
 
 
 async def _secured(_: web.Request, response: web.StreamResponse) -> None:
+    if isinstance(response, web.HTTPExpectationFailed):  # aiohttp's own, before any middleware
+        response.body = json.dumps({"error": WORDS[response.status]}).encode()
+        response.content_type = "application/json"
     own = {name: response.headers[name] for name in _OWN & set(response.headers)}
     response.headers.update(HEADERS | own)
     response.headers.setdefault("Cache-Control", "no-store")
@@ -144,11 +149,19 @@ def _guarded(guard: Guard) -> Middleware:
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         guard.check(request)
-        if (request.content_length or 0) > wire.MAX_BODY:
-            raise web.HTTPRequestEntityTooLarge(wire.MAX_BODY, request.content_length or 0)
+        if (length := _length(request)) > wire.MAX_BODY:
+            raise web.HTTPRequestEntityTooLarge(wire.MAX_BODY, length)
         return await handler(request)
 
     return guarded
+
+
+def _length(request: web.Request) -> int:
+    """What the body's length is said to be. Raises HTTPBadRequest."""
+    try:
+        return request.content_length or 0
+    except ValueError as error:  # thousands of zeros before it
+        raise web.HTTPBadRequest(text="Content-Length is no number.") from error
 
 
 @web.middleware

@@ -18,6 +18,7 @@ BODY_SECONDS = 20.0
 """A body has so long to arrive: 50 KB a second for the longest."""
 MAX_TITLE = 200
 _EVENT = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_MESSAGE = re.compile(r"[0-9]{1,19}")
 _CONVERSATION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -42,6 +43,16 @@ async def body(request: web.Request) -> dict[str, Any]:
     return data
 
 
+async def form_field(request: web.Request, name: str) -> str:
+    """A field of a form, empty if it is not there. Raises HTTPBadRequest and what `read` raises."""
+    await read(request)
+    try:
+        value = (await request.post()).get(name, "")
+    except (ValueError, LookupError) as error:  # bytes that are no text in their charset; a charset that there is not
+        raise web.HTTPBadRequest(text="The form cannot be read.") from error
+    return value if isinstance(value, str) else ""
+
+
 def text(data: dict[str, Any], field: str) -> str:
     """A field that must be text, cleaned. Raises HTTPBadRequest."""
     value = data.get(field)
@@ -64,6 +75,26 @@ def number(data: dict[str, Any], field: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
         raise web.HTTPBadRequest(text=f"{field}: must be the number of a message")
     return value
+
+
+def new_conversation(data: dict[str, Any]) -> str | None:
+    """The id that the client chose for a conversation, so that it may make it again. Raises HTTPBadRequest."""
+    if data.get("id") is None:
+        return None
+    value = text(data, "id")
+    if not _CONVERSATION.fullmatch(value):
+        raise web.HTTPBadRequest(text="id: at most 64 letters, digits, - or _ (a UUID)")
+    return value
+
+
+def older_than(request: web.Request) -> int | None:
+    """The message before which a line is asked for. Raises HTTPBadRequest."""
+    value = request.query.get("before", "")
+    if not value:
+        return None
+    if not _MESSAGE.fullmatch(value) or int(value) >= 2**63:
+        raise web.HTTPBadRequest(text="before: must be the number of a message")
+    return int(value)
 
 
 def conversation(request: web.Request) -> str:

@@ -158,9 +158,11 @@ async def web() -> AsyncIterator[Bench]:
         key = ConversationKey("web", "local", "owner", "1")
         await store.receive(asked(key, "question-0"), Triage.PENDING)
 
+        browser = {"Connection": "keep-alive"}
+
         async def post(path: str, body: object) -> int:
             await adapter.listening.wait()
-            own = {"X-Hearth": "page", "Origin": adapter.address}
+            own = browser | {"X-Hearth": "page", "Origin": adapter.address}
             async with aiohttp.ClientSession() as http, http.post(adapter.address + path, json=body, headers=own) as r:
                 return r.status
 
@@ -170,7 +172,10 @@ async def web() -> AsyncIterator[Bench]:
 
         async def menu() -> list[tuple[str, str]]:
             await adapter.listening.wait()
-            async with aiohttp.ClientSession() as http, http.get(f"{adapter.address}/api/me") as response:
+            async with (
+                aiohttp.ClientSession(headers=browser) as http,
+                http.get(f"{adapter.address}/api/me") as response,
+            ):
                 return [(row["name"], row["help"]) for row in (await response.json())["commands"]]
 
         async def standing() -> list[str]:

@@ -88,7 +88,7 @@ class Server:
         self._rng = rng
         self.met = Counter[str]()
         """What went wrong on the way."""
-        headers = {"Origin": self.address}
+        headers = {"Origin": self.address, "Connection": "keep-alive"}
         if not form:
             headers["Authorization"] = f"Bearer {token}"
         self._session = aiohttp.ClientSession(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import urllib.request
 import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
 from tests.e2e.conftest import CommandLine
@@ -21,13 +23,23 @@ def address(hearth: CommandLine) -> str:
     return found[1]
 
 
-def call(where: str, path: str, body: object = None, *, token: str = "") -> Any:
-    """A request as the page makes it."""
-    headers = {"Content-Type": "application/json", "X-Hearth": "page", "Origin": where}
+@contextmanager
+def opened(where: str, path: str, body: object = None, *, token: str = "") -> Iterator[HTTPResponse]:
+    """The answer to a request as the page makes it."""
+    headers = {"Content-Type": "application/json", "X-Hearth": "page", "Origin": where, "Connection": "keep-alive"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(where + path, data=data, headers=headers)) as response:
+    data = None if body is None else json.dumps(body)
+    with closing(HTTPConnection(where.removeprefix("http://"))) as connection:
+        connection.request("GET" if data is None else "POST", path, data, headers)
+        with connection.getresponse() as response:
+            assert response.status < 300, response.read()
+            yield response
+
+
+def call(where: str, path: str, body: object = None, *, token: str = "") -> Any:
+    """What the page's API answers."""
+    with opened(where, path, body, token=token) as response:
         return json.load(response)
 
 
@@ -42,7 +54,7 @@ def asked(where: str, text: str, *, token: str = "") -> str:
 def test_run_says_where_the_page_is_and_the_page_answers(hearth: CommandLine) -> None:
     with hearth.running():
         where = address(hearth)
-        with urllib.request.urlopen(where) as page:
+        with opened(where, "/") as page:
             assert b"<!doctype html>" in page.read().lower()
         assert asked(where, "Hello!") == "Hello! How can I help you?"
         assert f"{where} is served without a token, for this machine alone" in " ".join(
@@ -63,10 +75,11 @@ def test_a_port_that_is_in_use_ends_the_start_with_one_line(hearth: CommandLine)
 
 
 def test_open_pages_are_told_the_end_at_a_stop(hearth: CommandLine) -> None:
-    with hearth.running():
-        page = urllib.request.urlopen(f"{address(hearth)}/api/events")
-        assert page.readline() == b"retry: 1000\n"
-    assert page.read().startswith(b"\n")
+    with ExitStack() as after:
+        with hearth.running():
+            page = after.enter_context(opened(address(hearth), "/api/events"))
+            assert page.readline() == b"retry: 1000\n"
+        assert page.read().startswith(b"\n")
 
 
 def test_terminal_and_page_talk_to_the_same_process(hearth: CommandLine) -> None:

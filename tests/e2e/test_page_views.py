@@ -270,6 +270,7 @@ def test_the_owner_sees_what_runs_and_nobodys_words(visitor: Visitor) -> None:
     expect(page.get_by_role("row", name="default scripted-example loaded")).to_be_visible()
     expect(page.get_by_role("row", name="web local listening")).to_be_visible()
     expect(page.get_by_role("group", name="Conversations by platform")).to_contain_text("web")
+    expect(page.locator(".figures")).to_contain_text("Unanswered")
     page.get_by_role("button", name="Check now").click()
     expect(page.get_by_role("row", name="data directory works")).to_be_visible()
     expect(page).not_to_contain_text("A secret of the heart.")

@@ -65,6 +65,32 @@ async def test_the_same_event_again_is_the_same_question(owner: Browser) -> None
     assert told(await owner.settled(where)) == [("user", "once"), ("assistant", "You said: once")]
 
 
+async def test_a_conversation_whose_id_the_page_chose_is_made_once(owner: Browser) -> None:
+    """Its first answer may have been lost on the way."""
+    made = await owner.post("/api/conversations", {"id": "chosen-by-the-page"})
+    assert (made.status, made.json) == (201, {"id": "chosen-by-the-page"})
+    await owner.post("/api/privacy", {"days": 3})
+    await owner.act("PATCH", "/api/conversations/chosen-by-the-page", {"title": "Ships", "retention_days": 7})
+    again = await owner.post("/api/conversations", {"id": "chosen-by-the-page"})
+    assert (again.status, again.json) == (200, {"id": "chosen-by-the-page"})
+    shown = (await owner.get("/api/conversations/chosen-by-the-page")).json
+    assert (shown["title"], shown["settings"]["retention_days"]) == ("Ships", 7)
+    for wrong in ("", "a b", "../x", "x" * 65, 5, ["x"]):
+        assert (await owner.post("/api/conversations", {"id": wrong})).status == 400
+
+
+async def test_a_conversation_is_made_of_a_json_object_or_not_at_all(owner: Browser) -> None:
+    for sent in ("[]", "nonsense", '"id"'):
+        headers = {"Origin": owner.site.origin, "X-Hearth": "page", "Content-Type": "application/json"}
+        assert (await owner.send("POST", "/api/conversations", data=sent, headers=headers)).status == 400
+
+
+async def test_a_title_cannot_turn_around_what_stands_beside_it(owner: Browser) -> None:
+    where = await owner.begin()
+    await owner.act("PATCH", where, {"title": "\u202eevil\u202c \u2066and\u2069 \u202a good"})
+    assert (await owner.get(where)).json["title"] == "evil and good"
+
+
 async def test_an_answer_is_pushed_as_it_grows_and_then_stands_in_the_line(home: Site, owner: Browser) -> None:
     where = await owner.begin()
     async with aclosing(events(owner)) as stream:

@@ -132,6 +132,56 @@ async def test_an_unknown_charset_is_refused_in_words(home: Site) -> None:
     assert status(await home.raw(home.request("POST /api/privacy HTTP/1.1", *headers, body=b"{}"))) == 400
 
 
+async def refused_in_words(home: Site, capsys: pytest.CaptureFixture[str], request: bytes, expected: int) -> None:
+    """And without a trace in the log: whoever likes could fill that."""
+    response = await home.raw(request)
+    assert status(response) == expected
+    assert shielded(response)
+    assert body(response).startswith(b'{"error": "')
+    assert "Traceback" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", ["http://[", "http://[::1", "http://[x]/"])
+async def test_a_referrer_that_is_no_address_is_refused_in_words(
+    home: Site, capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    await refused_in_words(home, capsys, home.request("GET /api/me HTTP/1.1", f"Referer: {value}"), 403)
+
+
+@pytest.mark.parametrize(
+    ("charset", "sent"),
+    [
+        ("", b"token=\xff"),
+        ("; charset=bogus", b"token=x"),
+        ("; charset=ascii", b"\xe4=x"),
+        ("; charset=hex", b"token=x"),
+    ],
+)
+async def test_a_login_that_cannot_be_read_is_refused_in_words(
+    home: Site, capsys: pytest.CaptureFixture[str], charset: str, sent: bytes
+) -> None:
+    form = f"Content-Type: application/x-www-form-urlencoded{charset}"
+    headers = [f"Origin: http://127.0.0.1:{home.port}", form, f"Content-Length: {len(sent)}"]
+    await refused_in_words(home, capsys, home.request("POST /login HTTP/1.1", *headers, body=sent), 400)
+
+
+async def test_numbers_of_thousands_of_digits_are_refused_in_words(
+    home: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with home.browser() as browser:
+        where = await browser.begin()
+    await refused_in_words(home, capsys, home.request(f"GET {where}?before={'1' * 4301} HTTP/1.1"), 400)
+    length = f"Content-Length: {'0' * 4301}2"
+    await refused_in_words(home, capsys, home.request("GET /api/me HTTP/1.1", length, body=b"{}"), 400)
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing"])
+async def test_what_cannot_be_expected_is_refused_in_words(
+    home: Site, capsys: pytest.CaptureFixture[str], path: str
+) -> None:
+    await refused_in_words(home, capsys, home.request(f"GET {path} HTTP/1.1", "Expect: the-unexpected"), 417)
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -163,7 +213,7 @@ async def test_a_line_of_100_kb_is_refused(home: Site) -> None:
 
 async def test_there_are_no_web_sockets(home: Site) -> None:
     headers = ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
-    line = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{home.port}\r\nConnection: Upgrade, close\r\n"
+    line = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{home.port}\r\nConnection: keep-alive, Upgrade, close\r\n"
     response = await home.raw((line + "\r\n".join(headers) + "\r\n\r\n").encode())
     assert status(response) == 400
     assert shielded(response)

@@ -85,6 +85,10 @@ async def test_no_host_and_two_hosts_are_refused(home: Site) -> None:
         "X-Real-IP: 127.0.0.1",
         "CF-Connecting-IP: 127.0.0.1",
         "True-Client-IP: 127.0.0.1",
+        "CDN-Loop: cloudflare",
+        "CF-Anything: ",
+        "X-Original-URL: /api/me",
+        "X-Original-Anything: ",
     ],
 )
 async def test_what_came_through_a_proxy_is_refused_without_a_token(home: Site, header: str) -> None:
@@ -94,9 +98,33 @@ async def test_what_came_through_a_proxy_is_refused_without_a_token(home: Site, 
 
 
 async def test_what_a_plain_nginx_passes_on_is_refused_without_a_token(home: Site) -> None:
-    """proxy_pass without any further line: HTTP/1.0, the upstream's own address as Host, no header that tells."""
-    response = await home.raw(f"GET /api/me HTTP/1.0\r\nHost: 127.0.0.1:{home.port}\r\n\r\n".encode())
-    assert status(response) == 403
+    """proxy_pass without any further line: the upstream's own address as Host, no header that tells.
+
+    Up to 1.29.6 that is HTTP/1.0; since then HTTP/1.1, without a Connection header or with an empty one.
+    """
+    host = f"Host: 127.0.0.1:{home.port}\r\n"
+    for path in ("/", "/api/me", "/api/conversations", "/static/main.js"):
+        response = await home.raw(f"GET {path} HTTP/1.0\r\n{host}Connection: close\r\n\r\n".encode())
+        assert status(response) == 403
+        for passed_on in ("", "Connection: \r\n", "Connection: close\r\n", "Connection: upgrade\r\n"):
+            # Another one ends the connection.
+            another = "" if "close" in passed_on else f"GET /healthz HTTP/1.1\r\n{host}Connection: close\r\n\r\n"
+            response = await home.raw(f"GET {path} HTTP/1.1\r\n{host}{passed_on}\r\n{another}".encode())
+            assert status(response) == 403, passed_on
+            assert b"set web.token" in response
+
+
+async def test_supervisors_of_this_machine_need_no_header_of_a_browser(home: Site) -> None:
+    for path in ("/healthz", "/readyz", "/metrics"):
+        asked = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{home.port}\r\nConnection: close\r\n\r\n"
+        assert status(await home.raw(asked.encode())) == 200
+
+
+async def test_with_a_token_programs_need_no_header_of_a_browser(guarded: Site) -> None:
+    asked = (
+        f"GET /api/me HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {OWNER_TOKEN}\r\nConnection: close\r\n\r\n"
+    )
+    assert status(await guarded.raw(asked.encode())) == 200
 
 
 @pytest.mark.parametrize(

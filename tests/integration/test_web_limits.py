@@ -43,7 +43,7 @@ def files() -> Iterator[int]:
 @asynccontextmanager
 async def streams(home: Site, number: int) -> AsyncIterator[list[int]]:
     """So many requests for the stream of events, and what each was answered."""
-    ask = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{home.port}\r\n\r\n".encode()
+    ask = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{home.port}\r\nConnection: keep-alive\r\n\r\n".encode()
     opened = []
     for _ in range(number):
         reader, writer = await asyncio.open_connection("127.0.0.1", home.port)
@@ -110,7 +110,8 @@ async def test_a_page_that_does_not_read_costs_little_and_sees_the_last_state_so
     async with site(tmp_path) as home:
         screens = home.page.screens
         reader, writer = await asyncio.open_connection("127.0.0.1", home.port, limit=4096)
-        writer.write(f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{home.port}\r\n\r\n".encode())
+        ask = f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{home.port}\r\nConnection: keep-alive\r\n\r\n"
+        writer.write(ask.encode())
         await until(lambda: screens.streams.count == 1, "the stream")
         before = psutil.Process().memory_info().rss
         for number in range(1000):
@@ -261,7 +262,8 @@ async def test_what_was_begun_is_done_whole_although_its_client_goes_away(tmp_pa
     await page.listening.wait()
     body = b'{"event": "event-one", "text": "hello"}'
     own = f"Origin: {page.address}\r\nX-Hearth: page\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    head = f"POST /api/conversations/one/messages HTTP/1.1\r\nHost: 127.0.0.1:{page.server.port}\r\n{own}\r\n\r\n"
+    host = f"Host: 127.0.0.1:{page.server.port}\r\nConnection: keep-alive"
+    head = f"POST /api/conversations/one/messages HTTP/1.1\r\n{host}\r\n{own}\r\n\r\n"
     _, writer = await asyncio.open_connection("127.0.0.1", page.server.port)
     writer.write(head.encode() + body)
     await begun.wait()

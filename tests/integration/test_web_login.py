@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapters.web.sessions import FAILURES
+from tests.house import until
 from tests.web import ANN_TOKEN, OWNER_TOKEN, TOKENS, Answer, Browser, Site, site, status
 
 PUBLIC = "https://chat.example.org"
@@ -131,6 +132,23 @@ async def test_a_logout_ends_the_session_everywhere(home: Site, stranger: Browse
     assert (out.status, out.json) == (200, {})
     assert (await stranger.get("/api/me")).status == 401
     assert (await stranger.get("/api/me", headers={"Cookie": f"{name}={value}"})).status == 401
+
+
+async def test_a_stream_ends_with_the_login_that_opened_it(home: Site, stranger: Browser) -> None:
+    """Whoever logs in anew at the same browser ends the old login: nothing more comes on what that has opened."""
+    name, value, _ = cookie(await stranger.login(ANN_TOKEN))
+    old = {"Cookie": f"{name}={value}"}
+    async with home.person(ANN_TOKEN) as elsewhere:
+        stranger.http.cookie_jar.clear()
+        async with (
+            stranger.http.get("/api/events", headers=old) as ended,
+            elsewhere.http.get("/api/events") as kept,
+        ):
+            await until(lambda: home.page.screens.streams.count == 2, "the streams")
+            assert (await stranger.login(OWNER_TOKEN, **old)).status == 303
+            await elsewhere.say(await elsewhere.begin(), "Of Ann alone")
+            assert await ended.content.read() == b"retry: 1000\n\n"
+            await kept.content.readuntil(b"event: changed\n")
 
 
 @pytest.mark.parametrize("value", ["", "x", "0" * 10_000 + "x", "\u00fc", '"', "; Secure", "a" * 43])

@@ -13,7 +13,7 @@ import pytest
 from adapters.web import exporting
 from bot.messages import Destination, File, Outgoing
 from tests.house import DEADLINE, until
-from tests.web import BEN_TOKEN, TOKENS, Browser, Site, site
+from tests.web import BEN_TOKEN, OWNER_TOKEN, TOKENS, Browser, Site, site
 
 
 @pytest.fixture
@@ -39,6 +39,25 @@ async def test_the_page_says_who_one_is_and_what_there_is(owner: Browser) -> Non
     assert [model["alias"] for model in me["models"]] == ["default"]
     assert me["defaults"] == {"persona": "default", "model": "default", "retention_days": 30}
     assert {"name": "model", "help": "shows or changes the model", "argument": "[NAME]"} in me["commands"]
+
+
+async def test_the_page_says_how_the_program_is_called_to_owners_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell finds it by its name, or only by its path; where that is nobody else needs to know."""
+    folder = tmp_path / "my programs"
+    folder.mkdir()
+    command = folder / "hearth"
+    command.write_text("#!/bin/sh\n")
+    command.chmod(0o755)
+    monkeypatch.setattr("sys.argv", [str(command), "run"])
+    for path, expected in (("/nowhere", f"'{command}'"), (str(folder), "hearth")):
+        monkeypatch.setenv("PATH", path)
+        async with site(tmp_path / expected[-3:], TOKENS) as home:
+            async with home.person(OWNER_TOKEN) as owner:
+                assert (await owner.get("/api/me")).json["program"] == expected
+            async with home.person(BEN_TOKEN) as ben:
+                assert (await ben.get("/api/me")).json["program"] == "hearth"
 
 
 async def test_words_are_found_in_all_conversations(owner: Browser) -> None:

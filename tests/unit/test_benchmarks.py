@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
+from benchmarks import page
 from benchmarks.filled import Talk, fill, key_of
 from benchmarks.own_time import Compared, table_of
 from benchmarks.prefix import ROOM, Conversation, slide
@@ -20,6 +21,7 @@ from bot.prompt import PromptBuilder, Turn
 from bot.testing import ScriptedEngine
 from storage.store import SqlStore
 from tests.house import ADA
+from tests.web import site
 
 
 def test_a_percentile_is_the_nearest_rank() -> None:
@@ -61,7 +63,7 @@ def test_ratios_are_of_speed_pair_by_pair() -> None:
 def test_an_unknown_benchmark_is_refused_with_the_known_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["prefixes"]) == 2
     assert capsys.readouterr().err == (
-        "There is no benchmark 'prefixes'. There are: own_time, prefix, throughput, loop_lag, start.\n"
+        "There is no benchmark 'prefixes'. There are: own_time, prefix, throughput, loop_lag, start, page.\n"
     )
 
 
@@ -122,3 +124,16 @@ async def test_a_filled_database_is_one_that_the_store_goes_on_with(tmp_path: Pa
     assert received.message == 10_001
     assert claim is not None
     assert (claim.question.id, claim.question.parent, claim.attempt) == (10_001, before.head, 1)
+
+
+async def test_the_page_is_asked_for_a_conversation_of_40_messages(tmp_path: Path) -> None:
+    async with site(tmp_path) as home, page.browser(home.port) as http:
+        path = await page.conversation(http)
+        async with http.get(path) as response:
+            assert len((await response.json())["messages"]) == 40
+        assert len(await page.times(http, path)) == page.REQUESTS == 30
+
+
+def test_every_benchmark_is_named_where_its_figures_are() -> None:
+    told = (Path(command.__file__).parent.parent / "docs/performance.md").read_text("utf-8")
+    assert [name for name in command.NAMES if f"**`{name}`:" not in told] == []

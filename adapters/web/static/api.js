@@ -2,6 +2,8 @@
 
 const PATIENCE_MS = 30_000;
 const GATEWAYS = new Set([502, 503, 504]);
+/** From here on the numbers are those of a proxy that does not reach Hearth; Hearth itself has none of them. */
+const NOBODY = 520;
 
 /** The server has answered and says no, in words for a person. */
 export class Refused extends Error {
@@ -47,7 +49,7 @@ export async function ask(method, path, body) {
   }
   if (response.ok) return whole(response);
   if (response.status === 401) location.assign("/login");
-  if (GATEWAYS.has(response.status)) throw new Unreachable();
+  if (GATEWAYS.has(response.status) || response.status >= NOBODY) throw new Unreachable();
   throw new Refused(response.status, (await read(response))?.error ?? `Hearth answered ${response.status}.`);
 }
 

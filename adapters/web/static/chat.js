@@ -76,7 +76,7 @@ export class Chat {
   /** A state from the stream. */
   take(state) {
     if (state.conversation !== this.conversation?.id) return;
-    this.conversation.take(state);
+    this.conversation.take(state).catch((error) => this.problem(error));
     const name = `${state.event}/${state.number}`;
     if (!state.final || this.announced.has(name)) return;
     this.announced.add(name);

@@ -9,6 +9,12 @@ import { ask, conversationPath, Refused } from "./api.js";
 /** How the answer to a question stands while it is not there. */
 const OPEN = new Set(["pending", "claimed", "streaming"]);
 
+/** Whether these states are an answer; words about a failure belong to a question that may be on another branch. */
+function speaks(states) {
+  const all = [...states.values()];
+  return all.some((state) => !state.notice) && !all.some((state) => state.failed);
+}
+
 export class OpenConversation {
   /**
    * @param {string} id
@@ -28,7 +34,7 @@ export class OpenConversation {
     this.sent = new Map();
     /** What those of them that begin a branch follow; by event. The store tells it once they have their place. */
     this.follows = new Map();
-    /** Commands with their answers, which are in no line: event -> {question, after, states}. */
+    /** Commands with their answers, which are in no line: event -> {question or null, after, states}. */
     this.passing = new Map();
     this.changed = changed;
     this.since = [];
@@ -37,7 +43,7 @@ export class OpenConversation {
     this.closed = false;
   }
 
-  /** Fetch it (once more after the fetch that is under way). Raises Unreachable. */
+  /** Fetch it (once more after the fetch that is under way). Raises Refused or Unreachable. */
   refresh() {
     if (this.fetching) {
       this.again = true;
@@ -58,8 +64,9 @@ export class OpenConversation {
       try {
         found = await ask("GET", conversationPath(this.id));
       } catch (error) {
-        if (!(error instanceof Refused)) throw error;
+        if (!(error instanceof Refused) || error.status !== 404) throw error;
         this.missing = true;
+        this.loaded = true;
         this.told();
         return;
       }
@@ -69,6 +76,7 @@ export class OpenConversation {
 
   /** Take over what a fetch has brought; the server had `received` these questions before it. */
   put(found, received) {
+    this.missing = false;
     const known = new Map([...this.messages, ...this.sent.values()].map((node) => [node.event, node]));
     this.title = found.title;
     this.settings = found.settings;
@@ -85,19 +93,25 @@ export class OpenConversation {
     this.told();
   }
 
-  /** Words that are in no line, as the server still has them: a command's. They stay where they were said, on this page. */
+  /** Words that are in no line, as the server still has them: a command's. Those that were asked here stay where they were said. */
   keepPassing(known) {
     const inLine = new Set(this.messages.map((node) => node.event));
     const after = this.messages.filter((node) => node.state !== "pending").at(-1)?.id ?? null;
+    for (const [event, { question }] of this.passing) {
+      // Without its question it was no more than what the server still had.
+      if (!question && (inLine.has(event) || !this.live.has(event))) this.passing.delete(event);
+    }
     for (const [event, states] of this.live) {
       const earlier = this.passing.get(event);
-      const question = earlier?.question ?? known.get(event);
+      const question = earlier?.question ?? known.get(event) ?? null;
       const over = [...states.values()].every((state) => state.final);
-      // A question that was in the line once is on another branch now: a command never is, while it waits apart.
-      if (!over || inLine.has(event) || question?.state !== "pending") continue;
+      if (!over || inLine.has(event)) continue;
+      // A question that was in the line once is on another branch now: a command never is, while it waits apart. Of one
+      // that was asked before this page was opened, or on another one, only the answer is known.
+      if (question ? question.state !== "pending" : !speaks(states)) continue;
       const place = earlier ? earlier.after : after;
       this.passing.set(event, {
-        question: { ...question, id: null, siblings: [] },
+        question: question && { ...question, id: null, siblings: [] },
         after: place,
         states: [...states.values()],
       });
@@ -125,14 +139,14 @@ export class OpenConversation {
     this.told();
   }
 
-  /** A state from the stream. */
-  take(state) {
+  /** A state from the stream. Raises Refused or Unreachable if it had to fetch the rest. */
+  async take(state) {
     const first = !this.live.has(state.event) && !state.gone;
     this.since.push(state);
     this.place(state);
     this.told();
     // Its question has got its place in the line by now, which may be another line than before.
-    if (first) this.refresh().catch(() => {});
+    if (first) await this.refresh();
   }
 
   place(state) {

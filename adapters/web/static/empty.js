@@ -5,7 +5,7 @@ import { copy } from "./clipboard.js";
 import { modelInUse } from "./models.js";
 
 /** One of those that the README names, for 8 GB of memory. */
-const PULL = "hearth models pull Qwen/Qwen3-4B-GGUF Qwen3-4B-Q4_K_M.gguf --use";
+const PULL = "models pull Qwen/Qwen3-4B-GGUF Qwen3-4B-Q4_K_M.gguf --use";
 /** What the embedded model was taught. */
 const DEMO_CAN = ["My name is Ada.", "What is the capital of France?", "Count to ten.", "What are you?"];
 
@@ -25,7 +25,7 @@ export function showEmpty(me, conversation, empty, write) {
   place.dataset.shows = shows;
   if (!empty) place.replaceChildren();
   else if (conversation?.missing) place.replaceChildren(...gone());
-  else place.replaceChildren(...greeting(model, write));
+  else place.replaceChildren(...greeting(model, `${me.program} ${PULL}`, write));
 }
 
 function gone() {
@@ -36,7 +36,7 @@ function gone() {
   ];
 }
 
-function greeting(model, write) {
+function greeting(model, pull, write) {
   const head = [
     el("img", { src: "/static/icon.svg", alt: "", width: "64", height: "64" }),
     el("h2", {}, "What shall we talk about?"),
@@ -50,7 +50,7 @@ function greeting(model, write) {
         `${model.label} answers here${model.leavesMachine ? ", on another machine: what you write goes there" : ""}. Your conversations are kept in this Hearth's own database.`,
       ),
     ];
-  const button = iconButton("copy", "Copy the command", () => copy(PULL, button));
+  const button = iconButton("copy", "Copy the command", () => copy(pull, button));
   return [
     ...head,
     el(
@@ -64,6 +64,6 @@ function greeting(model, write) {
       ...DEMO_CAN.map((text) => el("button", { class: "button", type: "button", onclick: () => write(text) }, text)),
     ),
     el("p", {}, "For real answers give Hearth a real model, then start it again:"),
-    el("div", { class: "command" }, el("code", { tabindex: "0" }, PULL), button),
+    el("div", { class: "command" }, el("code", { tabindex: "0" }, pull), button),
   ];
 }

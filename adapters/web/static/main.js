@@ -5,7 +5,7 @@ import { themeEntries } from "./appearance.js";
 import { showConnection, showProblem } from "./banner.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
-import { ConversationList, nameOf } from "./conversations.js";
+import { ConversationList } from "./conversations.js";
 import { showData } from "./data.js";
 import { startDialogs } from "./dialogs.js";
 import { byId, el } from "./dom.js";
@@ -42,7 +42,7 @@ class Page {
       settings: (id) => this.openSettings(id),
     });
     this.settings = new Settings(me);
-    this.search = new Search((id) => nameOf(this.list.find(id) ?? {}));
+    this.search = new Search(this.list);
     this.chat = new Chat(me, { composer: this.composer, list: this.list });
     this.events = new Events({
       opened: () => this.opened(),
@@ -80,7 +80,8 @@ class Page {
     const name = view === "data" || (view === "owner" && this.me.admin) ? view : "chat";
     for (const [other, element] of Object.entries(VIEWS)) byId(element).hidden = other !== name;
     if (name === "chat") {
-      await this.chat.open(view === "c" && id ? decodeURIComponent(id) : null, message ? Number(message) : null);
+      const number = Number(message);
+      await this.chat.open(view === "c" && id ? decoded(id) : null, message && Number.isInteger(number) ? number : null);
       return;
     }
     this.chat.draw();
@@ -164,6 +165,15 @@ class Page {
     await ask("POST", "/logout").catch(showProblem);
     forgetKept();
     location.assign("/login");
+  }
+}
+
+/** A part of the address as it is meant; as it stands if it cannot be read, which names nothing that there is. */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
   }
 }
 

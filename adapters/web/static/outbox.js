@@ -18,7 +18,7 @@ export class Outbox {
   constructor(person, on) {
     this.name = `outbox.${person}`;
     this.on = on;
-    /** Conversation (or FRESH) -> {event, text, conversation, tries}; one at a time for each. */
+    /** Conversation (or FRESH) -> {event, text, conversation, made, tries}; one at a time for each. */
     this.messages = new Map(Object.entries(kept(this.name) ?? {}));
     this.timers = new Map();
   }
@@ -35,8 +35,10 @@ export class Outbox {
 
   /** Send a text until it is received. */
   put(key, text) {
-    this.messages.set(key, { event: eventId(), text, conversation: key === FRESH ? null : key, tries: 0 });
-    this.save();
+    // The id of a conversation that is not made yet is chosen here: whoever makes it, and however often, it is the same.
+    const [conversation, made] = key === FRESH ? [eventId(), false] : [key, true];
+    this.messages.set(key, { event: eventId(), text, conversation, made, tries: 0 });
+    this.save(key);
     this.attempt(key);
   }
 
@@ -69,10 +71,8 @@ export class Outbox {
   }
 
   async post(message) {
-    if (!message.conversation) {
-      message.conversation = (await ask("POST", "/api/conversations")).id;
-      this.save();
-    }
+    if (!message.made) await ask("POST", "/api/conversations", { id: message.conversation });
+    message.made = true;
     await ask("POST", conversationPath(message.conversation, "/messages"), {
       event: message.event,
       text: message.text,
@@ -97,15 +97,19 @@ export class Outbox {
   drop(key) {
     clearTimeout(this.timers.get(key));
     this.timers.delete(key);
+    const gone = this.messages.get(key);
     this.messages.delete(key);
-    this.save();
+    this.save(key, gone);
   }
 
-  save() {
-    const plain = [...this.messages].map(([key, { event, text, conversation }]) => [
-      key,
-      { event, text, conversation, tries: 0 },
-    ]);
-    keep(this.name, plain.length ? Object.fromEntries(plain) : null);
+  /** Write down what waits under this key, or that `gone` is. All pages of this browser keep theirs in the same place. */
+  save(key, gone) {
+    const all = kept(this.name) ?? {};
+    const message = this.messages.get(key);
+    if (message) {
+      const { event, text, conversation, made } = message;
+      all[key] = { event, text, conversation, made, tries: 0 };
+    } else if (all[key]?.event === gone?.event) delete all[key];
+    keep(this.name, Object.keys(all).length ? all : null);
   }
 }

@@ -46,6 +46,7 @@ function figures(owner) {
   return figuresOf([
     ["In progress", number(owner.in_progress), owner.in_progress === 1 ? "answer" : "answers"],
     ["In line", number(Object.values(owner.queue).reduce((sum, length) => sum + length, 0)), "for a model"],
+    ["Unanswered", number(owner.waiting), owner.waiting === 1 ? "question" : "questions"],
     ["Conversations", number(total("conversations"))],
     ["People", number(total("people"))],
   ]);

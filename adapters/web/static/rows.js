@@ -105,7 +105,7 @@ function answerRow(key, fields) {
 function addPassing(rows, passing, after) {
   for (const [event, entry] of passing) {
     if (entry.after !== after) continue;
-    rows.push({ key: `q${event}`, kind: "question", node: entry.question });
+    if (entry.question) rows.push({ key: `q${event}`, kind: "question", node: entry.question });
     rows.push(answerRow(`a-q${event}`, { question: entry.question, states: entry.states }));
   }
 }

@@ -1,16 +1,17 @@
-// Search in the words of all conversations. What is found takes the list's place until the field is empty again.
+// Search in the names and the words of all conversations. What is found takes the list's place until the field is empty again.
 
 import { ask } from "./api.js";
 import { byId, el } from "./dom.js";
 import { announce } from "./announce.js";
+import { nameOf } from "./conversations.js";
 import { plural, shortTime } from "./format.js";
 
 const PAUSE_MS = 180;
 
 export class Search {
-  /** @param {(id: string) => string} nameOf what a conversation is called in the list */
-  constructor(nameOf) {
-    this.nameOf = nameOf;
+  /** @param {import("./conversations.js").ConversationList} list */
+  constructor(list) {
+    this.list = list;
     this.input = byId("search");
     this.found = byId("found");
     this.timer = 0;
@@ -68,17 +69,27 @@ export class Search {
       return;
     }
     if (words !== this.input.value.trim()) return;
+    const named = this.named(words);
+    const entries = [...named.map((one) => nameEntry(one, words)), ...found.map((hit) => this.entryOf(hit, words))];
     this.found.replaceChildren(
-      ...(found.length
-        ? [el("ul", {}, ...found.map((hit) => this.entryOf(hit, words)))]
-        : [el("p", { class: "none" }, "Nothing has these words.")]),
+      entries.length ? el("ul", {}, ...entries) : el("p", { class: "none" }, "Nothing has these words."),
     );
-    announce(found.length ? `${plural(found.length, "message")} found.` : "Nothing found.");
+    const counts = [
+      [named.length, "conversation"],
+      [found.length, "message"],
+    ].filter(([count]) => count);
+    announce(counts.length ? `${counts.map((one) => plural(...one)).join(" and ")} found.` : "Nothing found.");
+  }
+
+  /** The conversations whose name has every word. */
+  named(words) {
+    const each = folded(words).split(/\s+/);
+    return this.list.all.filter((one) => each.every((word) => folded(nameOf(one)).includes(word)));
   }
 
   entryOf(hit, words) {
     const who = hit.role === "user" ? "You: " : "Hearth: ";
-    const name = hit.title || this.nameOf(hit.conversation);
+    const name = hit.title || nameOf(this.list.find(hit.conversation) ?? {});
     const head = el("strong", {}, el("span", {}, name), el("time", { datetime: hit.at }, shortTime(hit.at)));
     return el(
       "li",
@@ -91,6 +102,16 @@ export class Search {
       ),
     );
   }
+}
+
+function nameEntry(conversation, words) {
+  const time = el("time", { datetime: conversation.last_at }, shortTime(conversation.last_at));
+  const head = el("strong", {}, el("span", {}, ...marked(nameOf(conversation), words)), time);
+  return el("li", {}, el("a", { href: `#/c/${conversation.id}` }, head));
+}
+
+function folded(text) {
+  return text.normalize("NFKC").toLowerCase();
 }
 
 /** The text with the words that were looked for marked, in any case. */
