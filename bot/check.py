@@ -16,7 +16,7 @@ from rich.table import Table
 
 from adapters.console.client import Client
 from adapters.console.socket import answers
-from bot.config import Config, RemoteModelConfig
+from bot.config import Config, RemoteModelConfig, SpeechConfig
 from bot.engines import gguf, remote
 from bot.errors import HearthError, StartError
 
@@ -42,6 +42,7 @@ async def inspect(config: Config) -> list[Finding]:
     findings.append(await _database(config.database_url))
     findings += [_try(f"model {alias}", partial(_model, model.path)) for alias, model in config.own_models.items()]
     findings += await _remote(config)
+    findings.append(await asyncio.to_thread(_speech, config.speech))
     findings.append(await _page(config))
     findings.append(Finding("who may talk", True, _permissions(config)))
     return findings
@@ -80,6 +81,14 @@ def _model(path: Path) -> str:
     file = gguf.read(path)
     _ = file.template
     return f"{path.name}: {file.architecture}, context {file.context_length}, {path.stat().st_size // MEBIBYTE} MiB"
+
+
+def _speech(config: SpeechConfig) -> Finding:
+    from bot.speech.look import look
+
+    if not config.enabled:
+        return Finding("voice messages", True, "are not heard (speech.enabled)")
+    return _try("voice messages", lambda: look(config))
 
 
 async def _remote(config: Config) -> list[Finding]:

@@ -41,6 +41,10 @@ DEFAULT_SYSTEM_PROMPT = (
 """Under 300 tokens in every tokenizer, so that a model with a window of 4k has room for the conversation."""
 
 EMBEDDED_CHAT_MODEL = Path(__file__).parent / "assets" / "hearth-demo-chat.gguf"
+EMBEDDED_SPEECH = "demo"
+EMBEDDED_SPEECH_MODEL = Path(__file__).parent / "assets" / "hearth-demo-speech"
+MAX_RECORDING = 2**30
+"""Bytes: a recording is held in memory while it is decoded."""
 MAX_DOCUMENT = 64 * 2**20
 """Bytes: more than any model's window holds, and an order of magnitude less than a database's longest text."""
 WEB_OWNER = "owner"
@@ -101,6 +105,7 @@ class ChatConfig(Section):
     concurrent_conversations: int = Field(default=256, ge=1)
     drain: Seconds = 20.0
     remember_group_talk: bool = False
+    transcripts: Literal["always", "asked", "never"] = "always"
 
 
 class PersonaConfig(Section):
@@ -178,6 +183,27 @@ def _check_url(url: str) -> None:
         _ = parts.port
     except ValueError as error:
         raise ValueError("a server's URL has a port between 0 and 65535") from error
+
+
+class SpeechConfig(Section):
+    """What hears voice messages: a Whisper model in the form of CTranslate2."""
+
+    enabled: bool = True
+    model: str = EMBEDDED_SPEECH
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    compute_type: str = "default"
+    threads: int = Field(default=0, ge=0)
+    workers: int = Field(default=1, ge=1, le=64)
+    batch_size: int = Field(default=0, ge=0, le=256)
+    language: str = ""
+    idle_unload: Seconds = 600.0
+    max_duration: Seconds = 900.0
+    max_bytes: int = Field(default=25 * 2**20, ge=1, le=MAX_RECORDING)
+    keep_recordings: bool = False
+
+    def path_of(self, name: str) -> str:
+        """A model's name, directory or repository, as faster-whisper takes it."""
+        return str(EMBEDDED_SPEECH_MODEL) if name == EMBEDDED_SPEECH else os.path.expanduser(name)  # noqa: PTH111 - a repository is no path
 
 
 class QueueConfig(Section):
@@ -281,6 +307,7 @@ class Config(Section):
     personas: dict[str, PersonaConfig] = {}
     models: dict[str, AModel] = {}
     queue: QueueConfig = QueueConfig()
+    speech: SpeechConfig = SpeechConfig()
     engine: EngineConfig = EngineConfig()
     permissions: PermissionsConfig = PermissionsConfig()
     retention: RetentionConfig = RetentionConfig()

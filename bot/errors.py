@@ -19,6 +19,7 @@ HearthError
    |- NotAllowed          the person may not do this, or has used up a limit
    |- RoleForgery         the prompt could not be made safe (promise 3): refused
    |- BadRequest          a parameter that the engine cannot honour
+   |- UnreadError         a file cannot be read, or is more than is allowed
    `- EngineError         the model failed
       |- EngineBroken     it will fail again with the same request
       `- EngineTimeout    it did not answer in time
@@ -124,6 +125,13 @@ class BadRequest(Told):
     def __init__(self, words: str, *, param: str | None = None) -> None:
         super().__init__(words)
         self.param = param
+
+
+class UnreadError(Told):
+    """A file cannot be read, or is more than is allowed. `words` say why, as they go on after "not read, "."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
 
 
 class EngineError(Told):

@@ -35,6 +35,7 @@ from bot.messages import (
     Typing,
 )
 from bot.records import Found, Node, PlatformCount, Reading, Thread
+from bot.transcription import Audio, Detected, Segment, TranscribeOptions
 
 Receive = Callable[[Event], Awaitable[None]]
 """Returns when the event is committed: only then may the adapter acknowledge it to its platform."""
@@ -72,6 +73,26 @@ class Adapter(Protocol):
 
     async def publish(self, commands: Sequence[Command]) -> None:
         """Show the commands in the platform's menus."""
+
+
+class Decode(Protocol):
+    """The bytes of an audio file -> samples."""
+
+    async def __call__(self, data: bytes, *, stated: float | None = None) -> Audio:
+        """`stated`: the length in seconds as the file's platform knows it. Raises UnreadError, in words for people."""
+
+
+class SpeechToText(Protocol):
+    """Hears what is said."""
+
+    def transcribe(
+        self, audio: Audio, options: TranscribeOptions, *, model: str | None = None
+    ) -> AsyncGenerator[Detected | Segment, None]:
+        """The language, if anybody speaks, then the segments as they are found, in the order of time.
+
+        `model`: another than the configured one. Closing the iterator ends the work with the window that is under way.
+        Raises BadRequest for what the model cannot do (a language, a translation), EngineError.
+        """
 
 
 class Ledger(Protocol):
@@ -227,8 +248,12 @@ class Store(Ledger, Protocol):
         """Write down what was read of a message's attachments, or why nothing was; again, it changes nothing.
 
         What was read is kept once for all attachments with the same bytes, and goes with the last of their messages.
+        A file that came as `Attachment.data` goes once it was read, also if nothing could be read in it.
         Nothing is written for a message that is gone, nor for an attachment that it does not have.
         """
+
+    async def file(self, digest: str) -> bytes | None:
+        """The bytes of a kept file by their SHA-256 (`Attachment.data`, `Content.data`); None if they are not kept (any more)."""
 
     async def history(self, tip: int | None) -> list[StoredMessage]:
         """The path from the last stored cut (or the root) to `tip`, oldest first. Empty for None.
@@ -286,6 +311,8 @@ class Store(Ledger, Protocol):
 
     async def search(self, platform: str, account: str, chat: str, words: str, *, limit: int = 50) -> list[Found]:
         """Messages on all branches of a chat's conversations that have every one of these words, newest first.
+
+        What was read in the files that came with a message counts as its own words.
 
         A word counts wherever it occurs, also within another, in any case and in any of its Unicode spellings.
         Commands are left out. Nothing is found for no words.

@@ -14,8 +14,19 @@ from bot.errors import EngineBroken
 from bot.generation import ChatTemplate, Delta, Finish, Generation, Prefill, TokenLogprob, Usage
 from bot.ports import ChatEngine
 from bot.testing_platform import Call, Fault, MemoryAdapter, Posted, VirtualClock
+from bot.testing_speech import ScriptedSpeech
 
-__all__ = ["Call", "Fault", "MemoryAdapter", "Posted", "ScriptedEngine", "ThrottledEngine", "VirtualClock", "echo"]
+__all__ = [
+    "Call",
+    "Fault",
+    "MemoryAdapter",
+    "Posted",
+    "ScriptedEngine",
+    "ScriptedSpeech",
+    "ThrottledEngine",
+    "VirtualClock",
+    "echo",
+]
 
 StreamEvent = Prefill | Delta | Finish
 

@@ -1,0 +1,252 @@
+"""What is faster-whisper's own: the ladder of temperatures, long recordings, cancelling, loading and unloading."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bot.config import EMBEDDED_SPEECH_MODEL, SpeechConfig
+from bot.errors import BadRequest, EngineBroken
+from bot.speech import whisper
+from bot.speech.models import SpeechModels
+from bot.transcription import SAMPLE_RATE, Audio, Detected, Segment, Task, TranscribeOptions
+from tests import speech
+from tests.house import until
+
+TEXT = "what is my name"
+STRANGE = "quantum chromodynamics bewilders archaeologists throughout yesterday"
+"""Of words that the embedded model does not know: what it makes of them it does not believe itself."""
+ENGLISH = TranscribeOptions(language="en")
+
+
+def talk(seconds: int) -> Audio:
+    """Somebody who asks one question after the other."""
+    pause = np.zeros(round(0.4 * SAMPLE_RATE), np.int16)
+    return Audio(pcm=np.resize(np.concatenate([speech.samples(TEXT), pause]), seconds * SAMPLE_RATE).tobytes())
+
+
+class Counted(whisper.Whisper):
+    """The embedded model, counted while its threads use it."""
+
+    def __init__(self, name: str, config: SpeechConfig, cache: Path) -> None:
+        self.__dict__ |= whisper.load(name, config, cache).__dict__
+        self.running = 0
+        self.windows: set[int] = set()
+        """Where they begin."""
+
+    def transcribe(self, audio: Audio, options: TranscribeOptions) -> Iterator[Detected | Segment]:
+        self.running += 1
+        try:
+            for item in super().transcribe(audio, options):
+                if isinstance(item, Segment):
+                    self.windows.add(item.seek)
+                yield item
+        finally:
+            self.running -= 1
+
+
+@asynccontextmanager
+async def models(folder: Path, **config: object) -> AsyncIterator[SpeechModels]:
+    opened = SpeechModels(SpeechConfig.model_validate({"device": "cpu", "threads": 1, **config}), folder)
+    yield opened
+    await opened.aclose()
+
+
+async def heard(ears: SpeechModels, audio: Audio, options: TranscribeOptions = ENGLISH) -> list[Segment]:
+    return [each async for each in ears.transcribe(audio, options) if isinstance(each, Segment)]
+
+
+def one_after_the_other(*parts: tuple[str, float]) -> Audio:
+    """Texts, each in a stretch of so many seconds, the rest of which is silent."""
+    whole = []
+    for text, seconds in parts:
+        said = speech.samples(text)
+        whole += [said, np.zeros(round(seconds * SAMPLE_RATE) - len(said), np.int16)]
+    return Audio(pcm=np.concatenate(whole).tobytes())
+
+
+class TestLadder:
+    """The embedded model is rarely in doubt, so that here it takes less doubt to decode again."""
+
+    @pytest.fixture(autouse=True)
+    def strict(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(whisper, "LEAST_LOGPROB", -0.4)
+
+    async def test_what_fails_the_thresholds_is_decoded_again(self, tmp_path: Path) -> None:
+        async with models(tmp_path) as ears:
+            assert [segment.temperature for segment in await heard(ears, speech.audio(TEXT))] == [0.0]
+            again = await heard(ears, speech.audio(STRANGE))
+        assert again
+        assert all(segment.temperature > 0 for segment in again)
+
+    async def test_also_where_windows_are_decoded_together(self, tmp_path: Path) -> None:
+        """Of three windows the middle one alone."""
+        audio = one_after_the_other((TEXT, 35), (STRANGE, 35), (TEXT, 35))
+        async with models(tmp_path, batch_size=8) as ears:
+            segments = await heard(ears, audio)
+        first = [segment for segment in segments if segment.start < 30]
+        middle = [segment for segment in segments if 30 <= segment.start < 65]
+        last = [segment for segment in segments if segment.start >= 65]
+        assert "".join(segment.text for segment in first).strip() == TEXT
+        assert "".join(segment.text for segment in last).strip() == TEXT
+        assert {segment.temperature for segment in first + last} == {0.0}
+        assert middle
+        assert all(segment.temperature > 0 for segment in middle)
+
+    @pytest.mark.parametrize("batch_size", [1, 8])
+    async def test_a_temperature_of_ones_own_is_the_only_one(self, tmp_path: Path, batch_size: int) -> None:
+        audio = one_after_the_other((STRANGE, 35), (STRANGE, 35))
+        async with models(tmp_path, batch_size=batch_size) as ears:
+            segments = await heard(ears, audio, TranscribeOptions(language="en", temperature=0.2))
+        assert {segment.temperature for segment in segments} == {0.2}
+
+
+class TestLongRecordings:
+    @pytest.mark.parametrize("batch_size", [1, 8])
+    async def test_what_is_said_late_has_its_time(self, tmp_path: Path, batch_size: int) -> None:
+        audio = one_after_the_other((TEXT, 50), (TEXT, 50), (TEXT, 10))
+        async with models(tmp_path, batch_size=batch_size) as ears:
+            segments = await heard(ears, audio, TranscribeOptions(language="en", words=True))
+        assert [segment.text.strip() for segment in segments] == [TEXT] * 3
+        assert [segment.start for segment in segments] == pytest.approx([0, 50, 100], abs=1)
+        starts = [word.start for segment in segments for word in segment.words]
+        assert starts == sorted(starts)
+        assert starts[-1] > 99
+
+    async def test_blocks_end_where_nobody_speaks(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So that no word is cut, and each has its time."""
+        monkeypatch.setattr(whisper, "BLOCK_SECONDS", 20)
+        monkeypatch.setattr(whisper, "SEAM_SECONDS", 8)
+        audio = one_after_the_other(*[(TEXT, 7)] * 6)
+        async with models(tmp_path) as ears:
+            segments = await heard(ears, audio)
+        assert " ".join(segment.text.strip() for segment in segments) == " ".join([TEXT] * 6)
+        assert segments[-1].start == pytest.approx(35, abs=1.5)
+
+
+class TestCancelling:
+    @pytest.fixture
+    async def counted(self, tmp_path: Path) -> Counted:
+        return Counted("demo", SpeechConfig(device="cpu", threads=1), tmp_path)
+
+    @pytest.fixture
+    async def ears(self, tmp_path: Path, counted: Counted) -> AsyncIterator[SpeechModels]:
+        opened = SpeechModels(SpeechConfig(device="cpu", threads=1), tmp_path, load=lambda *_: counted)
+        yield opened
+        await opened.aclose()
+
+    async def test_it_ends_with_the_window_that_is_under_way(self, ears: SpeechModels, counted: Counted) -> None:
+        """Of ten minutes in which somebody talks without a stop."""
+        async with aclosing(ears.transcribe(talk(600), ENGLISH)) as stream:
+            async for each in stream:
+                if isinstance(each, Segment):
+                    break
+        await until(lambda: counted.running == 0, "the end of the window")
+        assert len(counted.windows) <= 2
+
+    async def test_who_waits_behind_another_and_gives_up_costs_nothing(
+        self, ears: SpeechModels, counted: Counted
+    ) -> None:
+        audio = one_after_the_other(*[(TEXT, 35)] * 3)
+        first = asyncio.create_task(heard(ears, audio))
+        await until(lambda: counted.running == 1, "the first")
+        second = asyncio.create_task(heard(ears, audio))
+        await asyncio.sleep(0)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        assert await first == await heard(ears, audio)
+        assert counted.running == 0
+
+    async def test_closing_ends_what_runs_and_nobody_takes_it_for_the_whole(
+        self, ears: SpeechModels, counted: Counted
+    ) -> None:
+        running, waiting = (asyncio.create_task(heard(ears, talk(600))) for _ in range(2))
+        await until(lambda: len(counted.windows) > 0, "the first window")
+        await ears.aclose()
+        for task in (running, waiting):
+            with pytest.raises(EngineBroken, match="closed"):
+                await task
+        with pytest.raises(EngineBroken, match="closed"):
+            await heard(ears, talk(1))
+        assert len(counted.windows) <= 3
+
+
+class TestModels:
+    async def test_a_model_is_loaded_once_and_leaves_when_nobody_uses_it(self, tmp_path: Path) -> None:
+        loads: list[str] = []
+
+        def load(name: str, config: SpeechConfig, cache: Path) -> whisper.Whisper:
+            loads.append(name)
+            return whisper.load(name, config, cache)
+
+        ears = SpeechModels(SpeechConfig(device="cpu", threads=1, idle_unload=0.05), tmp_path, load=load)
+        await asyncio.gather(*(heard(ears, speech.audio(TEXT)) for _ in range(3)))
+        assert loads == ["demo"]
+        await until(lambda: ears.loaded == [], "the end of its time")
+        assert await heard(ears, speech.audio(TEXT))
+        assert loads == ["demo", "demo"]
+        await ears.aclose()
+
+    async def test_a_model_in_use_stays(self, tmp_path: Path) -> None:
+        async with models(tmp_path, idle_unload=0.01) as ears:
+            async with aclosing(ears.transcribe(speech.audio(TEXT), ENGLISH)) as stream:
+                await anext(stream)
+                await asyncio.sleep(0.05)
+                assert ears.loaded == ["demo"]
+            await until(lambda: ears.loaded == [], "the end of its time")
+
+    async def test_a_directory_is_a_model_and_several_are_there_at_once(self, tmp_path: Path) -> None:
+        async with models(tmp_path) as ears:
+            await heard(ears, speech.audio(TEXT))
+            other = [
+                each async for each in ears.transcribe(speech.audio(TEXT), ENGLISH, model=str(EMBEDDED_SPEECH_MODEL))
+            ]
+            assert other[-1].text.strip() == TEXT  # type: ignore[union-attr]  # the last is a segment
+            assert sorted(ears.loaded) == sorted(["demo", str(EMBEDDED_SPEECH_MODEL)])
+
+    @pytest.mark.parametrize("name", ["nobody/nothing", "no-such-size", "/no/such/folder"])
+    async def test_one_that_is_not_there_is_an_error_each_time(self, tmp_path: Path, name: str) -> None:
+        async with models(tmp_path) as ears:
+            for _ in range(2):
+                with pytest.raises(EngineBroken) as caught:
+                    await anext(ears.transcribe(speech.audio(TEXT), ENGLISH, model=name))
+                assert name in str(caught.value)
+                assert "\n" not in str(caught.value)
+            assert ears.loaded == []
+
+    async def test_a_model_that_learnt_no_translation_is_not_asked_for_one(self, tmp_path: Path) -> None:
+        folder = tmp_path / "my-turbo"
+        folder.symlink_to(EMBEDDED_SPEECH_MODEL)
+        async with models(tmp_path, model=str(folder)) as ears:
+            with pytest.raises(BadRequest, match="was not trained to translate") as caught:
+                await heard(ears, speech.audio(TEXT), TranscribeOptions(task=Task.TRANSLATE))
+            assert caught.value.param == "model"
+
+    async def test_german_becomes_english(self, tmp_path: Path) -> None:
+        async with models(tmp_path) as ears:
+            audio = speech.audio("guten morgen", "de")
+            found = [each async for each in ears.transcribe(audio, TranscribeOptions())]
+            assert isinstance(found[0], Detected)
+            assert found[0].language == "de"
+            assert isinstance(found[1], Segment)
+            assert found[1].text.strip() == "guten morgen"
+            [segment] = await heard(ears, audio, TranscribeOptions(task=Task.TRANSLATE, language="de"))
+            assert segment.text.strip() == "good morning"
+
+
+def threads() -> Iterator[str]:
+    return (thread.name for thread in threading.enumerate())
+
+
+async def test_closing_leaves_no_thread(tmp_path: Path) -> None:
+    async with models(tmp_path) as ears:
+        await heard(ears, speech.audio(TEXT))
+        assert any(name.startswith("speech") for name in threads())
+    assert not any(name.startswith("speech") for name in threads())
