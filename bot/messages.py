@@ -64,6 +64,18 @@ class Attachment:
     reference: str
     duration: float | None = None
     """Seconds, as the platform states them."""
+    data: bytes | None = field(default=None, repr=False, compare=False)
+    """The file itself, from a face that has no place of its own for it: the store keeps it until it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """What is known of words that were spoken."""
+
+    language: str
+    """ISO 639-1."""
+    duration: float
+    """Seconds of the recording that could be heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,9 @@ class Attached:
     words: str | None = None
     """None as long as nothing was read."""
     unread: str = ""
-    """Why nothing was read, in words for people; empty if nobody tried."""
+    """Why nothing was read, or what of it is lost, in words for people; empty if nobody tried."""
+    speech: Speech | None = None
+    """Of a recording: then the words are what was said in it, and part of the message's text."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -232,6 +246,12 @@ class MessageState(StrEnum):
     """A command or the word about it: kept for its owner, no part of the history."""
 
 
+def with_speech(typed: str, attachments: tuple[Attached, ...]) -> str:
+    """A message's text: what was typed, and what was said in its recordings."""
+    said = [item.words for item in attachments if item.speech is not None and item.words]
+    return "\n\n".join([typed, *said] if typed.strip() else said) if said else typed
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMessage:
     """One node of a conversation's tree."""
@@ -240,6 +260,7 @@ class StoredMessage:
     parent: int | None
     role: Role
     text: str
+    """As it was typed; behind that what was said in its recordings, once they were heard."""
     author: Author | None
     state: MessageState
     created_at: datetime
@@ -354,6 +375,11 @@ class Text:
     """Text that the model has just written: the next piece of the answer, in Markdown."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quote(Text):
+    """What was heard in the question's recording, above the answer: text that stays, but not the model's."""
 
 
 @dataclass(frozen=True, slots=True)

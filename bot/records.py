@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from bot.messages import AnswerState, Conversation, Role, StoredMessage
+from bot.messages import AnswerState, Conversation, Role, Speech, StoredMessage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,11 +15,15 @@ class Content:
     hash: str
     """SHA-256 of the bytes, in hexadecimal."""
     reader: str
-    """What read it: `text` for a text document."""
+    """What read it: `text` for a text document, `speech` and its model and task for a recording."""
     media_type: str
     size: int
     """Bytes."""
     words: str
+    speech: Speech | None = None
+    """Of a recording."""
+    data: bytes | None = field(default=None, repr=False)
+    """The file itself, if it is to be kept beside its words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +35,7 @@ class Reading:
     content: Content | None
     """None if nothing could be read."""
     unread: str = ""
-    """Why not, in words for people."""
+    """Why not, or what of it is lost, in words for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +46,7 @@ class Thread:
     last_at: datetime
     """When its last message came, or was written; of an empty one, when it was made."""
     opening: str
-    """The first words that a person wrote in it, on one line, at most 80 characters; empty if there are none."""
+    """The first words that a person wrote or said in it, on one line, at most 80 characters; empty if there are none."""
     waiting: bool
     """An answer is waiting or in progress."""
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import and_, bindparam, delete, exists, literal, select, update
 
-from bot.messages import Attached, Attachment, StoredMessage
+from bot.messages import Attached, Attachment, Speech, StoredMessage
 from bot.records import Content, Reading
 from storage.models import attachments, contents, messages
 from storage.rows import stored
 from storage.transaction import Transaction, insert
 from storage.values import chunks
 
+FILE = "file"
+"""The `reader` of a file that nobody has read yet."""
 _STATED = ("kind", "name", "media_type", "size", "reference", "duration")
 """The fields of an Attachment."""
+_KEPT = ("hash", "reader", "media_type", "size", "words", "data")
+"""The fields of every Content."""
 _ADD = attachments.insert()
 _OF = (
-    select(attachments, contents.c.words)
+    select(attachments, contents.c.words, contents.c.language, contents.c.duration.label("heard"))
     .outerjoin_from(
         attachments,
         contents,
@@ -48,6 +53,16 @@ _DROP = (
     .where(attachments.c.message.in_(bindparam("k_messages", expanding=True)))
     .returning(attachments.c.hash, attachments.c.reader)
 )
+_HELD = (
+    select(attachments.c.number, contents.c.data)
+    .join_from(
+        attachments,
+        contents,
+        and_(contents.c.hash == attachments.c.hash, contents.c.reader == attachments.c.reader),
+    )
+    .where(attachments.c.message == bindparam("k_message"), contents.c.data.is_not(None))
+)
+_FILE = select(contents.c.data).where(contents.c.hash == bindparam("k_hash"), contents.c.data.is_not(None)).limit(1)
 _THIS = and_(contents.c.hash == bindparam("k_hash"), contents.c.reader == bindparam("k_reader"))
 _LOCK = select(literal(1)).where(_THIS).with_for_update()
 _DROP_CONTENT = delete(contents).where(
@@ -63,10 +78,27 @@ _DROP_CONTENT = delete(contents).where(
 def add(transaction: Transaction, message: int, stated: Sequence[Attachment]) -> None:
     """Write down what came with a new message, whose row says `attached`."""
     rows = [
-        {"message": message, "number": number, **{name: getattr(item, name) for name in _STATED}}
+        {
+            "message": message,
+            "number": number,
+            **{name: getattr(item, name) for name in _STATED},
+            **_held(transaction, item),
+        }
         for number, item in enumerate(stated)
     ]
     transaction.execute(_ADD, rows)
+
+
+def _held(transaction: Transaction, item: Attachment) -> dict[str, str | None]:
+    """Keep the file of an attachment that brought it, until it is read; it stands in the place of what is read in it."""
+    if item.data is None:
+        return {"hash": None, "reader": None}
+    digest = sha256(item.data).hexdigest()
+    content = Content(
+        hash=digest, reader=FILE, media_type=item.media_type, size=len(item.data), words="", data=item.data
+    )
+    _keep(transaction, content)
+    return {"hash": digest, "reader": FILE}
 
 
 def copy(transaction: Transaction, message: int, to: int) -> None:
@@ -86,7 +118,8 @@ def of(transaction: Transaction, ids: Iterable[int]) -> dict[int, tuple[Attached
     for chunk in chunks(ids):
         for row in transaction.execute(_OF, {"k_messages": chunk}):
             stated = Attachment(**{name: getattr(row, name) for name in _STATED})
-            item = Attached(stated, row.words, row.unread or "")
+            speech = None if row.language is None else Speech(row.language, row.heard)
+            item = Attached(stated, None if row.reader == FILE else row.words, row.unread or "", speech)
             found[row.message] = (*found.get(row.message, ()), item)
     return found
 
@@ -123,13 +156,33 @@ def drop(transaction: Transaction, ids: Iterable[int]) -> None:
     _drop_unheld(transaction, held)
 
 
-def exported(item: Attached) -> dict[str, object]:
-    """As JSON-ready values."""
-    return {**asdict(item.attachment), "words": item.words, "unread": item.unread}
+def file(transaction: Transaction, digest: str) -> bytes | None:
+    """See `bot.ports.Store.file`."""
+    return transaction.execute(_FILE, {"k_hash": digest}).scalar()
+
+
+def exported(transaction: Transaction, message: StoredMessage) -> list[dict[str, object]]:
+    """A message's attachments as JSON-ready values, with the files that are kept."""
+    if not message.attachments:
+        return []
+    kept = {row.number: row.data for row in transaction.execute(_HELD, {"k_message": message.id})}
+    return [_exported(item, kept.get(number)) for number, item in enumerate(message.attachments)]
+
+
+def _exported(item: Attached, data: bytes | None) -> dict[str, object]:
+    told: dict[str, object] = {name: getattr(item.attachment, name) for name in _STATED}
+    told |= {"words": item.words, "unread": item.unread}
+    if item.speech is not None:
+        told |= {"language": item.speech.language, "heard_seconds": item.speech.duration}
+    if data is not None:
+        told["data"] = base64.b64encode(data).decode()
+    return told
 
 
 def _keep(transaction: Transaction, content: Content) -> None:
-    values = {**asdict(content), "created_at": transaction.now}
+    values = {name: getattr(content, name) for name in _KEPT} | {"created_at": transaction.now}
+    if content.speech is not None:
+        values |= {"language": content.speech.language, "duration": content.speech.duration}
     transaction.execute(insert(transaction, contents).on_conflict_do_nothing(), values)
 
 

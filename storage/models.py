@@ -186,6 +186,9 @@ contents = Table(
     _text("media_type"),
     Column("size", BigInteger, nullable=False),
     _text("words"),
+    Column("language", CleanText()),
+    Column("duration", Double),
+    Column("data", LargeBinary),
     Column("created_at", BigInteger, nullable=False),
 )
 

@@ -146,7 +146,7 @@ def export(transaction: Transaction, platform: str, author: str) -> Exported:
         wanted = select(messages.c.conversation, *MESSAGE).where(messages.c.id.in_(chunk)).order_by(messages.c.id)
         found = transaction.execute(wanted).all()
         for row, message in zip(found, attachments.told(transaction, found), strict=True):
-            told.setdefault(row.conversation, []).append(_exported(message))
+            told.setdefault(row.conversation, []).append(_exported(transaction, message))
     places = {}
     for chunk in chunks(sorted(told)):
         here = select(*CONVERSATION).where(conversations.c.id.in_(chunk))
@@ -181,7 +181,7 @@ def _place(row: Any, told: list[dict[str, object]]) -> dict[str, object]:
     return data
 
 
-def _exported(message: StoredMessage) -> dict[str, object]:
+def _exported(transaction: Transaction, message: StoredMessage) -> dict[str, object]:
     data: dict[str, object] = {
         "id": message.id,
         "parent": message.parent,
@@ -192,7 +192,7 @@ def _exported(message: StoredMessage) -> dict[str, object]:
     }
     if message.author is not None:
         data["author"] = message.author.name
-        data["attachments"] = [attachments.exported(item) for item in message.attachments]
+        data["attachments"] = attachments.exported(transaction, message)
     else:
         data["model"] = message.model
     return data

@@ -18,6 +18,7 @@ from bot.messages import (
     SentPart,
     Settings,
     StoredMessage,
+    with_speech,
 )
 from storage.models import conversations, messages
 from storage.values import time_of, unpack_author, unpack_ids
@@ -64,7 +65,7 @@ def stored(row: Any, attachments: tuple[Attached, ...] = ()) -> StoredMessage:
         id=row.id,
         parent=row.parent,
         role=Role(row.role),
-        text=row.text,
+        text=with_speech(row.text, attachments),
         author=author,
         state=MessageState(row.state),
         created_at=time_of(row.created_at),

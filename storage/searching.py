@@ -19,6 +19,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from bot.messages import MessageState, Role
 from bot.records import Found
+from storage import attachments
 from storage.models import conversations, messages
 from storage.transaction import Transaction, Transactions
 from storage.values import shortened, time_of
@@ -43,6 +44,7 @@ _TEXTS = (
         messages.c.role,
         messages.c.created_at,
         messages.c.text,
+        messages.c.attached,
         conversations.c.thread,
         conversations.c.title,
     )
@@ -97,19 +99,23 @@ def _ids(transaction: Transaction, place: dict[str, str]) -> list[int]:
     return list(transaction.execute(_IDS, place).scalars())
 
 
-def _texts(transaction: Transaction, ids: list[int]) -> Sequence[Any]:
-    return transaction.execute(_TEXTS, {"k_ids": ids}).all()
+def _texts(transaction: Transaction, ids: list[int]) -> list[tuple[Any, str]]:
+    """Rows, each with its text and what was read in the files that came with it."""
+    rows = transaction.execute(_TEXTS, {"k_ids": ids}).all()
+    files = attachments.of(transaction, (row.id for row in rows if row.attached))
+    read = {message: [item.words for item in items if item.words] for message, items in files.items()}
+    return [(row, "\n\n".join([row.text, *read.get(row.id, ())])) for row in rows]
 
 
-def _matches(rows: Sequence[Any], wanted: Sequence[str]) -> list[Found]:
-    return [_found(row, wanted) for row in rows if _has(folded(row.text), wanted)]
+def _matches(rows: Sequence[tuple[Any, str]], wanted: Sequence[str]) -> list[Found]:
+    return [_found(row, text, wanted) for row, text in rows if _has(folded(text), wanted)]
 
 
 def _has(text: str, wanted: Sequence[str]) -> bool:
     return all(word in text for word in wanted)
 
 
-def _found(row: Any, wanted: Sequence[str]) -> Found:
+def _found(row: Any, text: str, wanted: Sequence[str]) -> Found:
     return Found(
         conversation=row.conversation,
         thread=row.thread,
@@ -117,5 +123,5 @@ def _found(row: Any, wanted: Sequence[str]) -> Found:
         message=row.id,
         role=Role(row.role),
         at=time_of(row.created_at),
-        excerpt=excerpt(row.text, wanted),
+        excerpt=excerpt(text.strip(), wanted),
     )

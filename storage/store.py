@@ -149,6 +149,10 @@ class SqlStore:
         """See `bot.ports.Store`."""
         await self._transactions.write(lambda t: attachments.record(t, message, readings))
 
+    async def file(self, digest: str) -> bytes | None:
+        """See bot.ports.Store."""
+        return await self._transactions.read(lambda t: attachments.file(t, digest))
+
     async def history(self, tip: int | None) -> list[StoredMessage]:
         """See `bot.ports.Store`."""
         return [] if tip is None else await self._transactions.read(lambda t: reading.history(t, tip))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, exists, func, literal, select, update
+from sqlalchemy import and_, bindparam, case, exists, func, literal, select, update
 
 from bot.messages import Conversation, ConversationKey, MessageState, Role, Settings
 from bot.ports import Forgotten
 from bot.records import PlatformCount, Thread
 from storage import rows
-from storage.models import answers, conversations, messages
+from storage.models import answers, attachments, contents, conversations, messages
 from storage.places import adopt, find_by_id, obtain
 from storage.removal import dissolve, remove
 from storage.rows import CONVERSATION
@@ -25,13 +25,27 @@ _LAST = (
     .correlate(conversations)
     .scalar_subquery()
 )
+_SPOKEN = (
+    select(func.substr(contents.c.words, 1, _READ))
+    .join_from(
+        attachments,
+        contents,
+        and_(contents.c.hash == attachments.c.hash, contents.c.reader == attachments.c.reader),
+    )
+    .where(attachments.c.message == messages.c.id, contents.c.language.is_not(None))
+    .order_by(attachments.c.number)
+    .limit(1)
+    .correlate(messages)
+    .scalar_subquery()
+)
+_WORDS = case((messages.c.text != "", func.substr(messages.c.text, 1, _READ)), (messages.c.attached, _SPOKEN))
 _OPENING = (
-    select(func.substr(messages.c.text, 1, _READ))
+    select(_WORDS)
     .where(
         messages.c.conversation == conversations.c.id,
         messages.c.role == Role.USER.value,
         messages.c.state != MessageState.COMMAND.value,
-        messages.c.text != "",
+        _WORDS.is_not(None),
     )
     .order_by(messages.c.created_at, messages.c.id)
     .limit(1)

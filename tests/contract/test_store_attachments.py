@@ -7,6 +7,7 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -20,6 +21,7 @@ from bot.messages import (
     Finished,
     Migrated,
     Settings,
+    Speech,
     Triage,
 )
 from bot.records import Content, Reading
@@ -337,6 +339,131 @@ class TestRemoval:
             assert await known(store, received.message) == [WORDS]
             await store.forget_message(received.message)
             assert rows(database_url) == (0, 0)
+
+
+VOICE = Attachment(kind="voice", name="voice.ogg", media_type="audio/ogg", size=4, reference="f3", data=b"OggS")
+DIGEST = sha256(b"OggS").hexdigest()
+
+
+def heard(words: str = "good morning", *, data: bytes | None = None, number: int = 0) -> Reading:
+    """What was said in VOICE."""
+    content = Content(
+        hash=DIGEST,
+        reader="speech",
+        media_type="audio/ogg",
+        size=4,
+        words=words,
+        speech=Speech("en", 1.5),
+        data=data,
+    )
+    return Reading(number=number, content=content)
+
+
+async def ask_by_voice(store: SqlStore, event_id: str = "1", typed: str = "", *, key: ConversationKey = CHAT) -> int:
+    received = await ask(store, event_id, typed, key=key, attachments=(VOICE,))
+    assert received.message is not None
+    return received.message
+
+
+class TestSpeech:
+    """What was said in a recording is the message's text."""
+
+    async def test_it_comes_behind_what_was_typed(self, store: SqlStore) -> None:
+        message = await ask_by_voice(store, typed="Hear this:")
+        await store.record_read(message, [heard()])
+        claim = await claimed(store)
+        assert claim.question.text == "Hear this:\n\ngood morning"
+        assert claim.event.text == "Hear this:\n\ngood morning"
+        assert (await store.history(message))[-1].text == "Hear this:\n\ngood morning"
+
+    async def test_its_language_and_length_come_with_it(self, store: SqlStore) -> None:
+        message = await ask_by_voice(store)
+        await store.record_read(message, [heard()])
+        [item] = (await store.history(message))[-1].attachments if (await claimed(store)) else ()
+        assert (item.words, item.speech) == ("good morning", Speech("en", 1.5))
+
+    async def test_a_new_caption_leaves_it(self, store: SqlStore) -> None:
+        message = await ask_by_voice(store, typed="one")
+        await store.record_read(message, [heard()])
+        await store.receive(edited("1", "two"), Triage.PENDING)
+        assert (await claimed(store)).question.text == "two\n\ngood morning"
+
+    async def test_a_conversation_that_begins_with_it_is_called_by_it(self, store: SqlStore) -> None:
+        await store.record_read(await ask_by_voice(store), [heard()])
+        await answer(store)
+        await ask(store, "2", "and now?")
+        [thread] = await store.threads("telegram", "bot", "chat")
+        assert thread.opening == "good morning"
+
+    async def test_one_that_was_not_heard_gives_no_name(self, store: SqlStore) -> None:
+        await ask_by_voice(store)
+        await ask(store, "2", "and now?")
+        [thread] = await store.threads("telegram", "bot", "chat")
+        assert thread.opening == "and now?"
+
+    async def test_the_export_has_it(self, store: SqlStore) -> None:
+        message = await ask_by_voice(store)
+        await store.record_read(message, [heard()])
+        await answer(store)
+        conversation = (await store.export("telegram", "ann")).data["conversations"][0]  # type: ignore[index]
+        [item] = conversation["messages"][0]["attachments"]
+        assert (item["words"], item["language"], item["heard_seconds"]) == ("good morning", "en", 1.5)
+        assert conversation["messages"][0]["text"] == "good morning"
+
+
+class TestHeldFiles:
+    """The file of a face that has no place of its own is held until it was read, and is its person's data."""
+
+    async def test_it_is_there_until_it_was_read(self, store: SqlStore, database_url: str) -> None:
+        message = await ask_by_voice(store)
+        assert await store.file(DIGEST) == b"OggS"
+        claim = await claimed(store)
+        assert claim.question.attachments == (Attached(VOICE),)
+        await store.record_read(message, [heard()])
+        assert await store.file(DIGEST) is None
+        assert rows(database_url) == (1, 1)
+
+    async def test_it_goes_also_if_nothing_could_be_read(self, store: SqlStore, database_url: str) -> None:
+        message = await ask_by_voice(store)
+        await store.record_read(message, [Reading(number=0, content=None, unread="damaged")])
+        assert await store.file(DIGEST) is None
+        assert rows(database_url) == (1, 0)
+
+    async def test_it_stays_beside_the_words_if_that_is_wanted(self, store: SqlStore) -> None:
+        message = await ask_by_voice(store)
+        await store.record_read(message, [heard(data=b"OggS")])
+        assert await store.file(DIGEST) == b"OggS"
+        await answer(store)
+        assert await known(store, message) == ["good morning"]
+        conversation = (await store.export("telegram", "ann")).data["conversations"][0]  # type: ignore[index]
+        assert conversation["messages"][0]["attachments"][0]["data"] == "T2dnUw=="
+
+    async def test_equal_files_are_held_once_each_until_it_was_read(self, store: SqlStore, database_url: str) -> None:
+        one = await ask_by_voice(store, "1")
+        two = await ask_by_voice(store, "2", key=replace(CHAT, chat="other"))
+        assert rows(database_url) == (2, 1)
+        await store.record_read(one, [heard()])
+        assert await store.file(DIGEST) == b"OggS"
+        await store.record_read(two, [heard()])
+        assert await store.file(DIGEST) is None
+        assert rows(database_url) == (2, 1)
+
+    @pytest.mark.parametrize("how", ["forgetme", "delete", "event"])
+    async def test_it_goes_with_its_message(self, store: SqlStore, database_url: str, how: str) -> None:
+        message = await ask_by_voice(store)
+        if how == "forgetme":
+            await store.forget_person("telegram", "ann")
+        elif how == "delete":
+            await store.forget_message(message)
+        else:
+            await store.receive(deleted("1"), Triage.PENDING)
+        assert await store.file(DIGEST) is None
+        assert rows(database_url) == (0, 0)
+
+    async def test_a_message_that_comes_twice_brings_it_once(self, store: SqlStore, database_url: str) -> None:
+        await ask_by_voice(store)
+        assert (await ask(store, "1", "", attachments=(VOICE,))).duplicate
+        assert rows(database_url) == (1, 1)
 
 
 class TestExport:

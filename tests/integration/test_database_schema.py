@@ -7,6 +7,8 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ from bot.errors import DatabaseError
 from storage.migrate import MIGRATIONS, SCHEMA
 from storage.models import metadata
 from storage.store import SqlStore
-from tests.contract.talk import CHAT, NOTES, answer, ask, reading
+from tests.contract.talk import CHAT, NOTES, WORDS, answer, ask, reading
 from tests.house import DEADLINE
 from tests.postgres import Postgres
 
@@ -82,6 +84,33 @@ def test_the_newest_migration_is_the_one_that_the_start_expects() -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     assert ScriptDirectory.from_config(config).get_current_head() == SCHEMA
+
+
+async def test_a_database_of_the_first_schema_is_brought_up_to_this_one(empty_url: str) -> None:
+    """With what is in it; and it holds then what that schema had no place for."""
+    store = await SqlStore.open(empty_url, default_retention_days=30)
+    received = await ask(store, "1", "one", attachments=(NOTES,))
+    assert received.message is not None
+    await store.record_read(received.message, [reading()])
+    await store.aclose()
+    _downgrade(empty_url)
+    store = await SqlStore.open(empty_url, default_retention_days=30)
+    _, tip = await answer(store, "eins")
+    assert [message.attachments[0].words for message in await store.history(tip) if message.attachments] == [WORDS]
+    voice = await ask(store, "2", "", attachments=(replace(NOTES, kind="voice", data=b"OggS"),))
+    assert voice.message is not None
+    assert await store.file(sha256(b"OggS").hexdigest()) == b"OggS"
+    await store.aclose()
+
+
+def _downgrade(url: str) -> None:
+    """Take away what later schemas brought."""
+    engine = create_engine(url.replace("+aiosqlite", ""))
+    with engine.begin() as connection:
+        for column in ("language", "duration", "data"):
+            connection.execute(text(f"ALTER TABLE contents DROP COLUMN {column}"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    engine.dispose()
 
 
 async def test_a_second_start_keeps_what_is_there(empty_url: str) -> None:
