@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from bot import commands, documents
+from bot import commands, reading
 from bot.config import Config, PersonaConfig
 from bot.engines.registry import Loaded, Registry
 from bot.errors import EngineBroken, ModelError, NotAllowed, Told
 from bot.generation import Delta, Finish, Generation, Prefill, Sampling, Usage
-from bot.messages import AnswerState, Claim, Draft, Finished, MessageState, Notice, Piece, Role, StoredMessage, Text
-from bot.ports import Fetch, Store
+from bot.messages import (
+    AnswerState,
+    Claim,
+    Draft,
+    Finished,
+    MessageState,
+    Notice,
+    Piece,
+    Quote,
+    Reply,
+    Role,
+    StoredMessage,
+    Text,
+)
+from bot.ports import Store
 from bot.prompt import Turn
 from bot.reasoning import Visible
 
@@ -23,12 +36,20 @@ CONTEXT_SHARE = 4
 """At most a quarter of a small context is held free for the answer."""
 
 
+Run = Callable[[commands.Call], Awaitable[commands.Result]]
+"""Runs a command in the conversation that is being answered."""
+
+
 @dataclass
 class Answering:
     """An answer in the making: filled by `generate`, read by `finished` at any moment."""
 
     claim: Claim
     question: StoredMessage
+    word: Reply | None = None
+    """The result of a command that was spoken."""
+    quote: str = ""
+    """What was heard in the question, if that is shown."""
     text: str = ""
     token_ids: list[int] = field(default_factory=list)
     model: str | None = None
@@ -42,11 +63,13 @@ class Answering:
 
     def finished(self, *, stopped: bool) -> Finished:
         """What it came to."""
+        if self.word is not None:
+            return self.said(self.word)
         stopped = stopped and not self.ended
         if not self.text.strip():
             return Finished(
                 outcome=AnswerState.STOPPED if stopped else AnswerState.FAILED,
-                text="Stopped." if stopped else "The model had nothing to say to that.",
+                text=self._whole("Stopped." if stopped else "The model had nothing to say to that."),
                 moves_head=self._is_question(),
                 model=self.model or "",
                 usage=self.usage,
@@ -64,7 +87,7 @@ class Answering:
         )
         return Finished(
             outcome=AnswerState.STOPPED if stopped else AnswerState.DONE,
-            text="\n\n".join([self.text, *self._notes(stopped=stopped)]),
+            text=self._whole(self.text, *self._notes(stopped=stopped)),
             drafts=(draft,),
             window_start=self.window_start,
             moves_head=not self.claim.side_branch,
@@ -72,10 +95,21 @@ class Answering:
             usage=self.usage,
         )
 
+    def said(self, word: Reply, *, erase: bool = False) -> Finished:
+        """What a command came to."""
+        return Finished(
+            outcome=AnswerState.DONE,
+            text=self._whole(word.text),
+            private=word.private,
+            files=word.files,
+            erase=erase,
+            moves_head=False,
+        )
+
     def failed(self, error: Told) -> Finished:
         """What it came to when an error is told. A command and what was not allowed are no part of the history."""
         asked = self._is_question() and not isinstance(error, NotAllowed)
-        text = "\n\n".join(part for part in (self.text, error.words) if part)
+        text = self._whole(self.text, error.words)
         return Finished(
             outcome=AnswerState.FAILED,
             text=text,
@@ -85,11 +119,14 @@ class Answering:
             error=type(error).__name__,
         )
 
+    def _whole(self, *parts: str) -> str:
+        return "\n\n".join(part for part in (self.quote, *parts) if part)
+
     def _notes(self, *, stopped: bool) -> Iterator[str]:
         """What the person is to know beside the model's words; the model does not learn it as its own."""
         if self.cut_short and not stopped:
             yield "_(This is as far as I get at once. Ask me to go on.)_"
-        if unread := documents.unread(self.question):
+        if unread := reading.unread(self.question):
             yield unread
 
     def _is_question(self) -> bool:
@@ -97,11 +134,23 @@ class Answering:
 
 
 async def generate(
-    answering: Answering, store: Store, models: Registry, config: Config, fetch: Fetch
+    answering: Answering, store: Store, models: Registry, config: Config, readers: reading.Readers, *, run: Run
 ) -> AsyncGenerator[Piece, None]:
-    """Yield the model's words as they come. Raises Told; Unreachable if the platform keeps an attachment."""
-    answering.question = await documents.read(answering.question, store, fetch, config.chat.max_document_bytes)
-    documents.check(answering.question)
+    """Yield the model's words as they come, or run a command that was spoken.
+
+    Raises Told; Unreachable if the platform keeps an attachment.
+    """
+    answering.question = await reading.read(answering.question, store, readers)
+    reading.check(answering.question)
+    if config.chat.transcripts == "always" and (quote := reading.quote(answering.question)):
+        answering.quote = quote
+        yield Quote(f"{quote}\n\n")
+    if call := commands.spoken(answering.question):
+        result = await run(call)
+        if isinstance(result, Reply):
+            answering.word = result
+            return
+        answering.question = result.question
     settings = answering.claim.conversation.settings
     persona = config.personas.get(settings.persona or "default", config.personas["default"])
     loaded = await _load(models, _model(config, settings.model or persona.model))
@@ -181,7 +230,7 @@ async def _request(
 ) -> Generation:
     """History -> a prompt that fits -> a request."""
     conversation, engine = answering.claim.conversation, loaded.engine
-    told = [(m, words) for m in path if (words := documents.told(m)).strip()]
+    told = [(m, words) for m in path if (words := reading.told(m)).strip()]
     system = conversation.settings.system_prompt or persona.system
     turns = [
         Turn(Role.SYSTEM, system),

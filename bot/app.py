@@ -21,7 +21,7 @@ from adapters.console.wire import ACCOUNT
 from adapters.delivery import Delivery
 from adapters.web.adapter import WebPage
 from bot import commands
-from bot.config import Config, LogConfig, socket_path
+from bot.config import Config, LogConfig, SpeechConfig, socket_path
 from bot.dispatcher import ATTEMPTS, LEASE_SECONDS, Dispatcher
 from bot.engines.registry import Loader, Registry
 from bot.errors import ConfigError, DatabaseError, StartError
@@ -32,7 +32,10 @@ from bot.metrics import Metrics
 from bot.page import page
 from bot.ports import Adapter, Forgotten
 from bot.recent import LastErrors
+from bot.speech.decode import AudioLimits, Decoder
+from bot.speech.models import SpeechModels
 from bot.vitals import Vitals
+from bot.voice import Limits, Voice
 from storage.store import SqlStore
 
 log = structlog.get_logger(__name__)
@@ -57,6 +60,7 @@ class App:
         store: SqlStore,
         registry: Registry,
         *,
+        speech: SpeechModels | None,
         metrics: Metrics,
         socket: Path,
         lease: float,
@@ -71,7 +75,14 @@ class App:
         self.adapters: dict[tuple[str, str], Adapter] = {}
         """By platform and bot account."""
         self._metered: dict[tuple[str, str], Adapter] = {}
-        manager = Manager(store, registry, lambda: self.config, attempts=ATTEMPTS, removed=self._removed)
+        manager = Manager(
+            store,
+            registry,
+            lambda: self.config,
+            attempts=ATTEMPTS,
+            removed=self._removed,
+            voice=None if speech is None else _voice(config.speech, speech),
+        )
         self.dispatcher = Dispatcher(
             store, manager, Delivery(store), self._metered, lambda: self.config, lease=lease, metrics=metrics
         )
@@ -195,7 +206,20 @@ async def running(
         stack.push_async_callback(registry.aclose)
         socket = config.socket if answering else socket_path(config.data_dir, f"command-{os.getpid()}.sock")
         reload = reload or (lambda: config)
-        app = App(config, reload, opened, registry, metrics=metrics, socket=socket, lease=lease, errors=errors)
+        speech = SpeechModels(config.speech, config.data_dir) if config.speech.enabled and answering else None
+        if speech is not None:
+            stack.push_async_callback(speech.aclose)
+        app = App(
+            config,
+            reload,
+            opened,
+            registry,
+            speech=speech,
+            metrics=metrics,
+            socket=socket,
+            lease=lease,
+            errors=errors,
+        )
         for account, adapter in adapters:
             app.add(account, adapter)
         if preload and answering:
@@ -229,6 +253,17 @@ async def _ready(app: App, tasks: Sequence[asyncio.Task[None]]) -> None:
         await asyncio.wait([ready, *tasks], return_when=asyncio.FIRST_COMPLETED)
     finally:
         ready.cancel()
+
+
+def _voice(config: SpeechConfig, speech: SpeechModels) -> Voice:
+    decode = Decoder(AudioLimits(config.max_duration, config.max_bytes))
+    return Voice(
+        decode,
+        speech,
+        Limits(config.max_duration, config.max_bytes),
+        language=config.language,
+        keep=config.keep_recordings,
+    )
 
 
 def _make_private(config: Config) -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from bot import documents
+from bot import reading
 from bot.config import Config, RemoteModelConfig
 from bot.errors import NotAllowed
 from bot.messages import (
@@ -116,6 +116,37 @@ def as_action(event: Event) -> Event:
     return event
 
 
+SPOKEN = {
+    "new conversation": "new",
+    "start a new conversation": "new",
+    "new chat": "new",
+    "start over": "new",
+    "stop": "stop",
+    "stop the answer": "stop",
+    "try again": "retry",
+    "answer again": "retry",
+    "retry": "retry",
+    "undo": "undo",
+    "help": "help",
+    "help me": "help",
+    "show the history": "history",
+    "change the model": "model",
+    "neue unterhaltung": "new",
+    "noch einmal": "retry",
+    "hilfe": "help",
+    "stopp": "stop",
+}
+"""What is a command if it is all that somebody says. What removes data has to be typed: a word can be misheard."""
+
+
+def spoken(question: StoredMessage) -> Call | None:
+    """The command that a voice message says, or None for what is to be answered."""
+    if not question.attachments or any(item.speech is None for item in question.attachments):
+        return None
+    name = SPOKEN.get(" ".join(question.text.lower().strip(" .!?\n").split()))
+    return Call(name, "") if name else None
+
+
 async def run(context: Context, call: Call) -> Result:
     """Run a command. Raises NotAllowed and the store's errors."""
     entry = TABLE.get(call.name)
@@ -159,7 +190,7 @@ async def _undo(context: Context, _: str) -> Reply:
     if not (own or context.may_change):
         raise NotAllowed("In a group you can take back your own question only.")
     await context.store.set_head(context.claim.conversation.id, question.parent)
-    return Reply(f"Taken back: {_excerpt(documents.summary(question))}")
+    return Reply(f"Taken back: {_excerpt(reading.summary(question))}")
 
 
 async def _stop(_: Context, __: str) -> Reply:
@@ -213,8 +244,15 @@ async def _system(context: Context, argument: str) -> Reply:
 
 async def _history(context: Context, _: str) -> Reply:
     line = (await _line(context))[-HISTORY_SHOWN:]
-    rows = [f"{m.id} {m.author.name if m.author else m.role}: {_excerpt(documents.summary(m))}" for m in line]
+    rows = [f"{m.id} {m.author.name if m.author else m.role}: {_excerpt(reading.summary(m))}" for m in line]
     return Reply("\n".join(rows) if rows else "This conversation is empty.")
+
+
+async def _transcript(context: Context, _: str) -> Reply:
+    if context.config.chat.transcripts == "never":
+        return Reply("This bot does not show what it hears.")
+    heard = next((quote for m in reversed(await _line(context)) if (quote := reading.quote(m))), "")
+    return Reply(heard or "There is no voice message in this conversation that I have heard.")
 
 
 async def _usage(context: Context, _: str) -> Reply:
@@ -339,6 +377,7 @@ TABLE: dict[str, Entry] = {
     "persona": Entry(_persona, "shows or changes the persona", "[NAME]"),
     "system": Entry(_system, "shows or sets the system prompt", "[TEXT]"),
     "history": Entry(_history, "shows the conversation"),
+    "transcript": Entry(_transcript, "shows what I heard in the last voice message"),
     "usage": Entry(_usage, "shows the tokens you have used", private=True),
     "export": Entry(_export, "gives you all your data", private=True),
     "forget": Entry(_forget, "removes a message (reply to it, or give its number)", "[NUMBER]"),

@@ -17,7 +17,7 @@ from bot.config import Config
 from bot.control import Adapters, Control, Running
 from bot.errors import DatabaseError, LeaseLost, PlatformError, Unreachable
 from bot.manager import Manager
-from bot.messages import AnswerState, Claim, Event, Finished, Outcome, Piece, Text
+from bot.messages import AnswerState, Claim, Event, Finished, Outcome, Piece, Quote, Text
 from bot.metrics import Metrics
 from bot.ports import Adapter, Deliver, Forgotten, Received, Store
 
@@ -220,7 +220,7 @@ class Dispatcher:
         silent = True
         async with aclosing(self._manager.answer(running.claim, running.stop, adapter.fetch)) as pieces:
             async for piece in pieces:
-                if silent and isinstance(piece, Text):
+                if silent and isinstance(piece, Text) and not isinstance(piece, Quote):
                     silent = False
                     self._metrics.first_token(running.claim)
                 if isinstance(piece, Finished) and running.claim.kept is None and not piece.erase:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
 
 import structlog
 
@@ -13,9 +14,11 @@ from bot.answering import Answering, generate, until
 from bot.config import Config
 from bot.engines.registry import Registry
 from bot.errors import EngineBroken, EngineError, EngineTimeout, NotAllowed, Told
-from bot.messages import AnswerState, Claim, Finished, Piece, Reply
+from bot.messages import Claim, Piece, Reply
 from bot.permissions import RateLimit, is_admin
 from bot.ports import Fetch, Removed, Store
+from bot.reading import Readers
+from bot.voice import Voice
 
 log = structlog.get_logger(__name__)
 
@@ -24,13 +27,21 @@ class Manager:
     """Answers claims, and tells what goes wrong. `answer` is the way of one message; below it are its steps."""
 
     def __init__(
-        self, store: Store, models: Registry, config: Callable[[], Config], *, attempts: int, removed: Removed
+        self,
+        store: Store,
+        models: Registry,
+        config: Callable[[], Config],
+        *,
+        attempts: int,
+        removed: Removed,
+        voice: Voice | None = None,
     ) -> None:
         self._store = store
         self._models = models
         self._config = config
         self._attempts = attempts
         self._removed = removed
+        self._voice = voice
         self._rate = RateLimit()
 
     async def answer(self, claim: Claim, stop: asyncio.Event, fetch: Fetch) -> AsyncGenerator[Piece, None]:
@@ -45,13 +56,15 @@ class Manager:
         try:
             self._check_rate(claim)
             if call := commands.parse(claim.event.text):
-                result = await commands.run(self._context(claim), call)
+                result = await self._run(claim, call)
                 if isinstance(result, Reply):
-                    yield _as_finished(result, erase=call.name == "forgetme")
+                    yield answering.said(result, erase=call.name == "forgetme")
                     return
                 answering.question = result.question
             await self._check_tokens(claim)
-            source = generate(answering, self._store, self._models, self._config(), fetch)
+            config = self._config()
+            readers = Readers(fetch, config.chat.max_document_bytes, self._voice)
+            source = generate(answering, self._store, self._models, config, readers, run=partial(self._run, claim))
             async with aclosing(until(stop, source)) as pieces:
                 async for piece in pieces:
                     yield piece
@@ -76,17 +89,11 @@ class Manager:
             if used.prompt_tokens - used.cached_tokens + used.completion_tokens >= limits.tokens_per_day:
                 raise NotAllowed("You have used today's tokens. There are new ones after midnight (UTC).")
 
-    def _context(self, claim: Claim) -> commands.Context:
+    async def _run(self, claim: Claim, call: commands.Call) -> commands.Result:
         models = {m.alias: m.description or m.name or "not loaded yet" for m in self._models.describe()}
-        return commands.Context(claim, self._store, self._config(), models, self._removed)
+        return await commands.run(commands.Context(claim, self._store, self._config(), models, self._removed), call)
 
 
 def _may_pass(error: Told) -> bool:
     """A failure of the engine that may be over at the next attempt; a time-out has kept the person long enough."""
     return isinstance(error, EngineError) and not isinstance(error, EngineBroken | EngineTimeout)
-
-
-def _as_finished(word: Reply, *, erase: bool) -> Finished:
-    return Finished(
-        outcome=AnswerState.DONE, text=word.text, private=word.private, files=word.files, erase=erase, moves_head=False
-    )

@@ -35,6 +35,7 @@ from bot.metered import Metered
 from bot.metrics import Metrics
 from bot.ports import ChatEngine, Forgotten
 from bot.testing import MemoryAdapter, ScriptedEngine
+from bot.voice import Voice
 from storage.store import SqlStore
 
 ADA = Author("1", "Ada")
@@ -189,6 +190,7 @@ async def house(
     store: SqlStore | None = None,
     lease: float = 60.0,
     sleep: Sleep = asyncio.sleep,
+    voice: Voice | None = None,
 ) -> AsyncIterator[House]:
     """Open a house on a folder; what an earlier one left there is found again. `sleep` is delivery's."""
     config = config or configuration()
@@ -217,7 +219,7 @@ async def house(
     def removed(gone: Forgotten) -> None:
         built.dispatcher.removed(gone)
 
-    manager = Manager(opened, registry, lambda: built.config, attempts=ATTEMPTS, removed=removed)
+    manager = Manager(opened, registry, lambda: built.config, attempts=ATTEMPTS, removed=removed, voice=voice)
     dispatcher = Dispatcher(
         opened,
         manager,

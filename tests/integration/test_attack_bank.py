@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot import documents
+from bot import reading
 from bot.errors import RoleForgery
 from bot.generation import ChatTemplate
 from bot.messages import Attached, Attachment, MessageState, Role, StoredMessage
@@ -184,7 +184,7 @@ async def test_no_document_forges_a_control_token(family: Family, kind: str, fol
         builder = PromptBuilder(bench.vocabulary)
         expected = bench.controls(bench.unguarded(chat("word", "word", "word", "word")))
         for name, words in texts:
-            asked = documents.told(with_documents(name, words))
+            asked = reading.told(with_documents(name, words))
             conversation = turns("word", "word", asked, "word", asked)
             prompt = await builder.build(conversation, day=DAY, max_tokens=100)
             count.add(bench.controls(prompt.ids), expected, (bench.name, asked))

@@ -11,9 +11,10 @@ from typing import Literal
 
 import pytest
 
-from bot import documents
+from bot import reading
 from bot.errors import FloodWait, MessageGone, PlatformError, Told, Unreachable
 from bot.messages import Attached, Attachment, Author, MessageState, Role, StoredMessage
+from bot.reading import Readers
 from bot.records import Content, Reading
 from storage.store import SqlStore
 
@@ -56,7 +57,7 @@ class Platform:
 
 
 async def outcome(store: SqlStore, platform: Platform, item: Attachment = NOTES) -> Attached:
-    (read,) = (await documents.read(message(Attached(item)), store, platform.fetch, 4 * KIB)).attachments
+    (read,) = (await reading.read(message(Attached(item)), store, Readers(platform.fetch, 4 * KIB))).attachments
     assert read.attachment == item
     return read
 
@@ -103,7 +104,7 @@ async def test_a_text_document_is_read(store: SqlStore, name: str, media_type: s
         ("txt", "application/octet-stream", "not a text file"),
         ("", "", "not a text file"),
         ("photo.png", "image/png", "pictures are not understood yet"),
-        ("song.flac", "audio/flac", "sound is not understood yet"),
+        ("song.flac", "audio/flac", "voice messages are not heard here"),
         ("film.mkv", "video/x-matroska", "videos are not understood yet"),
     ],
 )
@@ -117,8 +118,8 @@ async def test_another_file_is_not_even_fetched(store: SqlStore, name: str, medi
 @pytest.mark.parametrize(
     ("kind", "why"),
     [
-        ("voice", "voice messages are not understood yet"),
-        ("audio", "sound is not understood yet"),
+        ("voice", "voice messages are not heard here"),
+        ("audio", "voice messages are not heard here"),
         ("image", "pictures are not understood yet"),
         ("video", "videos are not understood yet"),
     ],
@@ -140,7 +141,7 @@ async def test_what_is_stated_larger_is_not_fetched(store: SqlStore) -> None:
 
 async def test_what_is_larger_than_it_was_stated_is_not_read(store: SqlStore) -> None:
     assert (await outcome(store, Platform(b"x" * (4 * KIB + 1)))).unread == "larger than 4 KiB"
-    read = await documents.read(message(Attached(NOTES)), store, Platform(b"x" * 1001).fetch, 1000)
+    read = await reading.read(message(Attached(NOTES)), store, Readers(Platform(b"x" * 1001).fetch, 1000))
     assert read.attachments[0].unread == "larger than 1000 bytes"
 
 
@@ -189,7 +190,7 @@ async def test_it_is_known_by_the_hash_of_its_bytes(tmp_path: Path) -> None:
             kept.extend(readings)
 
     store = await Noting.open(f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", default_retention_days=30)
-    await documents.read(message(Attached(NOTES)), store, Platform(b"\xef\xbb\xbfHello.\r\n").fetch, KIB)
+    await reading.read(message(Attached(NOTES)), store, Readers(Platform(b"\xef\xbb\xbfHello.\r\n").fetch, KIB))
     await store.aclose()
     digest = "280c3a0354d21e33d2877ed5a2234b37f951bc270ad66004e0731b961bde1c96"
     content = Content(hash=digest, reader="text", media_type="text/plain", size=11, words="Hello.\n")
@@ -200,12 +201,12 @@ async def test_what_was_read_before_is_not_read_again(store: SqlStore) -> None:
     platform = Platform(b"New.")
     song = replace(NOTES, kind="audio")
     before = message(Attached(NOTES, "Old."), Attached(NOTES, None, "no longer there"), Attached(song))
-    read = await documents.read(before, store, platform.fetch, KIB)
+    read = await reading.read(before, store, Readers(platform.fetch, KIB))
     assert [item.words for item in read.attachments] == ["Old.", "New.", None]
     assert platform.fetched == ["notes.txt"]
     whole = message(Attached(NOTES, "Old."))
-    assert await documents.read(whole, store, platform.fetch, KIB) is whole
-    assert await documents.read(message(text="hi"), store, platform.fetch, KIB) == message(text="hi")
+    assert await reading.read(whole, store, Readers(platform.fetch, KIB)) is whole
+    assert await reading.read(message(text="hi"), store, Readers(platform.fetch, KIB)) == message(text="hi")
     assert platform.fetched == ["notes.txt"]
 
 
@@ -232,7 +233,7 @@ async def test_a_platform_that_keeps_a_file_back_is_away(store: SqlStore) -> Non
         raise AssertionError("never")
 
     with pytest.raises(Unreachable, match="did not come within"):
-        await documents.read(message(Attached(NOTES)), store, fetch, KIB, seconds=0.01)
+        await reading.read(message(Attached(NOTES)), store, Readers(fetch, KIB, seconds=0.01))
 
 
 # The words
@@ -253,7 +254,7 @@ READ = Attached(NOTES, "\n  Buy a lantern.\n\n")
     ],
 )
 def test_the_model_is_told_the_text_and_then_each_document_under_its_name(given: StoredMessage, words: str) -> None:
-    assert documents.told(given) == words
+    assert reading.told(given) == words
 
 
 @pytest.mark.parametrize(
@@ -269,23 +270,23 @@ def test_the_model_is_told_the_text_and_then_each_document_under_its_name(given:
 )
 def test_a_files_name_is_one_short_line(name: str, shown: str) -> None:
     item = Attached(replace(NOTES, name=name), "Hi.")
-    assert documents.told(message(item)) == f"File {shown}:\nHi."
-    assert documents.unread(message(replace(item, words=None))) == f"[`{shown}`: not read]"
-    assert documents.summary(message(item, text="look")) == f"look [{shown}]"
+    assert reading.told(message(item)) == f"File {shown}:\nHi."
+    assert reading.unread(message(replace(item, words=None))) == f"[`{shown}`: not read]"
+    assert reading.summary(message(item, text="look")) == f"look [{shown}]"
 
 
 def test_the_person_is_told_what_the_model_does_not_know() -> None:
-    assert documents.unread(message(PDF, READ, replace(PDF, unread="empty"))) == (
+    assert reading.unread(message(PDF, READ, replace(PDF, unread="empty"))) == (
         "[`cv.pdf`: not read, not a text file]\n[`cv.pdf`: not read, empty]"
     )
-    assert documents.unread(message(READ, text="hi")) == ""
+    assert reading.unread(message(READ, text="hi")) == ""
 
 
 def test_where_nothing_is_left_to_answer_the_reasons_are_the_answer() -> None:
     """And the log, which has the detail, learns no name."""
     photo = Attached(replace(NOTES, kind="image", name="photo.jpg"), None, "pictures are not understood yet")
     with pytest.raises(Told) as caught:
-        documents.check(message(PDF, photo, text=" "))
+        reading.check(message(PDF, photo, text=" "))
     assert caught.value.words == (
         "I cannot read this: `cv.pdf` (not a text file), `photo.jpg` (pictures are not understood yet)."
     )
@@ -294,4 +295,4 @@ def test_where_nothing_is_left_to_answer_the_reasons_are_the_answer() -> None:
 
 @pytest.mark.parametrize("given", [message(text="hi"), message(PDF, text="hi"), message(READ), message(PDF, READ)])
 def test_where_something_is_left_the_model_answers(given: StoredMessage) -> None:
-    documents.check(given)
+    reading.check(given)
