@@ -22,6 +22,7 @@ from bot.cleaning import clean
 from bot.config import Config, load
 from bot.errors import ConfigError, HearthError
 from bot.models_cli import models
+from bot.transcribe_cli import transcribe
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ cli = typer.Typer(
 db = typer.Typer(help="Back up and restore the database.", no_args_is_help=True)
 cli.add_typer(db, name="db")
 cli.add_typer(models, name="models")
+cli.command()(transcribe)
 
 
 def _cleaned(value: str) -> str:

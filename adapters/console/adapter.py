@@ -188,7 +188,7 @@ class Console:
             text=wire.text(body, "text"),
             sent_at=datetime.now(UTC),
             direct=True,
-            attachments=tuple([await asyncio.to_thread(files.attachment, path) for path in wire.paths(body, "files")]),
+            attachments=await asyncio.to_thread(_attachments, body),
             interaction=event,
             can_reply_privately=True,
         )
@@ -263,6 +263,12 @@ class Console:
 def _screen_of(message: MessageRef) -> tuple[str, str]:
     """By conversation and event, as both are in the message's id."""
     return message.key.chat, message.message_id.rpartition(":")[0]
+
+
+def _attachments(body: dict[str, Any]) -> tuple[Attachment, ...]:
+    """Raises HTTPBadRequest."""
+    sent = [files.attachment(path) for path in wire.paths(body, "files")]
+    return (*sent, *(files.attachment(path, "voice") for path in wire.paths(body, "recordings")))
 
 
 def _author(body: dict[str, Any]) -> Author:

@@ -71,13 +71,14 @@ class Client:
             await self._http.close()
 
     async def ask(
-        self, conversation: str, text: str, files: Collection[str] = ()
+        self, conversation: str, text: str, files: Collection[str] = (), recordings: Collection[str] = ()
     ) -> AsyncGenerator[dict[str, Any], None]:
-        """Send a message, with the files at absolute paths; yields the states of the messages that answer it, as the adapter shows them, to the last.
+        """Send a message; yields the states of the messages that answer it, as the adapter shows them, to the last.
 
-        Raises StartError if the message was not taken, or its process went away and there is no other.
+        `files` and `recordings`, which are heard, are absolute paths. Raises StartError if the message was not taken, or its process went away and there is no other.
         """
-        message = {"conversation": conversation, "author": self._author, "text": text, "files": list(files)}
+        sent = {"files": list(files), "recordings": list(recordings)}
+        message = {"conversation": conversation, "author": self._author, "text": text, **sent}
         asked = _Asked({"id": uuid.uuid4().hex, **message})
         try:
             while not asked.answered:

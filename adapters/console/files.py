@@ -9,6 +9,7 @@ import mimetypes
 import os
 import stat
 from pathlib import Path
+from typing import Literal
 
 from bot.cleaning import clean
 from bot.errors import MessageGone, PlatformError, StartError
@@ -32,14 +33,14 @@ def path_of(file: Path) -> str:
     return path
 
 
-def attachment(path: str) -> Attachment:
+def attachment(path: str, kind: Literal["file", "voice"] = "file") -> Attachment:
     """What is known of a file before it is read. Blocks for a moment."""
     try:
         size = Path(path).stat().st_size
     except OSError:  # who reads it will say so
         size = None
     media_type = mimetypes.guess_type(path)[0] or UNKNOWN
-    return Attachment(kind="file", name=Path(path).name, media_type=media_type, size=size, reference=path)
+    return Attachment(kind=kind, name=Path(path).name, media_type=media_type, size=size, reference=path)
 
 
 def load(path: str) -> bytes:

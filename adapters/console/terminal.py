@@ -18,6 +18,8 @@ from prompt_toolkit.formatted_text import HTML
 from prompt_toolkit.history import InMemoryHistory
 
 from adapters.console.client import Client
+from adapters.console.files import path_of
+from bot.errors import StartError
 
 _CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"} | {0x0D: ""}
 """C0, DEL and C1 (ECMA-48): escape sequences begin with one of them."""
@@ -27,9 +29,10 @@ RED, PLAIN = "\x1b[31m", "\x1b[0m"
 """Select Graphic Rendition (ECMA-48, section 8.3.117)."""
 YOU = "<ansigreen><b>you </b></ansigreen>"
 HEARTH = "<ansiblue><b>hearth </b></ansiblue>"
+VOICE = "/voice"
 WELCOME = """\
 <b>Hearth</b>  conversation <b>{}</b>
-/help lists the commands. Ctrl-C stops an answer, Ctrl-D leaves.
+/help lists the commands, /voice FILE sends a recording. Ctrl-C stops an answer, Ctrl-D leaves.
 """
 
 
@@ -93,7 +96,7 @@ class CommandCompleter(Completer):
         typed = document.text_before_cursor
         if not typed.startswith("/") or " " in typed:
             return
-        for command in self._commands:
+        for command in [*self._commands, {"name": VOICE[1:], "help": "sends a recording"}]:
             if command["name"].startswith(typed[1:]):
                 yield Completion("/" + command["name"], start_position=-len(typed), display_meta=command["help"])
 
@@ -112,10 +115,25 @@ def _interactive() -> bool:
 
 async def answer(client: Client, conversation: str, text: str, screen: Screen) -> None:
     """Ask and show the answer; Ctrl-C stops it, or the wait for a process that gives it."""
+    try:
+        text, recordings = _spoken(text)
+    except StartError as error:
+        print_formatted_text(str(error))
+        return
     with _on_interrupt(client, conversation):
-        async with aclosing(client.ask(conversation, text)) as states:
+        async with aclosing(client.ask(conversation, text, recordings=recordings)) as states:
             async for state in states:
                 screen.show(state)
+
+
+def _spoken(typed: str) -> tuple[str, list[str]]:
+    """What is sent for `/voice FILE`: no text, and the file's path. Raises StartError if it cannot be read."""
+    command, _, name = typed.strip().partition(" ")
+    if command != VOICE:
+        return typed, []
+    if not name.strip():
+        raise StartError(f"{VOICE} FILE sends a recording, for example {VOICE} question.ogg")
+    return "", [path_of(Path(name.strip()).expanduser())]
 
 
 async def _on_screen(client: Client, conversation: str) -> None:
