@@ -10,8 +10,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
@@ -95,6 +97,15 @@ class Browser:
         said = await self.post(f"{where}/messages", {"event": event, "text": text} | more)
         assert (said.status, said.json) == (202, {"received": True})
         return event
+
+    async def bring(
+        self, where: str, data: bytes | BytesIO, *, headers: dict[str, str] | None = None, **told: object
+    ) -> Answer:
+        """Send a file, as the page does."""
+        message = {"event": uuid.uuid4().hex, "text": "", "name": "voice.webm", "media_type": "audio/webm"} | told
+        own = {"Origin": self.site.origin, "X-Hearth": "page", "Content-Type": "application/octet-stream"}
+        own["X-Hearth-Message"] = quote(json.dumps(message))
+        return await self.send("POST", f"{where}/files", data=data, headers=own | (headers or {}))
 
     async def ask(self, where: str, text: str, **more: object) -> dict[str, Any]:
         """Say something, and return the last message of the line once nothing waits."""

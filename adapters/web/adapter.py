@@ -16,8 +16,9 @@ from adapters.web.house import House
 from adapters.web.screens import ACCOUNT, PLATFORM, Screens
 from adapters.web.server import Server
 from adapters.web.streams import Streams
+from adapters.web.uploads import MAX_FILE
 from bot.config import WebConfig
-from bot.errors import MessageGone
+from bot.errors import DatabaseError, MessageGone, Unreachable
 from bot.messages import Attachment, Command, Destination, Limits, MessageRef, Outgoing, Preview, Typing
 from bot.ports import Forgotten, Receive
 
@@ -31,9 +32,12 @@ class WebPage:
     """An Adapter whose platform is the web page."""
 
     name = PLATFORM
-    limits = Limits(text=LONGEST, seconds_per_call=PUSH_SECONDS, burst=2, files=True, private_answers=True)
+    limits = Limits(
+        text=LONGEST, seconds_per_call=PUSH_SECONDS, burst=2, files=True, private_answers=True, file_bytes=MAX_FILE
+    )
 
     def __init__(self, config: WebConfig, house: House, *, account: str = ACCOUNT) -> None:
+        self._store = house.store
         self.screens = Screens(house.store, Streams(), account=account)
         self.server = Server(config, house, self.screens)
         self._numbers = count(time.time_ns() // 1_000_000)
@@ -94,8 +98,14 @@ class WebPage:
         """A page shows its own sign of waiting."""
 
     async def fetch(self, attachment: Attachment) -> bytes:
-        """Nothing comes with what is typed. Raises MessageGone."""
-        raise MessageGone("messages from the page have no attachments")
+        """A file that came from the page: the store holds it until it was read. Raises MessageGone."""
+        try:
+            data = await self._store.file(attachment.reference)
+        except DatabaseError as error:
+            raise Unreachable(str(error)) from error
+        if data is None:
+            raise MessageGone("the file is not kept any more")
+        return data
 
     async def publish(self, commands: Sequence[Command]) -> None:
         """Keep the menu for the page's completion."""

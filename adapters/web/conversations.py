@@ -13,8 +13,10 @@ from aiohttp import web
 
 from adapters.web import exporting, wire
 from adapters.web.door import PERSON
+from adapters.web.guard import FILES
 from adapters.web.house import House
 from adapters.web.screens import PLATFORM, Screens
+from adapters.web.uploads import Uploads
 from bot.cleaning import clean
 from bot.messages import Action, ActionName, Author, Conversation, ConversationKey, Event, Message, Settings
 from bot.ports import Receive
@@ -42,6 +44,7 @@ class Conversations:
         self._screens = screens
         self._receive = receive
         self._leaving = leaving
+        self._uploads = Uploads()
 
     def __call__(self, app: web.Application) -> None:
         """Add the routes."""
@@ -52,6 +55,7 @@ class Conversations:
         router.add_patch(one, self._change)
         router.add_delete(one, self._delete)
         router.add_post(f"{one}/messages", self._say)
+        router.add_post(f"{one}{FILES}", self._bring)
         router.add_post(f"{one}/stop", self._stop)
         router.add_post(f"{one}/retry", self._retry)
         router.add_post(f"{one}/choose", self._choose)
@@ -137,6 +141,10 @@ class Conversations:
         )
         return await self._commit(message)
 
+    async def _bring(self, request: web.Request) -> web.Response:
+        place = await self._answering(request)
+        return await self._commit(await self._uploads.message(request, place.key))
+
     async def _stop(self, request: web.Request) -> web.Response:
         place, data = await self._place(request), await wire.body(request)
         return await self._commit(_action(place.key, wire.event(data), ActionName.STOP))
@@ -177,12 +185,16 @@ class Conversations:
 
     async def _talk(self, request: web.Request) -> tuple[dict[str, Any], ConversationKey]:
         """The body of a request that something be answered, and where. Raises what `_place` and `wire.body` do."""
+        place = await self._answering(request)
+        return await wire.body(request), place.key
+
+    async def _answering(self, request: web.Request) -> Conversation:
+        """Where something is to be answered. Raises HTTPServiceUnavailable, HTTPForbidden and what `_place` does."""
         if self._leaving():
             raise web.HTTPServiceUnavailable(text=LEAVING, headers={"Retry-After": RESTART_SECONDS})
         if not self._house.may_talk(request[PERSON]):
             raise web.HTTPForbidden(text=SHUT_OUT)
-        place = await self._place(request)
-        return await wire.body(request), place.key
+        return await self._place(request)
 
     async def _commit(self, event: Event) -> web.Response:
         """Returns when the event is safe: the page may forget it."""

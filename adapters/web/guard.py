@@ -21,6 +21,8 @@ from bot.errors import StartError
 
 PAGE_HEADER, PAGE = "X-Hearth", "page"
 """A page of another origin cannot send it without being asked for (CORS), and nobody answers that question."""
+FILES = "/files"
+"""The end of the path of what brings a file: never a form of another site, whose content types are others."""
 SAFE = frozenset({"GET", "HEAD"})
 LOGIN = "/login"
 DOCUMENTS = frozenset({"/", LOGIN})
@@ -41,7 +43,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(self), payment=(), usb=()",
     "Server": "hearth",
 }
 """Of every response."""
@@ -173,8 +175,10 @@ def _check_unsafe(request: web.Request) -> None:
         if request.content_type != "application/x-www-form-urlencoded":
             raise web.HTTPUnsupportedMediaType(text="The login is a form.")
         return
-    if request.content_type != "application/json":
-        raise web.HTTPUnsupportedMediaType(text="The body must be JSON (Content-Type: application/json).")
+    wanted = "application/octet-stream" if request.path.endswith(FILES) else "application/json"
+    if request.content_type != wanted:
+        what = "a file" if request.path.endswith(FILES) else "JSON"
+        raise web.HTTPUnsupportedMediaType(text=f"The body must be {what} (Content-Type: {wanted}).")
     if request.headers.get(PAGE_HEADER) != PAGE:
         raise web.HTTPForbidden(text=f"The header {PAGE_HEADER}: {PAGE} is missing.")
 

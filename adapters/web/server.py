@@ -14,12 +14,13 @@ from adapters.web import statics, wire
 from adapters.web.connections import listening, most_connections
 from adapters.web.conversations import Conversations
 from adapters.web.door import Door
-from adapters.web.guard import HEADERS, SAFE, Guard, check_bind, local_address
+from adapters.web.guard import FILES, HEADERS, SAFE, Guard, check_bind, local_address
 from adapters.web.house import House
 from adapters.web.own import Own
 from adapters.web.owner import Owner
 from adapters.web.screens import Screens
 from adapters.web.sessions import People, Sessions
+from adapters.web.uploads import MAX_FILE
 from bot.config import WebConfig
 from bot.errors import DatabaseError
 from bot.messages import Command
@@ -31,7 +32,6 @@ SESSIONS = "web-sessions.json"
 WORDS = {
     404: "There is nothing here.",
     405: "This cannot be done here.",
-    413: f"This is too large: at most {wire.MAX_BODY // 2**20} MiB.",
     417: "Only Expect: 100-continue can be met here.",
 }
 FAILED = "Something went wrong. It is in the log."
@@ -149,8 +149,8 @@ def _guarded(guard: Guard) -> Middleware:
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         guard.check(request)
-        if (length := _length(request)) > wire.MAX_BODY:
-            raise web.HTTPRequestEntityTooLarge(wire.MAX_BODY, length)
+        if (length := _length(request)) > _most(request):
+            raise web.HTTPRequestEntityTooLarge(_most(request), length)
         return await handler(request)
 
     return guarded
@@ -164,6 +164,11 @@ def _length(request: web.Request) -> int:
         raise web.HTTPBadRequest(text="Content-Length is no number.") from error
 
 
+def _most(request: web.Request) -> int:
+    """Bytes of this request's body."""
+    return MAX_FILE if request.path.endswith(FILES) else wire.MAX_BODY
+
+
 @web.middleware
 async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Whatever goes wrong becomes JSON with words for a person; never a trace."""
@@ -174,6 +179,8 @@ async def _told(request: web.Request, handler: Handler) -> web.StreamResponse:
             raise
         by_aiohttp = error.text == f"{error.status}: {error.reason}" or isinstance(error, web.HTTPRequestEntityTooLarge)
         words = WORDS.get(error.status, error.reason) if by_aiohttp else error.text
+        if isinstance(error, web.HTTPRequestEntityTooLarge):
+            words = f"This is too large: at most {_most(request) // 2**20} MiB."
         headers = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
         return _error(request, error.status, words or error.reason, headers)
     except DatabaseError as error:

@@ -157,7 +157,8 @@ def node(known: Node, html: str) -> dict[str, Any]:
 def attachment(item: Attached) -> dict[str, Any]:
     """A file that came with a message."""
     of = item.attachment
-    return {"name": of.name, "media_type": of.media_type, "size": of.size}
+    told: dict[str, Any] = {"kind": of.kind, "name": of.name, "media_type": of.media_type, "size": of.size}
+    return told if item.speech is None else {**told, "seconds": item.speech.duration, "language": item.speech.language}
 
 
 def found(known: Found) -> dict[str, Any]:

@@ -76,13 +76,13 @@ def axe() -> str:
 
 
 @contextmanager
-def browser(**environment: str) -> Iterator[Browser]:
-    """A browser of the tests' own. `environment`: more variables of its process."""
+def browser(*arguments: str, **environment: str) -> Iterator[Browser]:
+    """A browser of the tests' own. More arguments and variables of its process, if need be."""
     install(CHROMIUM, "chromium")
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=list(ARGUMENTS), env={**os.environ, **environment}
+            executable_path=CHROMIUM, args=[*ARGUMENTS, *arguments], env={**os.environ, **environment}
         )
         try:
             yield started

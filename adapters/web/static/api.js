@@ -1,6 +1,8 @@
 // Requests to the server: JSON in, JSON out, and two kinds of failure.
 
 const PATIENCE_MS = 30_000;
+const FILE_PATIENCE_MS = 300_000;
+const LONGEST_HEADER = 7_000;
 const GATEWAYS = new Set([502, 503, 504]);
 /** From here on the numbers are those of a proxy that does not reach Hearth; Hearth itself has none of them. */
 const NOBODY = 520;
@@ -28,19 +30,35 @@ export class Unreachable extends Error {
  * @returns {Promise<any>} raises Refused or Unreachable; goes to the login page where the session has ended
  */
 export async function ask(method, path, body) {
-  const headers = { Accept: "application/json" };
-  const options = {
+  if (method === "GET") return send(path, { method, signal: AbortSignal.timeout(PATIENCE_MS) });
+  return send(path, {
     method,
-    headers,
-    credentials: "same-origin",
-    cache: "no-store",
+    headers: { "Content-Type": "application/json", "X-Hearth": "page" }, // no other site's form can send the second
+    body: JSON.stringify(body ?? {}),
     signal: AbortSignal.timeout(PATIENCE_MS),
-  };
-  if (method !== "GET") {
-    headers["Content-Type"] = "application/json";
-    headers["X-Hearth"] = "page"; // no other site's form can send it
-    options.body = JSON.stringify(body ?? {});
-  }
+  });
+}
+
+/**
+ * Send a file.
+ * @param {string} path
+ * @param {File} file
+ * @param {object} message what else is to be said of it; raises what `ask` does
+ */
+export async function bring(path, file, message) {
+  const told = encodeURIComponent(JSON.stringify(message)); // headers hold ASCII only
+  if (told.length > LONGEST_HEADER) throw new Refused(413, "The text with it is too long: please send it by itself.");
+  return send(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/octet-stream", "X-Hearth": "page", "X-Hearth-Message": told },
+    body: file,
+    signal: AbortSignal.timeout(FILE_PATIENCE_MS),
+  });
+}
+
+async function send(path, how) {
+  const headers = { Accept: "application/json", ...how.headers };
+  const options = { ...how, headers, credentials: "same-origin", cache: "no-store" };
   let response;
   try {
     response = await fetch(path, options);

@@ -125,14 +125,14 @@ export class Chat {
   }
 
   /** A message of the composer was received. */
-  async received(key, { event, text, conversation }) {
+  async received(key, { event, text, conversation, attachments }) {
     if (key === FRESH && this.key === FRESH) {
       history.replaceState(null, "", `#/c/${conversation}`);
       this.conversation = new OpenConversation(conversation, () => this.later());
       this.composer.made(FRESH, conversation);
       this.list.select(conversation);
     }
-    if (this.conversation?.id === conversation) this.conversation.received(event, text);
+    if (this.conversation?.id === conversation) this.conversation.received(event, text, undefined, attachments);
     await this.refresh();
   }
 

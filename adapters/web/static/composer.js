@@ -1,8 +1,10 @@
 // The field where messages are written. A message stays in it until the server has received it.
 
 import { byId, showWords } from "./dom.js";
+import { Attaching } from "./attaching.js";
 import { CommandMenu } from "./commandmenu.js";
 import { grow } from "./growing.js";
+import { FRESH } from "./outbox.js";
 import { keep, kept } from "./storage.js";
 
 const SLOW_MS = 700;
@@ -11,10 +13,11 @@ export class Composer {
   /**
    * @param {string} person
    * @param {import("./outbox.js").Outbox} outbox
+   * @param {import("./uploads.js").Uploads} uploads
    * @param {{name: string, help: string, argument: string}[]} commands
    * @param {{stop: () => void, fresh: () => void, editLast: () => boolean, sent: () => void}} on
    */
-  constructor(person, outbox, commands, on) {
+  constructor(person, outbox, uploads, commands, on) {
     this.person = person;
     this.outbox = outbox;
     this.on = on;
@@ -26,6 +29,12 @@ export class Composer {
     this.sendButton = byId("send");
     this.stopButton = byId("stop");
     this.fit = grow(this.area);
+    this.attaching = new Attaching(uploads, {
+      changed: () => this.show(),
+      problem: (words) => showWords(byId("composer-state"), words),
+      place: () => ({ key: this.key, conversation: this.key === FRESH ? null : this.key }),
+      sent: () => on.sent(),
+    });
     this.menu = new CommandMenu(this.area, byId("commands"), commands, () => this.changed());
     this.area.addEventListener("input", () => this.changed());
     this.area.addEventListener("keydown", (event) => this.pressed(event));
@@ -88,8 +97,13 @@ export class Composer {
       return;
     }
     const text = this.area.value.trim();
-    if (!text) return;
+    if (!text && !this.attaching.any) return;
     this.menu.close();
+    if (this.attaching.any) {
+      this.write("");
+      this.attaching.send(text);
+      return;
+    }
     if (text === "/new" || text === "/stop") {
       this.write("");
       if (text === "/new") this.on.fresh();
@@ -116,9 +130,10 @@ export class Composer {
     this.next = false;
   }
 
-  /** The server does not want it: the words stay, with the reason. */
-  refused(key, words) {
+  /** The server does not want it: the words stay, or come back, with the reason. */
+  refused(key, words, text = "") {
     if (key !== this.key) return;
+    if (text && !this.area.value) this.write(text);
     this.show();
     showWords(byId("composer-state"), words);
   }
@@ -131,7 +146,11 @@ export class Composer {
     if (held) showWords(byId("composer-state"), "No connection. This is sent as soon as Hearth answers again.");
     else if (this.wasHeld) showWords(byId("composer-state"), "");
     this.wasHeld = held;
-    this.sendButton.disabled = !held && (Boolean(waiting) || !this.area.value.trim());
+    const bringing = this.attaching.words(this.key);
+    if (bringing) showWords(byId("composer-state"), bringing);
+    else if (this.wasBringing && !held) showWords(byId("composer-state"), "");
+    this.wasBringing = Boolean(bringing);
+    this.sendButton.disabled = !held && (Boolean(waiting) || !(this.area.value.trim() || this.attaching.any));
     this.sendButton.setAttribute("aria-label", held ? "Take the message back" : "Send");
     this.sendButton.querySelector("use").setAttribute("href", held ? "#i-close" : "#i-send");
     this.fit();

@@ -158,7 +158,7 @@ export class OpenConversation {
   }
 
   /** The server has received this question. */
-  received(event, text, follows) {
+  received(event, text, follows, attachments = []) {
     if (this.messages.some((node) => node.event === event)) return;
     if (follows !== undefined) this.follows.set(event, follows);
     this.sent.set(event, {
@@ -170,7 +170,7 @@ export class OpenConversation {
       follows,
       state: "pending",
       siblings: [],
-      attachments: [],
+      attachments,
     });
     this.told();
   }

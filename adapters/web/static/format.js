@@ -44,3 +44,16 @@ export function period(iso) {
   if (days <= 7) return "This week";
   return days <= 31 ? "This month" : "Earlier";
 }
+
+/** 12 KiB; nothing for a size that nobody knows. */
+export function sizeWords(bytes) {
+  if (bytes === null || bytes === undefined) return "";
+  if (bytes < 1024) return `${bytes} bytes`;
+  return bytes < 1024 ** 2 ? `${Math.round(bytes / 1024)} KiB` : `${(bytes / 1024 ** 2).toFixed(1)} MiB`;
+}
+
+/** 0:12 */
+export function clock(seconds) {
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}

@@ -18,6 +18,7 @@ import { Search } from "./search.js";
 import { Settings } from "./settings.js";
 import { showShortcuts, startShortcuts } from "./shortcuts.js";
 import { forgetKept } from "./storage.js";
+import { Uploads } from "./uploads.js";
 
 const AGAIN_MS = 2_000;
 const VIEWS = { chat: "view-chat", data: "view-data", owner: "view-owner" };
@@ -30,7 +31,13 @@ class Page {
       received: (key, message) => this.received(key, message),
       refused: (key, words) => this.composer.refused(key, words),
     });
-    this.composer = new Composer(me.person, this.outbox, me.commands, {
+    this.uploads = new Uploads({
+      make: async () => (await ask("POST", "/api/conversations")).id,
+      changed: () => this.composer.show(),
+      received: (key, message) => this.brought(key, message),
+      refused: (key, words, text) => this.composer.refused(key, words, text),
+    });
+    this.composer = new Composer(me.person, this.outbox, this.uploads, me.commands, {
       stop: () => this.chat.stop(),
       fresh: () => this.fresh(),
       editLast: () => this.chat.messages.editLast(),
@@ -97,6 +104,7 @@ class Page {
   async opened() {
     showConnection("");
     this.outbox.hurry();
+    this.uploads.hurry();
     await Promise.all([this.refreshList(), this.chat.refresh()]);
   }
 
@@ -120,6 +128,14 @@ class Page {
   async received(key, message) {
     this.composer.received(key, message.text);
     await this.chat.received(key, message);
+    await this.refreshList();
+  }
+
+  async brought(key, message) {
+    if (key === FRESH && this.chat.key === FRESH) this.uploads.made(FRESH, message.conversation);
+    const { name, size } = message.file;
+    await this.chat.received(key, { ...message, attachments: [{ name, size, kind: message.kind }] });
+    this.composer.show();
     await this.refreshList();
   }
 

@@ -2,7 +2,7 @@
 
 import { copyOf, el, icon, iconButton, showWords } from "./dom.js";
 import { copy } from "./clipboard.js";
-import { fullTime, number, shortTime } from "./format.js";
+import { clock, fullTime, number, shortTime, sizeWords } from "./format.js";
 import { showServerHtml } from "./serverhtml.js";
 import { QuestionEditor } from "./editor.js";
 
@@ -244,17 +244,12 @@ function showFiles(list, files) {
 }
 
 function fileOf(file) {
-  const words = [icon("file"), el("span", {}, file.name), el("small", {}, sizeOf(file.size))];
+  const heard = file.seconds !== undefined; // what was said in it is the message's text
+  const words = heard
+    ? [icon("mic"), el("span", {}, file.kind === "voice" ? "Recording" : file.name), el("small", {}, clock(file.seconds))]
+    : [icon(file.kind === "voice" ? "mic" : "file"), el("span", {}, file.name), el("small", {}, sizeWords(file.size))];
   return file.url
     ? el("a", { href: file.url, download: file.name }, ...words)
     : el("span", { class: "file" }, ...words);
 }
 
-function sizeOf(bytes) {
-  if (bytes === null || bytes === undefined) return "";
-  return bytes < 1024
-    ? `${bytes} bytes`
-    : bytes < 1024 ** 2
-      ? `${Math.round(bytes / 1024)} KiB`
-      : `${(bytes / 1024 ** 2).toFixed(1)} MiB`;
-}

@@ -1,0 +1,78 @@
+// What the message field has beside text: files that go with it, the microphone, and how they are on their way.
+
+import { byId, showWords } from "./dom.js";
+import { Files } from "./files.js";
+import { clock } from "./format.js";
+import { canRecord, Recorder } from "./recorder.js";
+
+export class Attaching {
+  /**
+   * @param {import("./uploads.js").Uploads} uploads
+   * @param {{changed: () => void, problem: (words: string) => void, place: () => {key: string, conversation: string | null}, sent: () => void}} on
+   */
+  constructor(uploads, on) {
+    this.uploads = uploads;
+    this.on = on;
+    this.files = new Files({ changed: () => on.changed(), problem: (words) => on.problem(words) });
+    this.recorder = new Recorder({
+      tick: (seconds) => showWords(byId("recording-state"), `Listening … ${clock(seconds)}`),
+      ended: (file) => this.recorded(file),
+    });
+    this.mic = byId("record");
+    this.drop = byId("record-drop");
+    this.mic.hidden = !canRecord();
+    this.mic.addEventListener("click", () => (this.recorder.running ? this.recorder.stop() : this.record()));
+    this.drop.addEventListener("click", () => this.recorder.cancel());
+  }
+
+  /** Whether there is something to be sent. */
+  get any() {
+    return this.files.files.length > 0;
+  }
+
+  /** Send the files, the text with the last one, so that the others are known when it is answered. */
+  send(text) {
+    const { key, conversation } = this.on.place();
+    const files = this.files.take();
+    files.forEach((file, index) =>
+      this.uploads.put(key, conversation, file, { text: index === files.length - 1 ? text : "" }),
+    );
+    this.on.sent();
+  }
+
+  async record() {
+    this.show(true);
+    try {
+      await this.recorder.start();
+    } catch (error) {
+      this.show(false);
+      this.on.problem(error.message);
+    }
+  }
+
+  recorded(file) {
+    this.show(false);
+    if (!file) return;
+    const { key, conversation } = this.on.place();
+    this.uploads.put(key, conversation, file, { kind: "voice" });
+    this.on.sent();
+  }
+
+  show(recording) {
+    byId("composer").classList.toggle("recording", recording);
+    this.mic.setAttribute("aria-label", recording ? "Send the recording" : "Record a voice message");
+    this.mic.querySelector("use").setAttribute("href", recording ? "#i-send" : "#i-mic");
+    this.drop.hidden = !recording;
+    showWords(byId("recording-state"), recording ? "Listening …" : "");
+    this.on.changed();
+  }
+
+  /** How what is on its way stands, in words; nothing where nothing is. */
+  words(key) {
+    const message = this.uploads.of(key);
+    if (!message) return "";
+    return message.tries
+      ? "No connection. The file is sent as soon as Hearth answers again."
+      : `Sending ${message.file.name} …`;
+  }
+}

@@ -1,0 +1,79 @@
+// The microphone: what is said becomes a file. The browser asks the person first, and shows that it listens.
+
+const LONGEST_MS = 15 * 60_000;
+/** What browsers write, the better one first; the server knows them all. */
+const TYPES = ["audio/webm;codecs=opus", "audio/ogg;codecs=opus", "audio/mp4"];
+
+/** Whether this browser can record here: pages that are neither https nor on this machine have no microphone. */
+export function canRecord() {
+  return Boolean(navigator.mediaDevices?.getUserMedia) && typeof MediaRecorder === "function";
+}
+
+export class Recorder {
+  /** @param {{tick: (seconds: number) => void, ended: (file: File | null) => void}} on `ended` has null where nothing was recorded */
+  constructor(on) {
+    this.on = on;
+    this.recorder = null;
+    this.starting = false;
+  }
+
+  get running() {
+    return this.starting || this.recorder !== null;
+  }
+
+  /** Begin. Raises an error with words for a person. */
+  async start() {
+    if (this.running) return;
+    this.starting = true;
+    this.dropped = false;
+    let stream;
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
+    } catch (error) {
+      throw new Error(
+        error?.name === "NotFoundError" ? "There is no microphone." : "The browser does not let this page listen.",
+      );
+    } finally {
+      this.starting = false;
+    }
+    const type = TYPES.find((each) => MediaRecorder.isTypeSupported(each));
+    const chunks = [];
+    const began = performance.now();
+    const recorder = new MediaRecorder(stream, type ? { mimeType: type } : {});
+    const timer = setInterval(() => this.tick(began), 250);
+    recorder.addEventListener("dataavailable", (event) => chunks.push(event.data));
+    recorder.addEventListener("stop", () => {
+      clearInterval(timer);
+      for (const track of stream.getTracks()) track.stop();
+      this.recorder = null;
+      this.on.ended(this.dropped || !chunks.length ? null : fileOf(chunks, recorder.mimeType));
+    });
+    this.recorder = recorder;
+    recorder.start();
+    if (this.dropped) this.cancel(); // given up while the browser asked
+    else this.on.tick(0);
+  }
+
+  tick(began) {
+    const passed = performance.now() - began;
+    if (passed > LONGEST_MS) this.stop();
+    else this.on.tick(Math.floor(passed / 1000));
+  }
+
+  /** End it; the recording follows. */
+  stop() {
+    if (this.recorder?.state === "recording") this.recorder.stop();
+  }
+
+  /** End it, and keep nothing. */
+  cancel() {
+    this.dropped = true;
+    this.stop();
+  }
+}
+
+function fileOf(chunks, type) {
+  const kind = type.split(";")[0] || "audio/webm";
+  const suffix = { "audio/ogg": "ogg", "audio/mp4": "m4a" }[kind] ?? "webm";
+  return new File(chunks, `voice.${suffix}`, { type: kind });
+}
