@@ -263,8 +263,10 @@ def test_the_unit_writes_to_its_own_directory_alone() -> None:
     assert service["ProtectSystem"] == ["strict"]
     assert "ReadWritePaths" not in service
     assert service["User"] == ["hearth"]
-    for switch in ("NoNewPrivileges", "MemoryDenyWriteExecute", "PrivateDevices", "ProtectHome", "RestrictNamespaces"):
+    for switch in ("NoNewPrivileges", "PrivateDevices", "ProtectHome", "RestrictNamespaces"):
         assert service[switch] == ["yes"]
+    # The libraries under faster-whisper write machine code for the processor that they find: without that nothing is heard.
+    assert "MemoryDenyWriteExecute" not in service
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
