@@ -8,7 +8,7 @@ import time
 
 from benchmarks.report import describe_machine
 
-NAMES = ("own_time", "prefix", "throughput", "loop_lag", "start", "page")
+NAMES = ("own_time", "prefix", "throughput", "loop_lag", "start", "page", "voice")
 
 
 def main(wanted: list[str]) -> int:
