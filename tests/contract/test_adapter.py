@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -181,8 +182,14 @@ async def web() -> AsyncIterator[Bench]:
         async def standing() -> list[str]:
             return [state["text"] for state in await adapter.screens.states("owner", "1")]
 
+        async def bring(data: bytes) -> Attachment:
+            digest = sha256(data).hexdigest()
+            item = Attachment(kind="file", name="a.txt", media_type="", size=len(data), reference=digest, data=data)
+            await store.receive(replace(asked(key, f"file-{next(said)}"), attachments=(item,)), Triage.PENDING)
+            return item
+
         try:
-            yield Bench(adapter, Destination(key=key, interaction="question-0"), standing, hear, None, menu)
+            yield Bench(adapter, Destination(key=key, interaction="question-0"), standing, hear, bring, menu)
         finally:
             await store.aclose()
 

@@ -63,7 +63,7 @@ def test_ratios_are_of_speed_pair_by_pair() -> None:
 def test_an_unknown_benchmark_is_refused_with_the_known_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["prefixes"]) == 2
     assert capsys.readouterr().err == (
-        "There is no benchmark 'prefixes'. There are: own_time, prefix, throughput, loop_lag, start, page.\n"
+        "There is no benchmark 'prefixes'. There are: own_time, prefix, throughput, loop_lag, start, page, voice.\n"
     )
 
 

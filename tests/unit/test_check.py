@@ -28,10 +28,16 @@ async def findings(settings: Config) -> dict[str, Finding]:
 async def test_a_fresh_machine_has_all_it_needs(tmp_path: Path) -> None:
     found = await findings(config(tmp_path))
     assert [finding.what for finding in found.values() if not finding.good] == []
-    assert list(found) == ["data directory", "process", "database", "model default", "web page", "who may talk"]
+    assert list(found) == [
+        *("data directory", "process", "database", "model default"),
+        *("voice messages", "web page", "who may talk"),
+    ]
     assert found["process"].words == "none is running"
     assert found["database"].words == f"{tmp_path}/data/hearth.db, made at the next start"
     assert found["model default"].words.startswith("hearth-demo-chat.gguf: ")
+    assert found["voice messages"].words.startswith(
+        "hearth-demo-speech (2 MiB, a demo that knows a hundred words), on "
+    )
     assert found["web page"].words == "without a token, for this machine alone, on a port that the system chooses"
     assert found["who may talk"].words == "the terminal's user alone"
 

@@ -66,7 +66,14 @@ def test_a_file_stays_in_its_folder(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "found"),
-    [("/", ["/new", "/next"]), ("/ne", ["/new", "/next"]), ("/nex", ["/next"]), ("ne", []), ("/new ", [])],
+    [
+        ("/", ["/new", "/next", "/voice"]),
+        ("/vo", ["/voice"]),
+        ("/ne", ["/new", "/next"]),
+        ("/nex", ["/next"]),
+        ("ne", []),
+        ("/new ", []),
+    ],
 )
 def test_commands_are_completed_at_the_beginning_of_a_line(typed: str, found: list[str]) -> None:
     completer = CommandCompleter([{"name": "new", "help": "h"}, {"name": "next", "help": "h"}])
