@@ -131,7 +131,7 @@ SPOKEN = {
     "help me": "help",
     "show the history": "history",
     "change the model": "model",
-    "neue unterhaltung": "new",
+    "neues gespräch": "new",
     "noch einmal": "retry",
     "hilfe": "help",
     "stopp": "stop",

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-STEPS = 9_000
+STEPS = 6_900
 SEED = 1
 
 
