@@ -27,7 +27,7 @@ def look(config: SpeechConfig) -> str:
         if missing:
             raise ModelError(f"{where}: no speech model in the form of CTranslate2 ({', '.join(missing)} missing)")
         size = sum(file.stat().st_size for file in where.iterdir()) // MEBIBYTE
-        demo = ", a demo that knows a hundred words" if config.model == EMBEDDED_SPEECH else ""
+        demo = ", a demo that knows 250 words" if config.model == EMBEDDED_SPEECH else ""
         return f"{where.name} ({size} MiB{demo}), on {place}"
     if config.model in available_models():
         return f"{config.model}, on {place}; downloaded when the first recording comes, if it is not here"
