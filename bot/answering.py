@@ -46,6 +46,8 @@ class Answering:
 
     claim: Claim
     question: StoredMessage
+    spoken: bool = False
+    """The question is a command that was said."""
     word: Reply | None = None
     """The result of a command that was spoken."""
     quote: str = ""
@@ -130,7 +132,7 @@ class Answering:
             yield unread
 
     def _is_question(self) -> bool:
-        return commands.parse(self.claim.event.text) is None
+        return not self.spoken and commands.parse(self.claim.event.text) is None
 
 
 async def generate(
@@ -146,6 +148,7 @@ async def generate(
         answering.quote = quote
         yield Quote(f"{quote}\n\n")
     if call := commands.spoken(answering.question):
+        answering.spoken = True
         result = await run(call)
         if isinstance(result, Reply):
             answering.word = result

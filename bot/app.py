@@ -261,6 +261,7 @@ def _voice(config: SpeechConfig, speech: SpeechModels) -> Voice:
         decode,
         speech,
         Limits(config.max_duration, config.max_bytes),
+        model=config.model,
         language=config.language,
         keep=config.keep_recordings,
     )

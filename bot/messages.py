@@ -339,7 +339,7 @@ class Claim:
     conversation: Conversation
     question: StoredMessage
     event: Message
-    """The question as it came from the platform (its text as it is now)."""
+    """The question as it came from the platform (its text as it is typed there now)."""
     attempt: int
     """1 for the first; committed before the work begins."""
     owner: str

@@ -18,6 +18,7 @@ log = structlog.get_logger(__name__)
 
 FETCH_SECONDS = 60.0
 """A platform that takes longer for one file counts as away."""
+GONE = "no longer there"
 LONGEST_NAME = 80
 """Characters of a file's name that are shown: names in chats are rarely half as long."""
 _NOT_YET = {"image": "pictures are not understood yet", "video": "videos are not understood yet"}
@@ -44,7 +45,7 @@ async def read(question: StoredMessage, store: Store, readers: Readers) -> Store
     missing = [(number, item) for number, item in enumerate(question.attachments) if item.words is None]
     if not missing:
         return question
-    readings = [await _read(number, item.attachment, readers) for number, item in missing]
+    readings = [_as_before(item, await _read(number, item.attachment, readers)) for number, item in missing]
     await store.record_read(question.id, readings)
     items = list(question.attachments)
     for reading in readings:
@@ -53,6 +54,11 @@ async def read(question: StoredMessage, store: Store, readers: Readers) -> Store
         items[reading.number] = Attached(attachment, words, reading.unread, speech)
     heard = tuple(items[reading.number] for reading in readings)
     return replace(question, text=with_speech(question.text, heard), attachments=tuple(items))
+
+
+def _as_before(item: Attached, again: Reading) -> Reading:
+    """A file that is gone by now was not read for the reason that was found while it was there."""
+    return replace(again, unread=item.unread) if again.unread == GONE and item.unread else again
 
 
 def check(question: StoredMessage) -> None:
@@ -141,7 +147,7 @@ async def _load(item: Attachment, readers: Readers) -> bytes:
     except Unreachable:
         raise
     except MessageGone as error:
-        raise UnreadError("no longer there") from error
+        raise UnreadError(GONE) from error
     except PlatformError as error:
         log.warning("an attachment could not be loaded", error=type(error).__name__)
         log.debug("the platform's words about it", error=str(error))

@@ -15,7 +15,7 @@ class Content:
     hash: str
     """SHA-256 of the bytes, in hexadecimal."""
     reader: str
-    """What read it: `text` for a text document, `speech` and its model and task for a recording."""
+    """What read it: `text` for a text document, `speech:` with model and language for a recording."""
     media_type: str
     size: int
     """Bytes."""

@@ -75,6 +75,8 @@ def transcribe(
         raise typer.BadParameter("--words needs --format verbose_json: the other formats have no place for them")
     if len(files) > 1 and output is None and form not in TOGETHER:
         raise typer.BadParameter(f"several recordings do not fit into one {form} file; --output FOLDER writes one each")
+    if output is not None and len({file.name for file in files}) < len(files):
+        raise typer.BadParameter("two recordings have the same name: one would be written over the other")
     config = load(context.obj, os.environ)
     configure_logging(config.log, quiet=True)
     task = Task.TRANSLATE if translate else Task.TRANSCRIBE

@@ -6,12 +6,14 @@ The JSON objects are those of the OpenAI API: https://platform.openai.com/docs/a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from bot.transcription import Segment, Task
 
+_ARROW = re.compile("--+>")
 LEAST_SUBTITLE = 0.01
 """Seconds: players pass over one that ends when it begins."""
 
@@ -96,7 +98,7 @@ def _segment(number: int, segment: Segment) -> dict[str, object]:
 
 def _cue(segment: Segment, point: str, *, escape: bool = False) -> str:
     """Times and text. WebVTT reads `<` and `&` as markup (section 4.2.2), and `-->` ends a cue in both."""
-    text = " ".join(segment.text.split()).replace("-->", "->")
+    text = _ARROW.sub("->", " ".join(segment.text.split()))
     if escape:
         text = text.replace("&", "&amp;").replace("<", "&lt;")
     end = max(segment.end, segment.start + LEAST_SUBTITLE)

@@ -16,7 +16,7 @@ from bot.records import Content
 from bot.transcription import Detected, Segment, TranscribeOptions, clock
 
 READER = "speech"
-"""`Content.reader`."""
+"""How `Content.reader` begins; the model and the language follow, for another one hears other words."""
 AT_ONCE = 3
 """So many recordings are in memory at once; the speech model hears them one after the other."""
 MEBIBYTE = 2**20
@@ -38,19 +38,27 @@ def is_recording(item: Attachment) -> bool:
         return item.kind in {"voice", "audio"}
     family = item.media_type.partition("/")[0].strip().lower()
     suffix = PurePath(item.name.strip().lower()).suffix[1:]
-    return family == "audio" or (family == "application" and suffix in _SUFFIXES)
+    return family == "audio" or (family in {"", "application"} and suffix in _SUFFIXES)
 
 
 class Voice:
     """Hears recordings. `language`: ISO 639-1; empty: the model finds out. `keep`: the recordings are kept, too."""
 
     def __init__(
-        self, decode: Decode, speech: SpeechToText, limits: Limits, *, language: str = "", keep: bool = False
+        self,
+        decode: Decode,
+        speech: SpeechToText,
+        limits: Limits,
+        *,
+        model: str = "",
+        language: str = "",
+        keep: bool = False,
     ) -> None:
         self._decode = decode
         self._speech = speech
         self._limits = limits
         self._keep = keep
+        self._reader = ":".join([READER, model, language])
         self._options = TranscribeOptions(language=language or None)
         self._places = asyncio.Semaphore(AT_ONCE)
 
@@ -75,7 +83,7 @@ class Voice:
         digest = await asyncio.to_thread(lambda: sha256(data).hexdigest())
         content = Content(
             hash=digest,
-            reader=READER,
+            reader=self._reader,
             media_type=item.media_type,
             size=len(data),
             words=text,

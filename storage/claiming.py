@@ -114,7 +114,9 @@ def claim(
         return None
     answer, place, question = _ANSWER.of(row), _CONVERSATION.of(row), _QUESTION.of(row)
     attached = attachments.of(transaction, [question.id])[question.id] if question.attached else ()
-    event = unpack_event(question.event, key=conversation(place).key, question=stored(question, attached))
+    event = unpack_event(
+        question.event, key=conversation(place).key, question=stored(question, attached), typed=question.text
+    )
     side = _place(transaction, answer, place, question, event)
     if answer.leads and question.parent != place.head:
         # The head moves there when the answer is closed, and the conversation's first day with it.

@@ -104,8 +104,8 @@ def pack_event(event: Message) -> str:
     return _dump(told if event.follows is None else {**told, "follows": event.follows})
 
 
-def unpack_event(data: str, *, key: ConversationKey, question: StoredMessage) -> Message:
-    """The message as it came from the platform, with its text as it is now."""
+def unpack_event(data: str, *, key: ConversationKey, question: StoredMessage, typed: str) -> Message:
+    """The message as it came from the platform. Its text is what is typed there now: what was said is no command."""
     assert question.event_id is not None, "a question came from a platform"
     assert question.author is not None, "a question has an author"
     values = json.loads(data)
@@ -113,7 +113,7 @@ def unpack_event(data: str, *, key: ConversationKey, question: StoredMessage) ->
         key=key,
         event_id=question.event_id,
         author=question.author,
-        text=question.text,
+        text=typed,
         sent_at=time_of(values["sent_at"]),
         revision=values.get("revision", 0),
         direct=values.get("direct", False),

@@ -129,7 +129,7 @@ async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
 async def _samples(process: asyncio.subprocess.Process, limits: AudioLimits) -> bytearray:
     """At most as many as are allowed, whatever the process has become."""
     assert process.stdout is not None
-    most = (round(limits.max_seconds * SAMPLE_RATE) + 1) * SAMPLE_BYTES
+    most = round((limits.max_seconds + 1) * SAMPLE_RATE) * SAMPLE_BYTES
     found = bytearray()
     while chunk := await process.stdout.read(READ_BYTES):
         if len(found) < most:

@@ -154,13 +154,13 @@ def decode(data: bytes, out: BinaryIO, max_seconds: float) -> Report:
     try:
         with av.open(io.BytesIO(data), format=kind.format, mode="r", metadata_errors="ignore") as container:
             if container.duration and states_its_length(data, kind):
-                report.stated = container.duration / av.time_base
+                report.stated = _stated(container)
             if not container.streams.audio:
                 report.error = "silent"
             elif report.stated is not None and report.stated > max_seconds + MISSING_SECONDS:
                 report.error = "long"
             else:
-                decoding = Decoding(kind, out, round(max_seconds * SAMPLE_RATE), report)
+                decoding = Decoding(kind, out, round((max_seconds + MISSING_SECONDS) * SAMPLE_RATE), report)
                 decoding.run(container)
                 decoding.end(cut=is_cut(data, kind))
     except _TooLongError:
@@ -168,6 +168,14 @@ def decode(data: bytes, out: BinaryIO, max_seconds: float) -> Report:
     except FFMPEG as error:
         report.error, report.detail = "unreadable", type(error).__name__
     return report
+
+
+def _stated(container: Any) -> float | None:
+    """The length of the sound; of a file with pictures only what its sound itself states."""
+    audio = container.streams.audio
+    if audio and audio[0].duration and audio[0].time_base:
+        return float(audio[0].duration * audio[0].time_base)
+    return container.duration / av.time_base if len(container.streams) == len(audio) else None
 
 
 def _is_short(seconds: float, stated: float | None) -> bool:

@@ -19,7 +19,7 @@ HINT = "pip install nvidia-cublas-cu12"
 def choose(device: str) -> tuple[str, int]:
     """`auto`, `cpu`, `cuda` or `cuda:N` -> CTranslate2's device and its index.
 
-    Where a GPU cannot be used `auto` is the CPU, with a warning if there is a GPU.
+    Where a GPU cannot be used it is the CPU, with a warning unless none was asked for and there is none.
     """
     kind, _, index = device.partition(":")
     if kind == "cpu":
@@ -30,8 +30,9 @@ def choose(device: str) -> tuple[str, int]:
     if kind == "auto" and not count:
         return "cpu", 0
     missing = _load_cublas()
-    if missing and kind == "auto":
-        log.warning("the GPU is not used for speech: a library is missing", library=missing, install=HINT)
+    if missing or not count:
+        why = f"a library is missing ({missing}): {HINT}" if count else "CTranslate2 finds none"
+        log.warning("no GPU is used for speech", reason=why)
         return "cpu", 0
     return "cuda", int(index or 0)
 

@@ -134,11 +134,11 @@ class Whisper:
                 temperature=options.temperature,
                 batch_size=self._batch_size,
                 without_timestamps=False,
-                clip_timestamps=[{"start": clip.start / SAMPLE_RATE, "end": clip.end / SAMPLE_RATE} for clip in batch],
+                clip_timestamps=[_seconds(clip) for clip in batch],
                 **_common(options),
             )
-            if language is None:
-                language = info.language
+            language = str(info.language)
+            if at == 0:
                 yield _detected(info)
             by_clip = {seek: list(window) for seek, window in groupby(found, key=lambda segment: segment.seek)}
             for clip in batch:
@@ -190,10 +190,12 @@ def load(name: str, config: SpeechConfig, cache: Path) -> Whisper:
             num_workers=config.workers,
             download_root=str(cache),
         )
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:
         raise ModelError(f"the speech model {name} cannot be loaded ({_one_line(error)})") from error
     batch_size = config.batch_size or (GPU_BATCH if kind == "cuda" else 1)
-    translates = model.model.is_multilingual and not (MONOLINGUAL.search(name) or _is_turbo(model, Path(where)))
+    translates = model.model.is_multilingual and not (
+        MONOLINGUAL.search(Path(name).name) or _is_turbo(model, Path(where))
+    )
     log.info("speech model loaded", model=name, device=kind, compute_type=model.model.compute_type)
     return Whisper(name, model, translates=translates, batch_size=batch_size)
 
@@ -268,6 +270,11 @@ def _clips(samples: Samples) -> list[Spoken]:
         else:
             clips.append(spoken)
     return clips
+
+
+def _seconds(clip: Spoken) -> dict[str, float]:
+    """As the library takes it: it rounds down to samples, and a bare quotient may be a little less than it should be."""
+    return {"start": (clip.start + 0.5) / SAMPLE_RATE, "end": (clip.end + 0.5) / SAMPLE_RATE}
 
 
 def _detected(info: Any) -> Detected:

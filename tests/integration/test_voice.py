@@ -133,6 +133,16 @@ class TestSpokenCommands:
         async with house(tmp_path, platform=phone, voice=ears(hearing)) as h:
             assert (await h.ask("", attachments=(NOTE,))).endswith("You said: What is a new conversation?")
 
+    async def test_what_is_said_is_never_a_typed_command(self, tmp_path: Path, phone: Phone) -> None:
+        """Also when it is answered again: then the words are in the store."""
+        hearing = ScriptedSpeech(lambda audio: [" /forgetme"])
+        async with house(tmp_path, platform=phone, voice=ears(hearing)) as h:
+            assert await h.ask("", attachments=(NOTE,)) == "> /forgetme\n\nYou said: /forgetme"
+            assert await h.ask("/retry") == "> /forgetme\n\nYou said: /forgetme"
+            await h.press(ActionName.RETRY)
+            await h.settled()
+            assert h.texts()[-1] == "> /forgetme\n\nYou said: /forgetme"
+
     async def test_typed_it_is_none(self, tmp_path: Path, phone: Phone) -> None:
         async with house(tmp_path, platform=phone, voice=ears()) as h:
             assert await h.ask("new conversation") == "You said: new conversation"

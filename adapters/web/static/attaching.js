@@ -1,6 +1,6 @@
 // What the message field has beside text: files that go with it, the microphone, and how they are on their way.
 
-import { byId, showWords } from "./dom.js";
+import { byId } from "./dom.js";
 import { Files } from "./files.js";
 import { clock } from "./format.js";
 import { canRecord, Recorder } from "./recorder.js";
@@ -15,7 +15,9 @@ export class Attaching {
     this.on = on;
     this.files = new Files({ changed: () => on.changed(), problem: (words) => on.problem(words) });
     this.recorder = new Recorder({
-      tick: (seconds) => showWords(byId("recording-state"), `Listening … ${clock(seconds)}`),
+      tick: (seconds) => {
+        byId("recording-clock").textContent = clock(seconds);
+      },
       ended: (file) => this.recorded(file),
     });
     this.mic = byId("record");
@@ -42,6 +44,7 @@ export class Attaching {
 
   async record() {
     this.show(true);
+    this.place = this.on.place();
     try {
       await this.recorder.start();
     } catch (error) {
@@ -53,7 +56,7 @@ export class Attaching {
   recorded(file) {
     this.show(false);
     if (!file) return;
-    const { key, conversation } = this.on.place();
+    const { key, conversation } = this.place; // where it was begun
     this.uploads.put(key, conversation, file, { kind: "voice" });
     this.on.sent();
   }
@@ -63,8 +66,22 @@ export class Attaching {
     this.mic.setAttribute("aria-label", recording ? "Send the recording" : "Record a voice message");
     this.mic.querySelector("use").setAttribute("href", recording ? "#i-send" : "#i-mic");
     this.drop.hidden = !recording;
-    showWords(byId("recording-state"), recording ? "Listening …" : "");
+    byId("recording-state").hidden = !recording;
+    byId("recording-clock").textContent = clock(0);
     this.on.changed();
+    if (!recording) byId("text").focus();
+  }
+
+  /** The file that is on its way from this conversation, or null. */
+  onTheWay(key) {
+    return this.uploads.of(key);
+  }
+
+  /** Give up a file that cannot be sent; says whether there was one. */
+  takeBack(key) {
+    if (!this.uploads.of(key)?.tries) return false;
+    for (const { file } of this.uploads.takeBack(key)) this.files.add([file]);
+    return true;
   }
 
   /** How what is on its way stands, in words; nothing where nothing is. */

@@ -96,6 +96,10 @@ export class Composer {
       else this.next = true; // once the one before it is received
       return;
     }
+    if (this.attaching.onTheWay(this.key)) {
+      if (!this.attaching.takeBack(this.key)) this.next = true;
+      return;
+    }
     const text = this.area.value.trim();
     if (!text && !this.attaching.any) return;
     this.menu.close();
@@ -130,20 +134,39 @@ export class Composer {
     this.next = false;
   }
 
-  /** The server does not want it: the words stay, or come back, with the reason. */
-  refused(key, words, text = "") {
+  /** The server does not want it: the words stay, with the reason. */
+  refused(key, words) {
     if (key !== this.key) return;
-    if (text && !this.area.value) this.write(text);
     this.show();
+    showWords(byId("composer-state"), words);
+  }
+
+  /** A file is received: what was to follow it is sent. */
+  brought() {
+    this.show();
+    if (this.next && !this.attaching.onTheWay(this.key)) {
+      this.next = false;
+      byId("composer").requestSubmit();
+    }
+  }
+
+  /** A file that was not received comes back, with the text that was to go with it. */
+  giveBack(key, { file, text }, words) {
+    const draft = `draft.${this.person}.${key}`;
+    const now = key === this.key ? this.area.value : (kept(draft) ?? "");
+    if (text) keep(draft, [text, now].filter(Boolean).join("\n"));
+    if (key !== this.key) return;
+    if (text) this.area.value = kept(draft);
+    this.attaching.files.add([file]);
     showWords(byId("composer-state"), words);
   }
 
   /** Show how things stand; called when the outbox has changed. */
   show() {
     const waiting = this.outbox.of(this.key);
-    const held = Boolean(waiting?.tries);
-    this.area.readOnly = held;
-    if (held) showWords(byId("composer-state"), "No connection. This is sent as soon as Hearth answers again.");
+    const held = Boolean(waiting?.tries || this.attaching.onTheWay(this.key)?.tries);
+    this.area.readOnly = Boolean(waiting?.tries);
+    if (waiting?.tries) showWords(byId("composer-state"), "No connection. This is sent as soon as Hearth answers again.");
     else if (this.wasHeld) showWords(byId("composer-state"), "");
     this.wasHeld = held;
     const bringing = this.attaching.words(this.key);

@@ -32,10 +32,10 @@ class Page {
       refused: (key, words) => this.composer.refused(key, words),
     });
     this.uploads = new Uploads({
-      make: async () => (await ask("POST", "/api/conversations")).id,
+      make: (id) => ask("POST", "/api/conversations", { id }),
       changed: () => this.composer.show(),
       received: (key, message) => this.brought(key, message),
-      refused: (key, words, text) => this.composer.refused(key, words, text),
+      refused: (key, message, words) => this.composer.giveBack(key, message, words),
     });
     this.composer = new Composer(me.person, this.outbox, this.uploads, me.commands, {
       stop: () => this.chat.stop(),
@@ -135,7 +135,7 @@ class Page {
     if (key === FRESH && this.chat.key === FRESH) this.uploads.made(FRESH, message.conversation);
     const { name, size } = message.file;
     await this.chat.received(key, { ...message, attachments: [{ name, size, kind: message.kind }] });
-    this.composer.show();
+    this.composer.brought();
     await this.refreshList();
   }
 

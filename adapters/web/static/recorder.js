@@ -1,6 +1,7 @@
 // The microphone: what is said becomes a file. The browser asks the person first, and shows that it listens.
 
-const LONGEST_MS = 15 * 60_000;
+/** A little less than the server hears at most (speech.max_duration). */
+const LONGEST_MS = 15 * 60_000 - 5_000;
 /** What browsers write, the better one first; the server knows them all. */
 const TYPES = ["audio/webm;codecs=opus", "audio/ogg;codecs=opus", "audio/mp4"];
 
@@ -37,6 +38,7 @@ export class Recorder {
       this.starting = false;
     }
     const type = TYPES.find((each) => MediaRecorder.isTypeSupported(each));
+    const release = () => stream.getTracks().forEach((track) => track.stop());
     const chunks = [];
     const began = performance.now();
     const recorder = new MediaRecorder(stream, type ? { mimeType: type } : {});
@@ -44,12 +46,18 @@ export class Recorder {
     recorder.addEventListener("dataavailable", (event) => chunks.push(event.data));
     recorder.addEventListener("stop", () => {
       clearInterval(timer);
-      for (const track of stream.getTracks()) track.stop();
+      release();
       this.recorder = null;
       this.on.ended(this.dropped || !chunks.length ? null : fileOf(chunks, recorder.mimeType));
     });
+    try {
+      recorder.start();
+    } catch {
+      clearInterval(timer);
+      release();
+      throw new Error("This browser cannot record here.");
+    }
     this.recorder = recorder;
-    recorder.start();
     if (this.dropped) this.cancel(); // given up while the browser asked
     else this.on.tick(0);
   }

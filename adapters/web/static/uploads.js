@@ -8,8 +8,8 @@ const LONGEST_MS = 15_000;
 
 export class Uploads {
   /**
-   * @param {{make: () => Promise<string>, changed: () => void, received: (key: string, message: object) => void, refused: (key: string, words: string, text: string) => void}} on
-   *   `make` makes a conversation where there is none yet
+   * @param {{make: (id: string) => Promise<void>, changed: () => void, received: (key: string, message: object) => void, refused: (key: string, message: object, words: string) => void}} on
+   *   `make` makes a conversation of this id where there is none yet
    */
   constructor(on) {
     this.on = on;
@@ -43,10 +43,12 @@ export class Uploads {
     this.next();
   }
 
-  /** Give up what is not received as far as anybody knows. */
+  /** Give up what is not received as far as anybody knows; returns it. */
   takeBack(key) {
+    const given = this.waiting.filter((message) => message.key === key);
     this.waiting = this.waiting.filter((message) => message.key !== key);
     this.on.changed();
+    return given;
   }
 
   /** The connection is back: do not wait any longer. */
@@ -61,7 +63,11 @@ export class Uploads {
     message.flying = true;
     this.on.changed();
     try {
-      message.conversation ??= await this.on.make();
+      if (!message.conversation) {
+        message.fresh ??= eventId(); // the same at each try
+        await this.on.make(message.fresh);
+        message.conversation = message.fresh;
+      }
       await bring(conversationPath(message.conversation, "/files"), message.file, {
         event: message.event,
         text: message.text,
@@ -83,7 +89,7 @@ export class Uploads {
   failed(message, error) {
     if (!(error instanceof Unreachable)) {
       this.waiting = this.waiting.filter((other) => other !== message);
-      this.on.refused(message.key, `${message.file.name}: ${error.message}`, message.text);
+      this.on.refused(message.key, message, `${message.file.name}: ${error.message}`);
       this.next();
       return;
     }
