@@ -195,31 +195,15 @@ async def running(
             config.database_url, default_retention_days=config.retention.days, measured=metrics.database
         )
         stack.push_async_callback(opened.aclose)
-        registry = Registry(
-            config.models,
-            config.queue,
-            config.data_dir,
-            loaded_models=config.engine.loaded_models,
-            loaders=loaders,
-            metrics=metrics,
-        )
+        registry = _registry(config, loaders, metrics)
         stack.push_async_callback(registry.aclose)
         socket = config.socket if answering else socket_path(config.data_dir, f"command-{os.getpid()}.sock")
         reload = reload or (lambda: config)
         speech = SpeechModels(config.speech, config.data_dir) if config.speech.enabled and answering else None
         if speech is not None:
             stack.push_async_callback(speech.aclose)
-        app = App(
-            config,
-            reload,
-            opened,
-            registry,
-            speech=speech,
-            metrics=metrics,
-            socket=socket,
-            lease=lease,
-            errors=errors,
-        )
+        parts = (config, reload, opened, registry)
+        app = App(*parts, speech=speech, metrics=metrics, socket=socket, lease=lease, errors=errors)
         for account, adapter in adapters:
             app.add(account, adapter)
         if preload and answering:
@@ -253,6 +237,17 @@ async def _ready(app: App, tasks: Sequence[asyncio.Task[None]]) -> None:
         await asyncio.wait([ready, *tasks], return_when=asyncio.FIRST_COMPLETED)
     finally:
         ready.cancel()
+
+
+def _registry(config: Config, loaders: Mapping[str, Loader] | None, metrics: Metrics) -> Registry:
+    return Registry(
+        config.models,
+        config.queue,
+        config.data_dir,
+        loaded_models=config.engine.loaded_models,
+        loaders=loaders,
+        metrics=metrics,
+    )
 
 
 def _voice(config: SpeechConfig, speech: SpeechModels) -> Voice:

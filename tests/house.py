@@ -193,10 +193,8 @@ async def house(
     voice: Voice | None = None,
 ) -> AsyncIterator[House]:
     """Open a house on a folder; what an earlier one left there is found again. `sleep` is delivery's."""
-    config = config or configuration()
-    engine = engine or ScriptedEngine()
-    platform = platform or MemoryAdapter()
-    metrics = Metrics()
+    config, metrics = config or configuration(), Metrics()
+    engine, platform = engine or ScriptedEngine(), platform or MemoryAdapter()
     opened = store or await SqlStore.open(
         f"sqlite+aiosqlite:///{folder / 'hearth.db'}",
         default_retention_days=config.retention.days,
