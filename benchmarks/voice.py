@@ -29,6 +29,7 @@ from benchmarks.loop_lag import probing
 from benchmarks.report import SCRATCH, Aim, Row, Table, milliseconds, percentile, run, scratch_directory
 from bot.app import running
 from bot.config import EMBEDDED_SPEECH_MODEL, Config, SpeechConfig
+from bot.errors import UnreadError
 from bot.messages import Author, ConversationKey, Limits, Message
 from bot.speech.decode import AudioLimits, Decoder
 from bot.speech.models import SpeechModels
@@ -175,6 +176,23 @@ def _question(platform: MemoryAdapter) -> Message:
     )
 
 
+async def bomb() -> Table:
+    """An hour of silence in half a megabyte: how soon it is refused, by its header."""
+    from tests.recordings import RATE, encoded, silence
+
+    data, times = encoded(silence(3600), "flac", "flac", RATE), []
+    decode = Decoder(AudioLimits(900, 25 * MEBIBYTE))
+    for _ in range(PAIRS + 1):
+        began = time.perf_counter()
+        try:
+            await decode(data)
+        except UnreadError:
+            times.append(time.perf_counter() - began)
+    median = percentile(times[1:], 0.5)
+    row = Row(f"{len(data) // 1024} KiB of FLAC", (f"{median:.2f} s",), Aim(1, "s"), median)
+    return Table("voice: an hour in half a megabyte", ("refused in",), [row])
+
+
 async def first_segment() -> Table:
     """From a file's bytes to the first words."""
     rows = []
@@ -222,7 +240,8 @@ def _config(folder: Path) -> Config:
 
 
 async def measure() -> AsyncIterator[Table]:
-    """All three."""
+    """All of them."""
+    yield await bomb()
     yield await asyncio.to_thread(speeds)
     yield await company()
     yield await first_segment()

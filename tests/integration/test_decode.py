@@ -6,7 +6,6 @@ import array
 import asyncio
 import os
 import random
-import time
 from functools import cache
 from pathlib import Path
 
@@ -160,9 +159,8 @@ class TestRefusals:
     async def test_an_hour_in_half_a_megabyte_is_refused_by_its_header(self, decode: Decoder) -> None:
         data, process = bomb(), psutil.Process()
         await decode(recording("flac"))  # what the first one loads is no growth
-        before, began = process.memory_info().rss, time.perf_counter()
+        before = process.memory_info().rss
         assert await refusal(decode, data) == "longer than 15:00"
-        assert time.perf_counter() - began < 10  # 0.1 s; the benchmark has the figure
         assert process.memory_info().rss - before < TOO_MUCH_MEMORY
 
     @pytest.mark.parametrize("stated", [0, 10 * RATE])
