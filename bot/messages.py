@@ -65,7 +65,7 @@ class Attachment:
     duration: float | None = None
     """Seconds, as the platform states them."""
     data: bytes | None = field(default=None, repr=False, compare=False)
-    """The file itself, from a face that has no place of its own for it: the store keeps it until it was read."""
+    """The file, from a face that has no place of its own for it: kept until it was read. `reference` is its SHA-256 then."""
 
 
 @dataclass(frozen=True, slots=True)

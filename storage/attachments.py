@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
-from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import and_, bindparam, delete, exists, literal, select, update
 
 from bot.messages import Attached, Attachment, Speech, StoredMessage
 from bot.records import Content, Reading
-from storage.models import attachments, contents, messages
+from storage.models import READ_IN, attachments, contents, messages
 from storage.rows import stored
 from storage.transaction import Transaction, insert
 from storage.values import chunks
@@ -28,7 +27,7 @@ _OF = (
     .outerjoin_from(
         attachments,
         contents,
-        and_(contents.c.hash == attachments.c.hash, contents.c.reader == attachments.c.reader),
+        READ_IN,
     )
     .where(attachments.c.message.in_(bindparam("k_messages", expanding=True)))
     .order_by(attachments.c.message, attachments.c.number)
@@ -58,7 +57,7 @@ _HELD = (
     .join_from(
         attachments,
         contents,
-        and_(contents.c.hash == attachments.c.hash, contents.c.reader == attachments.c.reader),
+        READ_IN,
     )
     .where(attachments.c.message == bindparam("k_message"), contents.c.data.is_not(None))
 )
@@ -93,7 +92,7 @@ def _held(transaction: Transaction, item: Attachment) -> dict[str, str | None]:
     """Keep the file of an attachment that brought it, until it is read; it stands in the place of what is read in it."""
     if item.data is None:
         return {"hash": None, "reader": None}
-    digest = sha256(item.data).hexdigest()
+    digest = item.reference  # made where it keeps nobody waiting
     content = Content(
         hash=digest, reader=FILE, media_type=item.media_type, size=len(item.data), words="", data=item.data
     )

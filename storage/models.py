@@ -39,6 +39,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    and_,
     false,
     text,
 )
@@ -215,6 +216,9 @@ attachments = Table(
         postgresql_where=text("hash IS NOT NULL"),
     ),
 )
+
+READ_IN = and_(contents.c.hash == attachments.c.hash, contents.c.reader == attachments.c.reader)
+"""What was read in an attachment."""
 
 answers = Table(
     "answers",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import and_, bindparam, case, exists, func, literal, select, update
+from sqlalchemy import bindparam, case, exists, func, literal, select, update
 
 from bot.messages import Conversation, ConversationKey, MessageState, Role, Settings
 from bot.ports import Forgotten
 from bot.records import PlatformCount, Thread
 from storage import rows
-from storage.models import answers, attachments, contents, conversations, messages
+from storage.models import READ_IN, answers, attachments, contents, conversations, messages
 from storage.places import adopt, find_by_id, obtain
 from storage.removal import dissolve, remove
 from storage.rows import CONVERSATION
@@ -30,7 +30,7 @@ _SPOKEN = (
     .join_from(
         attachments,
         contents,
-        and_(contents.c.hash == attachments.c.hash, contents.c.reader == attachments.c.reader),
+        READ_IN,
     )
     .where(attachments.c.message == messages.c.id, contents.c.language.is_not(None))
     .order_by(attachments.c.number)

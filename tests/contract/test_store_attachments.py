@@ -341,8 +341,8 @@ class TestRemoval:
             assert rows(database_url) == (0, 0)
 
 
-VOICE = Attachment(kind="voice", name="voice.ogg", media_type="audio/ogg", size=4, reference="f3", data=b"OggS")
 DIGEST = sha256(b"OggS").hexdigest()
+VOICE = Attachment(kind="voice", name="voice.ogg", media_type="audio/ogg", size=4, reference=DIGEST, data=b"OggS")
 
 
 def heard(words: str = "good morning", *, data: bytes | None = None, number: int = 0) -> Reading:

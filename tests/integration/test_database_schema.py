@@ -97,9 +97,10 @@ async def test_a_database_of_the_first_schema_is_brought_up_to_this_one(empty_ur
     store = await SqlStore.open(empty_url, default_retention_days=30)
     _, tip = await answer(store, "eins")
     assert [message.attachments[0].words for message in await store.history(tip) if message.attachments] == [WORDS]
-    voice = await ask(store, "2", "", attachments=(replace(NOTES, kind="voice", data=b"OggS"),))
+    digest = sha256(b"OggS").hexdigest()
+    voice = await ask(store, "2", "", attachments=(replace(NOTES, kind="voice", reference=digest, data=b"OggS"),))
     assert voice.message is not None
-    assert await store.file(sha256(b"OggS").hexdigest()) == b"OggS"
+    assert await store.file(digest) == b"OggS"
     await store.aclose()
 
 
