@@ -22,6 +22,7 @@ from bot.transcription import SAMPLE_RATE, Audio, Detected, Segment, Task, Trans
 if TYPE_CHECKING:
     import numpy as np
     from faster_whisper import WhisperModel
+    from faster_whisper.vad import SpeechTimestampsMap
 
     Samples = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -42,6 +43,8 @@ GPU_BATCH = 8
 """Windows that a GPU decodes at once."""
 WINDOW_SECONDS = 30
 """What Whisper hears at once: https://arxiv.org/abs/2212.04356, section 2.2."""
+FRAMES = 100
+"""A second of the spectrogram has so many."""
 LADDER = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Temperatures of the reference: https://github.com/openai/whisper, `transcribe`."""
 LEAST_LOGPROB, MOST_COMPRESSION, SILENT = -1.0, 2.4, 0.6
@@ -55,8 +58,8 @@ MONOLINGUAL = re.compile(r"turbo|distil|\.en$")
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
-    """A stretch with speech in it, in samples."""
+class Stretch:
+    """A part of a recording, in samples."""
 
     start: int
     end: int
@@ -123,53 +126,52 @@ class Whisper:
         self, samples: Samples, options: TranscribeOptions, language: str | None
     ) -> Iterator[Detected | Segment]:
         """Several windows at once at the first temperature; those that fail the thresholds then in turn at the others."""
-        clips = _clips(samples)
-        for at in range(0, len(clips), self._batch_size):
-            from faster_whisper import BatchedInferencePipeline
+        from faster_whisper import BatchedInferencePipeline
+        from faster_whisper.vad import SpeechTimestampsMap
 
-            batch = clips[at : at + self._batch_size]
-            found, info = BatchedInferencePipeline(self._model).transcribe(
-                samples,
-                language=language,
-                temperature=options.temperature,
-                batch_size=self._batch_size,
-                without_timestamps=False,
-                clip_timestamps=[_seconds(clip) for clip in batch],
-                **_common(options),
-            )
-            language = str(info.language)
-            if at == 0:
-                yield _detected(info)
-            by_clip = {seek: list(window) for seek, window in groupby(found, key=lambda segment: segment.seek)}
-            for clip in batch:
-                window = by_clip.get(int(clip.start / SAMPLE_RATE * self._model.frames_per_second), [])
-                yield from self._trusted(samples, clip, window, options, language)
+        spoken = _spoken(samples)
+        if not spoken:
+            return
+        packed, windows = _packed(samples, spoken), _windows(spoken)
+        times = SpeechTimestampsMap([{"start": each.start, "end": each.end} for each in spoken], SAMPLE_RATE)
+        found, info = BatchedInferencePipeline(self._model).transcribe(
+            packed,
+            language=language,
+            temperature=options.temperature,
+            batch_size=self._batch_size,
+            without_timestamps=False,
+            clip_timestamps=[_seconds(window) for window in windows],
+            **_common(options),
+        )
+        yield _detected(info)
+        by_seek = {_frames(window.start / SAMPLE_RATE): window for window in windows}
+        for seek, first in groupby(found, key=lambda segment: segment.seek):  # a batch is decoded when it is asked for
+            for segment in self._trusted(packed, by_seek[seek], list(first), options, info.language):
+                yield _restored(segment, times)
 
     def _trusted(
         self,
         samples: Samples,
-        clip: Spoken,
-        window: Sequence[Any],
+        window: Stretch,
+        first: Sequence[Any],
         options: TranscribeOptions,
         language: str,
     ) -> Iterator[Segment]:
-        """A window's segments, decoded again if they fail the thresholds."""
-        if not window or not _fails(window):
-            yield from (_segment(segment, options.temperature) for segment in window)
-        elif _is_silent(window):
+        """A window's segments as they were `first` found, or decoded again if they fail the thresholds."""
+        if _fails(first) and _is_silent(first):
             return
-        elif options.temperature:
-            yield from (_segment(segment, options.temperature) for segment in window)
+        if options.temperature or not _fails(first):
+            yield from (_segment(segment, options.temperature) for segment in first)
         else:
             again, _ = self._model.transcribe(
-                samples[clip.start : clip.end],
+                samples[window.start : window.end],
                 vad_filter=False,
                 language=language,
                 temperature=LADDER[1:],
                 **_common(options),
             )
             yield from (
-                _later(_segment(segment, segment.temperature or 0.0), clip.start / SAMPLE_RATE) for segment in again
+                _later(_segment(segment, segment.temperature or 0.0), window.start / SAMPLE_RATE) for segment in again
             )
 
 
@@ -257,24 +259,37 @@ def _quietest(samples: Samples) -> int:
     return int(energies.argmin()) * length + length // 2
 
 
-def _clips(samples: Samples) -> list[Spoken]:
-    """Where somebody speaks, in clips of at most one window."""
+def _spoken(samples: Samples) -> list[Stretch]:
+    """Where somebody speaks, in stretches of at most one window."""
     from faster_whisper.vad import VadOptions, get_speech_timestamps
 
     options = VadOptions(max_speech_duration_s=WINDOW_SECONDS, min_silence_duration_ms=160)
-    clips: list[Spoken] = []
-    for found in get_speech_timestamps(samples, options):
-        spoken = Spoken(found["start"], found["end"])
-        if clips and spoken.end - clips[-1].start <= WINDOW_SECONDS * SAMPLE_RATE:
-            clips[-1] = Spoken(clips[-1].start, spoken.end)
-        else:
-            clips.append(spoken)
-    return clips
+    return [Stretch(found["start"], found["end"]) for found in get_speech_timestamps(samples, options)]
 
 
-def _seconds(clip: Spoken) -> dict[str, float]:
+def _packed(samples: Samples, spoken: Sequence[Stretch]) -> Samples:
+    """What is spoken, without the pauses: fewer windows hold it."""
+    import numpy as np
+
+    return np.concatenate([samples[each.start : each.end] for each in spoken])
+
+
+def _windows(spoken: Sequence[Stretch]) -> list[Stretch]:
+    """Windows of the packed samples, each of as many whole stretches as fit."""
+    windows: list[Stretch] = []
+    start = end = 0
+    for each in spoken:
+        length = each.end - each.start
+        if end + length - start > WINDOW_SECONDS * SAMPLE_RATE:
+            windows.append(Stretch(start, end))
+            start = end
+        end += length
+    return [*windows, Stretch(start, end)]
+
+
+def _seconds(window: Stretch) -> dict[str, float]:
     """As the library takes it: it rounds down to samples, and a bare quotient may be a little less than it should be."""
-    return {"start": (clip.start + 0.5) / SAMPLE_RATE, "end": (clip.end + 0.5) / SAMPLE_RATE}
+    return {"start": (window.start + 0.5) / SAMPLE_RATE, "end": (window.end + 0.5) / SAMPLE_RATE}
 
 
 def _detected(info: Any) -> Detected:
@@ -300,8 +315,31 @@ def _words(words: Iterable[Any]) -> Iterator[Word]:
     return (Word(float(word.start), float(word.end), word.word, float(word.probability)) for word in words)
 
 
+def _frames(seconds: float) -> int:
+    return int(seconds * FRAMES)
+
+
 def _later(segment: Segment, seconds: float) -> Segment:
     if not seconds:
         return segment
-    words = tuple(replace(word, start=word.start + seconds, end=word.end + seconds) for word in segment.words)
-    return replace(segment, start=segment.start + seconds, end=segment.end + seconds, words=words)
+    return replace(
+        segment,
+        start=segment.start + seconds,
+        end=segment.end + seconds,
+        seek=segment.seek + _frames(seconds),
+        words=tuple(replace(word, start=word.start + seconds, end=word.end + seconds) for word in segment.words),
+    )
+
+
+def _restored(segment: Segment, times: SpeechTimestampsMap) -> Segment:
+    """With the times that a segment of packed samples has in the recording."""
+    seek = _frames(times.get_original_time(segment.seek / FRAMES))
+    if not segment.words:
+        start, end = times.get_original_time(segment.start), times.get_original_time(segment.end, is_end=True)
+        return replace(segment, start=start, end=end, seek=seek)
+    words = []
+    for word in segment.words:
+        where = times.get_chunk_index((word.start + word.end) / 2)  # a word lies in one stretch
+        start, end = (times.get_original_time(at, where) for at in (word.start, word.end))
+        words.append(replace(word, start=start, end=end))
+    return replace(segment, start=words[0].start, end=words[-1].end, seek=seek, words=tuple(words))
