@@ -112,9 +112,14 @@ class Control:
         log.warning("a message of a removed answer stays", conversation=str(message.key))
 
     def _interrupt(self, event: Message) -> None:
-        """Who goes on talking stops the own answer, not another's; a command only waits for its turn."""
+        """Who goes on talking stops the own answer, not another's; a command only waits for its turn.
+
+        So does a file behind a file: several that were sent together come as one message each.
+        """
         running = self._in(event)
-        if running and running.claim.event.author.id == event.author.id and commands.parse(event.text) is None:
+        if not running or running.claim.event.author.id != event.author.id or commands.parse(event.text) is not None:
+            return
+        if not (_is_file(event) and _is_file(running.claim.event)):
             running.stop.set()
 
     async def _stop(self, action: Action) -> None:
@@ -172,3 +177,8 @@ class Control:
         task = asyncio.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+
+def _is_file(event: Message) -> bool:
+    """Whether a message brings files. A voice message is talk."""
+    return any(item.kind != "voice" for item in event.attachments)

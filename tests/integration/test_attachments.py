@@ -14,7 +14,7 @@ from bot.errors import MessageGone, PlatformError, Unreachable
 from bot.messages import Attachment, Limits, Role
 from bot.testing import MemoryAdapter, ScriptedEngine
 from tests.attacks import bank
-from tests.house import BEA, configuration, house, question, until
+from tests.house import BEA, configuration, house, question, stalled, until
 
 U, A = Role.USER, Role.ASSISTANT
 NOTES = Attachment(kind="file", name="notes.txt", media_type="text/plain", size=14, reference="notes")
@@ -61,6 +61,17 @@ async def test_a_question_comes_before_its_documents(tmp_path: Path, platform: F
     async with house(tmp_path, platform=platform) as h:
         await h.ask("What is it?", attachments=(NOTES, more))
         assert question(h.prompts()[0]) == "What is it?\n\nFile notes.txt:\nBuy a lantern.\n\nFile more.md:\nGrüße"
+
+
+async def test_files_sent_together_do_not_interrupt_each_other(tmp_path: Path, platform: Files) -> None:
+    """They come as one message each, while answers are interrupted by whoever goes on talking."""
+    async with house(tmp_path, configuration(chat={"while_answering": "interrupt"}), platform=platform) as h:
+        await stalled(h, "", attachments=(NOTES,))
+        await h.say("", attachments=(NOTES,))
+        h.engine.stall_after = None
+        h.engine.resume.set()
+        await h.settled()
+        assert h.texts() == ["You said: File notes.txt:\nBuy a lantern."] * 2
 
 
 async def test_in_a_group_it_is_the_askers(tmp_path: Path, platform: Files) -> None:
