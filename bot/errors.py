@@ -12,6 +12,7 @@ HearthError
 |  |- FloodWait           too many calls; says how long to wait
 |  |- MessageGone         the message to edit or answer is not there (any more)
 |  |- TextRefused         the platform cannot parse the text
+|  |- TooLarge            a file is larger than is fetched
 |  `- Unreachable         no answer, or the platform's own fault: worth another try
 `- Told                   the person who waits is told these words
    |- Busy                the queue is full, or this person has enough waiting
@@ -78,6 +79,14 @@ class MessageGone(PlatformError):
 
 class TextRefused(PlatformError):
     """The platform cannot parse the text: plain text is the last resort."""
+
+
+class TooLarge(PlatformError):
+    """A file has more than `most` bytes, which is what is fetched from this platform."""
+
+    def __init__(self, most: int, words: str | None = None) -> None:
+        super().__init__(words or f"the file has more than {most} bytes")
+        self.most = most
 
 
 class Unreachable(PlatformError):

@@ -68,7 +68,7 @@ class Adapter(Protocol):
     async def fetch(self, attachment: Attachment) -> bytes:
         """Load an attachment, within `limits.file_bytes`; also after a restart.
 
-        Raises PlatformError: MessageGone if it is not there any more, Unreachable if it may come later.
+        Raises PlatformError: MessageGone if it is not there any more, TooLarge, Unreachable if it may come later.
         """
 
     async def publish(self, commands: Sequence[Command]) -> None:

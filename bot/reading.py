@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from bot import documents, voice
-from bot.errors import FloodWait, MessageGone, PlatformError, Told, Unreachable, UnreadError
+from bot.errors import FloodWait, MessageGone, PlatformError, Told, TooLarge, Unreachable, UnreadError
 from bot.messages import Attached, Attachment, StoredMessage, with_speech
 from bot.ports import Fetch, Store
 from bot.records import Reading
@@ -21,6 +21,7 @@ FETCH_SECONDS = 60.0
 GONE = "no longer there"
 LONGEST_NAME = 80
 """Characters of a file's name that are shown: names in chats are rarely half as long."""
+_UNITS = (("MiB", 2**20), ("KiB", 2**10))
 _NOT_YET = {"image": "pictures are not understood yet", "video": "videos are not understood yet"}
 """By `Attachment.kind`, and by what a media type begins with."""
 
@@ -148,10 +149,18 @@ async def _load(item: Attachment, readers: Readers) -> bytes:
         raise
     except MessageGone as error:
         raise UnreadError(GONE) from error
+    except TooLarge as error:
+        raise UnreadError(f"larger than {_size(error.most)}") from error
     except PlatformError as error:
         log.warning("an attachment could not be loaded", error=type(error).__name__)
         log.debug("the platform's words about it", error=str(error))
         raise UnreadError("it could not be loaded") from error
+
+
+def _size(number: int) -> str:
+    """Bytes in words, rounded down: what is larger than these is larger than that."""
+    whole = next((f"{number // unit} {name}" for name, unit in _UNITS if number >= unit), "")
+    return whole or f"{number} bytes"
 
 
 def _name(item: Attachment) -> str:

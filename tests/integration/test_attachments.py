@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from bot.errors import MessageGone, PlatformError, Unreachable
+from bot.errors import MessageGone, PlatformError, TooLarge, Unreachable
 from bot.messages import Attachment, Limits, Role
 from bot.testing import MemoryAdapter, ScriptedEngine
 from tests.attacks import bank
@@ -180,6 +180,18 @@ async def test_what_is_gone_is_told_and_a_retry_looks_again(tmp_path: Path, plat
         assert await h.ask("/retry") == "You said: File notes.txt:\nBuy a lantern."
         await h.ask("Thanks")
         assert "user\nFile notes.txt:\nBuy a lantern.<|im_end|>" in h.prompts()[-1]
+
+
+@pytest.mark.parametrize(
+    ("most", "words"), [(20 * 2**20, "20 MiB"), (20_000_000, "19 MiB"), (2**20 - 1, "1023 KiB"), (10, "10 bytes")]
+)
+async def test_what_the_platform_does_not_give_is_told_with_its_limit(
+    tmp_path: Path, platform: Files, most: int, words: str
+) -> None:
+    platform.refusals = [TooLarge(most)]
+    async with house(tmp_path, platform=platform) as h:
+        shown = await h.ask("What is it?", attachments=(NOTES,))
+        assert shown.endswith(f"\n\n[`notes.txt`: not read, larger than {words}]")
 
 
 async def test_a_document_that_does_not_fit_is_too_long_and_the_next_question_is_answered(
