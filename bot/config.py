@@ -27,6 +27,7 @@ from pydantic import (
     SecretStr,
     Tag,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -56,6 +57,8 @@ MAX_SOCKET_PATH = 100
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)?")
 _PERSON = re.compile(r"[\w.-]{1,64}")
+_BOT_TOKEN = re.compile(r"\d{1,20}:[A-Za-z0-9_-]{20,}")
+_WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _IN_A_URL = str.maketrans({"%": "%25", "?": "%3F", "#": "%23"})
 """What a URL's path may not hold as it is (RFC 3986, section 3.3)."""
@@ -166,11 +169,11 @@ class RemoteModelConfig(AnyModelConfig):
         return any((urlsplit(url).hostname or "") not in _HERE for url in self.servers)
 
 
-def _check_url(url: str) -> None:
+def _check_url(url: str, example: str = "http://127.0.0.1:8000/v1") -> None:
     """Raises ValueError. The words do not repeat the URL: there may be a password in it."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("a server's URL looks like http://127.0.0.1:8000/v1")
+        raise ValueError(f"a server's URL looks like {example}")
     if parts.username is not None or parts.password is not None:
         raise ValueError("a server's URL holds no password; api_key is the place for it")
     if parts.query or parts.fragment or any(char.isspace() for char in url):
@@ -276,6 +279,46 @@ class WebConfig(Section):
         return self
 
 
+class TelegramConfig(Section):
+    """A Telegram bot."""
+
+    token: SecretStr = SecretStr("")
+    api_base: str = "https://api.telegram.org"
+    webhook_url: str = ""
+    webhook_host: str = Field(default="127.0.0.1", min_length=1)
+    webhook_port: int = Field(default=8081, ge=0, le=65535)
+    webhook_secret: SecretStr = SecretStr("")
+    private_pace: Seconds = 1.25
+    group_pace: Seconds = 3.4
+    calls_per_second: float = Field(default=30.0, gt=0, le=10_000)
+
+    @property
+    def account(self) -> str:
+        """The bot's id, with which its token begins; empty without a token: then there is no Telegram."""
+        return self.token.get_secret_value().partition(":")[0]
+
+    @field_validator("api_base")
+    @classmethod
+    def _server(cls, url: str) -> str:
+        _check_url(url, "https://api.telegram.org")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> TelegramConfig:
+        """Words of an error never hold the token."""
+        token, secret = self.token.get_secret_value(), self.webhook_secret.get_secret_value()
+        if token and not _BOT_TOKEN.fullmatch(token):
+            raise ValueError("token: BotFather's look like 123456789:AAF0aBcDeFgHiJkLmNoPqRsTuVwXyZ-0123")
+        if secret and not _WEBHOOK_SECRET.fullmatch(secret):
+            raise ValueError("webhook_secret: 16 to 256 characters of A-Z, a-z, 0-9, _ and - (openssl rand -hex 16)")
+        if self.webhook_url:
+            try:
+                _check_url(self.webhook_url, "https://chat.example.org/telegram")
+            except ValueError as error:
+                raise ValueError(f"webhook_url: {error}") from error
+        return self
+
+
 class LogConfig(Section):
     """What is logged, to standard error."""
 
@@ -309,6 +352,7 @@ class Config(Section):
     retention: RetentionConfig = RetentionConfig()
     database: DatabaseConfig = DatabaseConfig()
     web: WebConfig = WebConfig()
+    telegram: TelegramConfig = TelegramConfig()
     log: LogConfig = LogConfig()
 
     @model_validator(mode="after")

@@ -118,11 +118,11 @@ class Telegram:
         common = self._place(to.key) | {"reply_parameters": _reply(to), "reply_markup": _keyboard(what.buttons)}
         files = list(what.files)
         if not files:
-            sent = await self._call(to.key, lambda place: self._bot.send_message(**place, **_text(what)), common)
+            sent = await self._call(to.key, lambda place: self._bot.send_message(**place, **_message(what)), common)
             return MessageRef(to.key, str(sent.message_id))
-        caption = _text(what, caption=True)
+        caption = _caption(what)
         if what.text and telegram_length(what.text) > LONGEST_CAPTION:
-            sent = await self._call(to.key, lambda place: self._bot.send_message(**place, **_text(what)), common)
+            sent = await self._call(to.key, lambda place: self._bot.send_message(**place, **_message(what)), common)
             caption = {}
         else:
             sent = await self._document(to.key, files.pop(0), common | caption)
@@ -134,7 +134,7 @@ class Telegram:
         """Change a message's text and buttons."""
         where = {"chat_id": self._chat(message.key), "message_id": int(message.message_id)}
         where["reply_markup"] = _keyboard(what.buttons)
-        await self._call(message.key, lambda place: self._bot.edit_message_text(**place, **_text(what)), where)
+        await self._call(message.key, lambda place: self._bot.edit_message_text(**place, **_message(what)), where)
 
     async def delete(self, message: MessageRef) -> None:
         """Remove a message; Telegram lets bots do that for 48 hours."""
@@ -152,7 +152,7 @@ class Telegram:
                 await self._bot.send_chat_action(**place, action=ChatAction.TYPING)
             else:
                 await self._pace.take()
-                await self._bot.send_message_draft(**place, draft_id=_draft(to), **_text(Outgoing(text=sign.text)))
+                await self._bot.send_message_draft(**place, draft_id=_draft(to), **_text(sign.text))
         except (BadRequest, InvalidToken) as error:  # an older server of one's own says of the method that it is not found
             if isinstance(sign, Preview):
                 log.warning("previews are refused; answers are edited from now on", error=type(error).__name__)
@@ -275,14 +275,18 @@ class Telegram:
         return {"chat_id": self._chat(key), **thread}
 
 
-def _text(what: Outgoing, *, caption: bool = False) -> dict[str, Any]:
-    """A text as a call takes it. Links are not shown as cards: they would be taken for the answer."""
-    if caption:
-        html = {} if what.plain else {"parse_mode": ParseMode.HTML}
-        return {"caption": what.text if what.plain else telegram_html(what.text), **html} if what.text else {}
-    if what.plain:
-        return {"text": what.text}
-    return {"text": telegram_html(what.text), "parse_mode": ParseMode.HTML}
+def _text(text: str, *, plain: bool = False) -> dict[str, Any]:
+    return {"text": text} if plain else {"text": telegram_html(text), "parse_mode": ParseMode.HTML}
+
+
+def _message(what: Outgoing) -> dict[str, Any]:
+    """Links are not shown as cards: they would be taken for the answer."""
+    return {**_text(what.text, plain=what.plain), "link_preview_options": LinkPreviewOptions(is_disabled=True)}
+
+
+def _caption(what: Outgoing) -> dict[str, Any]:
+    made = _text(what.text, plain=what.plain) if what.text else {}
+    return {("caption" if name == "text" else name): value for name, value in made.items()}
 
 
 def _reply(to: Destination) -> ReplyParameters | None:
