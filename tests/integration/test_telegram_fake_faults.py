@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from telegram.error import BadRequest, NetworkError, RetryAfter, TelegramError, TimedOut
 
@@ -17,7 +19,7 @@ async def test_a_429_says_when_to_come_again_and_does_nothing() -> None:
         for _ in range(2):
             with pytest.raises(RetryAfter) as caught:
                 await bot.send_message(chat.id, "a")
-            assert str(caught.value).startswith("Flood control exceeded. Retry in 7")
+            assert caught.value.retry_after == timedelta(seconds=7)
             await bot.send_message(other.id, "a")
         await bot.send_message(chat.id, "b")
         assert chat.texts_of_bot() == ["b"]
@@ -76,7 +78,7 @@ async def test_a_call_can_be_refused_in_any_words() -> None:
     async with talking() as (server, bot):
         chat = server.world.private(server.world.user("Ada"))
         server.fail("sendMessageDraft", "refuse", description="Bad Request: METHOD_INVALID")
-        with pytest.raises(BadRequest, match="(?i)method_invalid"):
+        with pytest.raises(BadRequest, match=r"(?i)method_invalid"):
             await bot.send_message_draft(chat.id, 1, "a")
         assert chat.drafts == []
 
@@ -86,7 +88,7 @@ async def test_getting_updates_can_fail_and_nothing_is_lost() -> None:
         ada = server.world.user("Ada")
         server.world.private(ada).say(ada, "hello")
         for kind in ("lost", "502"):
-            server.fail("getUpdates", kind)  # type: ignore[arg-type]
+            server.fail("getUpdates", kind)
             with pytest.raises(NetworkError):
                 await bot.get_updates()
         assert len(await bot.get_updates()) == 1

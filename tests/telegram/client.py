@@ -23,9 +23,17 @@ async def bot_on(server: TelegramServer, *, token: str = "", patience: float = D
     ]
     for request in requests:
         await request.initialize()
-    own = {"base_url": server.base_url, "base_file_url": server.base_file_url}
     try:
-        yield Bot(token or server.token, request=requests[0], get_updates_request=requests[1], **own)
+        with pytest.MonkeyPatch.context() as environ:
+            # Otherwise reading a duration, or being told to wait, is a DeprecationWarning.
+            environ.setenv("PTB_TIMEDELTA", "true")
+            yield Bot(
+                token or server.token,
+                base_url=server.base_url,
+                base_file_url=server.base_file_url,
+                request=requests[0],
+                get_updates_request=requests[1],
+            )
     finally:
         for request in requests:
             await request.shutdown()

@@ -42,7 +42,7 @@ class Chat(Membership):
         message.meant_for_bot = meant_for_bot(self, message, sender)
         self._tell(message, edited=False)
         if sender is None and self.discussion is not None:
-            self._forward(message)
+            self.forward_into_discussion(message)
         return message
 
     def _hanging(self, where: Where) -> Json:
@@ -61,7 +61,8 @@ class Chat(Membership):
         if message.meant_for_bot:
             self.scene.tell(f"edited_{kind}" if edited else kind, message.json)
 
-    def _forward(self, post: Message) -> None:
+    def forward_into_discussion(self, post: Message) -> None:
+        """What the platform does by itself with each post of a channel, the bot's own included."""
         assert self.discussion is not None
         origin = {"type": "channel", "date": post.json["date"], "chat": self.json, "message_id": post.id}
         skipped = {"message_id", "date", "chat", "sender_chat", "reply_to_message"}

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.telegram.errors import Json, Misuse, Refused, not_implemented
+from tests.telegram.errors import Json, Misuse, Refused, bad_request, not_implemented
 from tests.telegram.faults import DONE, FILE, PAGE, Fault, Faults, Kind
 from tests.telegram.flood import Flood
 from tests.telegram.methods import HANDLERS
@@ -157,7 +157,11 @@ class TelegramServer:
         if refusal := self._authorize(request):
             return _answer(refusal)
         method = request.match_info["method"]
-        given, uploads = await _parameters(request)
+        try:
+            given, uploads = await _parameters(request)
+        except ValueError:
+            self.violations.append(f"{method}: the body is no JSON")
+            return _answer(bad_request("can't parse JSON object"))
         call = Call(method, given, self.world.scene.now())
         self.calls.append(call)
         fault = self.faults.take(method, given)
@@ -182,9 +186,12 @@ class TelegramServer:
             if isinstance(refused, Misuse):
                 self.violations.append(f"{call.method}: {refused.description}")
             return _answer(refused)
+        except Exception as error:
+            self.violations.append(f"{call.method}: the fake itself failed: {error!r}")
+            raise
         # Updates were looked at when they were made.
-        complaints = [] if call.method == "getUpdates" else bot_api().returns(call.method, call.result)
-        assert not complaints, f"the fake answered what the platform never does: {complaints}"
+        if call.method != "getUpdates":
+            self.violations += bot_api().returns(call.method, call.result)
         return web.json_response({"ok": True, "result": call.result})
 
     async def _misbehave(self, request: web.Request, fault: Fault, response: web.StreamResponse) -> web.StreamResponse:

@@ -48,6 +48,8 @@ def _send(platform: Platform, method: str, chat: Chat, given: Json, body: Json) 
     message = chat.add(sender | hanging | body | keyboard, by_bot=True)
     chat.last_bot = platform.world.bot.id
     chat.wipe_drafts()
+    if chat.discussion is not None:
+        chat.forward_into_discussion(message)
     return message.json
 
 
