@@ -230,7 +230,7 @@ async def test_a_topic_must_exist_and_the_general_one_has_no_number_but_for_chat
         sent = await bot.send_message(forum.id, "a", message_thread_id=topic.id)
         assert (sent.message_thread_id, sent.is_topic_message) == (topic.id, True)
         async with refused("Message thread not found"):
-            await bot.send_message(forum.id, "a", message_thread_id=1 if topic.id != 1 else 2)
+            await bot.send_message(forum.id, "a", message_thread_id=1)
         await bot.send_chat_action(forum.id, "typing", message_thread_id=1)
         forum.close_topic(topic)
         async with refused("Message thread not found"):
@@ -341,6 +341,14 @@ async def test_what_no_correct_client_sends_is_kept_and_fails_the_test() -> None
             server.expect_violation(words)
         with pytest.raises(AssertionError, match="no violation"):
             server.expect_violation("loud")
+
+
+async def test_a_body_that_is_no_json_is_refused() -> None:
+    async with serving() as server, aiohttp.ClientSession() as http:
+        headers = {"Content-Type": "application/json"}
+        async with http.post(f"{server.base_url}{TOKEN}/getMe", data=b"{", headers=headers) as response:
+            assert (response.status, (await response.json())["description"][:11]) == (400, "Bad Request")
+        server.expect_violation("the body is no JSON")
 
 
 async def test_a_violation_that_nobody_expected_fails_at_the_end() -> None:

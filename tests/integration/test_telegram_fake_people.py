@@ -117,6 +117,32 @@ async def test_a_forum_has_topics_and_a_general_one_that_says_nothing() -> None:
         assert answer.reply_to_message.text == "in news"
 
 
+async def test_a_private_chat_has_topics_if_the_bot_has() -> None:
+    async with talking(topics=True) as (server, bot):
+        ada = server.world.user("Ada")
+        chat = server.world.private(ada)
+        topic = chat.open_topic(ada, "Mine")
+        chat.say(ada, "hello", topic=topic)
+        _, said = await messages(bot)
+        assert (said.message_thread_id, said.is_topic_message, said.reply_to_message) == (topic.id, True, None)
+
+
+async def test_any_field_of_a_message_can_be_set_if_the_documentation_has_it() -> None:
+    async with talking() as (server, bot):
+        ada = server.world.user("Ada")
+        chat = server.world.private(ada)
+        origin = {"type": "hidden_user", "date": 1, "sender_user_name": "Bea"}
+        chat.say(ada, "said by Bea", extra={"forward_origin": origin})
+        for picture in (b"1", b"2"):
+            chat.photo(ada, picture, extra={"media_group_id": "7"})
+        forwarded, *album = await messages(bot)
+        assert forwarded.forward_origin is not None
+        assert forwarded.forward_origin.type == "hidden_user"
+        assert [message.media_group_id for message in album] == ["7", "7"]
+        with pytest.raises(AssertionError, match="Message has no field mood"):
+            chat.say(ada, "hello", extra={"mood": "good"})
+
+
 async def test_a_supergroup_without_topics_has_threads_of_replies() -> None:
     async with talking(privacy=False) as (server, bot):
         ada = server.world.user("Ada")

@@ -102,6 +102,7 @@ class Receiver:
     got: list[dict[str, Any]] = field(default_factory=list)
     secrets: list[str | None] = field(default_factory=list)
     attempts: int = 0
+    answer: str = ""
 
     async def take(self, request: web.Request) -> web.Response:
         self.attempts += 1
@@ -109,7 +110,7 @@ class Receiver:
             return web.Response(status=self.statuses.pop(0))
         self.secrets.append(request.headers.get(SECRET_HEADER))
         self.got.append(json.loads(await request.read()))
-        return web.Response()
+        return web.Response(text=self.answer)
 
 
 @asynccontextmanager
@@ -152,6 +153,16 @@ async def test_a_webhook_gets_each_update_in_order_with_the_secret_and_again_unt
         server.repeat()
         await server.wait_for(lambda: len(receiver.got) == 3, "the repetition")
         assert numbers(receiver)[1] == numbers(receiver)[2]
+
+
+async def test_a_method_in_an_answer_to_the_webhook_fails_the_test() -> None:
+    async with receiving() as receiver:
+        receiver.answer = '{"method":"sendMessage","chat_id":1,"text":"a"}'
+        with pytest.raises(AssertionError, match="does not call methods in answers"):
+            async with talking() as (server, bot):
+                await bot.set_webhook(receiver.url)
+                say(server, "one")
+                await server.wait_for(lambda: not server.queue.pending, "the delivery")
 
 
 async def test_a_webhook_and_getupdates_exclude_each_other() -> None:

@@ -13,6 +13,9 @@ by webhook, as the platform would send it. What the bot does is seen in the chat
         await server.wait_for(lambda: chat.texts_of_bot() == ["Hello!"], "the answer")
         assert chat.from_bot[0].reply_to == question.id
 
+`client.bot_on(server)` is such a Bot with its sockets closed at the end, `client.refused(words)` an error that it must
+get.
+
 Rooms: `spec` holds each call, each answer and each update against the documentation. `scene`, `records`, `chats`,
 `people`, `membership`, `privacy`, `content` and `world` are the people's side. `markup` and `entities` are formatted
 text. `updates` and `webhook` are the ways to the bot; `methods` is what the bot can do. `flood` and `faults` make

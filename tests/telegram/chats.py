@@ -39,6 +39,8 @@ class ChatState:
     linked_id: int | None = None
     """Of a channel's discussion group."""
     last_bot: int | None = None
+    first_id: int = 1
+    """Of messages. In a forum the number 1 is taken: it is the General topic."""
     drafts_gone: int = 0
     """How many states of drafts a message has wiped away."""
 
@@ -75,20 +77,25 @@ class ChatState:
         return None
 
     @property
+    def next_id(self) -> int:
+        """Of the next message: its place in the chat."""
+        return self.first_id + len(self.everything)
+
+    @property
     def bot_status(self) -> str:
         """member, administrator, left, kicked; in a private chat, kicked is blocked."""
         return self.members.get(self.scene.bot.id, "left")
 
     def find(self, message_id: int) -> Message | None:
         """A message that is there to read."""
-        at = message_id - 1
+        at = message_id - self.first_id
         found = self.everything[at] if 0 <= at < len(self.everything) else None
         return None if found is None or found.deleted else found
 
     def add(self, content: Json, *, by_bot: bool, sender: User | None = None) -> Message:
-        """Write a message down. Its id is its place in the chat."""
+        """Write a message down."""
         now = self.scene.now()
-        own: Json = {"message_id": len(self.everything) + 1, "date": int(now), "chat": self.json}
+        own: Json = {"message_id": self.next_id, "date": int(now), "chat": self.json}
         if sender is not None:
             own["from"] = sender.json
         message = Message(own | content, by_bot=by_bot)

@@ -174,7 +174,7 @@ class Chat(Membership):
     def open_topic(self, user: User, name: str) -> Topic:
         """A new topic of a forum, or of the private chat of a bot with topics."""
         assert self.forum or (self.type == "private" and self.scene.topics)
-        topic = Topic(len(self.everything) + 1, name)
+        topic = Topic(self.next_id, name)
         self.topics[topic.id] = topic
         created = {"name": name, "icon_color": 7322096}
         self.post(user, {"forum_topic_created": created, "message_thread_id": topic.id, "is_topic_message": True})

@@ -111,6 +111,8 @@ class TelegramServer:
     def check(self) -> None:
         """Fail if a client broke the documentation."""
         assert not self.violations, self.violations
+        called = [body for body in self.webhook.replies if '"method"' in body]
+        assert not called, f"the fake does not call methods in answers to the webhook: {called}"
 
     async def start(self) -> None:
         """Listen."""

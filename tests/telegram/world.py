@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 
-from tests.telegram.chats import ChatType
+from tests.telegram.chats import GENERAL, ChatType
 from tests.telegram.errors import Json, bad_request, forbidden
 from tests.telegram.people import Chat
 from tests.telegram.records import Message
@@ -73,7 +73,7 @@ class World:
         *,
         forum: bool = False,
     ) -> Chat:
-        chat = Chat(self.scene, chat_id, type_, title, forum=forum)
+        chat = Chat(self.scene, chat_id, type_, title, forum=forum, first_id=GENERAL + 1 if forum else 1)
         chat.members = {user.id: "member" for user in members} | {self.bot.id: "member"}
         if members and type_ != "private":
             chat.members[members[0].id] = "creator"
