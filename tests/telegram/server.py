@@ -158,7 +158,7 @@ class TelegramServer:
     async def _request(self, request: web.Request) -> web.StreamResponse:
         if refusal := self._authorize(request):
             return _answer(refusal)
-        method = request.match_info["method"]
+        method = bot_api().spelt(request.match_info["method"])
         try:
             given, uploads = await _parameters(request)
         except ValueError:

@@ -37,6 +37,11 @@ class Spec:
     def __init__(self, document: Json) -> None:
         self.methods: Json = document["methods"]
         self.types: Json = document["types"]
+        self._spelt = {name.lower(): name for name in self.methods}
+
+    def spelt(self, method: str) -> str:
+        """A method's name as the documentation has it: they are case-insensitive."""
+        return self._spelt.get(method.lower(), method)
 
     def arguments(self, method: str, given: Mapping[str, Any], uploads: Mapping[str, Upload]) -> Json:
         """The typed parameters of a call. `given` holds text where the request was a form, values where it was JSON.
