@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -117,7 +117,17 @@ class Migrated:
     revision: int = 0
 
 
-Event = Message | Edited | Deleted | Action | Migrated
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """The bot was removed from a chat."""
+
+    key: ConversationKey
+    event_id: str
+    sent_at: datetime
+    revision: int = 0
+
+
+Event = Message | Edited | Deleted | Action | Migrated | Left
 
 
 class Triage(StrEnum):
@@ -348,3 +358,5 @@ class Command:
     argument: str = ""
     """What follows the name, in the help text's words; empty for none."""
     admin: bool = False
+    translations: Mapping[str, str] = field(default_factory=dict)
+    private: bool = False

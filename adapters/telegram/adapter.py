@@ -91,7 +91,7 @@ class Telegram:
             text=LONGEST_TEXT,
             measure=telegram_length,
             seconds_per_call=self._config.private_pace,
-            group_seconds_per_call=self._config.group_pace,
+
             burst=BURST,
             previews=self._previews,
             buttons=True,
@@ -110,7 +110,7 @@ class Telegram:
                     await self._bot.delete_webhook()
                 await Poller(self._bot, self._intake).run(receive)
         except asyncio.CancelledError:
-            await self._bot.shutdown()
+            await self._bot.request.shutdown()
             raise
 
     async def send(self, to: Destination, what: Outgoing) -> MessageRef:

@@ -42,7 +42,7 @@ NO_THREAD = "message thread not found"
 
 
 def make_bot(token: str, api_base: str) -> Bot:
-    """A bot that calls this server. Nothing is sent yet."""
+    """A bot that calls this server. Nothing is sent yet. Its connections are closed by `bot.request.shutdown()`."""
     os.environ.setdefault("PTB_TIMEDELTA", "1")  # durations as timedelta, which the library will make its default
     # The library logs what it cannot parse, and the client below it logs URLs: people's words, and the token.
     logging.getLogger("telegram").setLevel(logging.CRITICAL)
@@ -56,7 +56,8 @@ def make_bot(token: str, api_base: str) -> Bot:
         pool_timeout=CALL_SECONDS,
         media_write_timeout=UPLOAD_SECONDS,
     )
-    return Bot(token, base_url=f"{api_base}/bot", base_file_url=f"{api_base}/file/bot", request=request)
+    bases = {"base_url": f"{api_base}/bot", "base_file_url": f"{api_base}/file/bot"}
+    return Bot(token, **bases, request=request, get_updates_request=request)
 
 
 async def call(bot: Bot, method: str, *, seconds: float = CALL_SECONDS, **parameters: Any) -> Any:

@@ -46,7 +46,7 @@ async def look(config: TelegramConfig, chats: Collection[str], *, hears_all: boo
         found.append(_groups(me, hears_all=hears_all))
         return [*found, *[await _chat(bot, me, chat) for chat in chats]]
     finally:
-        await bot.shutdown()
+        await bot.request.shutdown()
 
 
 async def _way(bot: Bot, config: TelegramConfig) -> Look:
