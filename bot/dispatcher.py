@@ -216,14 +216,14 @@ class Dispatcher:
             return claim.kept or _given_up()
 
     async def _pieces(self, running: Running, adapter: Adapter) -> AsyncGenerator[Piece, None]:
-        """The manager's pieces; the last one is committed before it is delivered."""
+        """The manager's pieces; the last one is committed before it is delivered, if anything of it is to stay."""
         silent = True
         async with aclosing(self._manager.answer(running.claim, running.stop, adapter.fetch)) as pieces:
             async for piece in pieces:
                 if silent and isinstance(piece, Text) and not isinstance(piece, Quote):
                     silent = False
                     self._metrics.first_token(running.claim)
-                if isinstance(piece, Finished) and running.claim.kept is None and not piece.erase:
+                if isinstance(piece, Finished) and running.claim.kept is None and not (piece.erase or piece.unkept):
                     await self._store.keep(running.claim, piece)
                 yield piece
 

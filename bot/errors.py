@@ -20,6 +20,7 @@ HearthError
    |- NotAllowed          the person may not do this, or has used up a limit
    |- RoleForgery         the prompt could not be made safe (promise 3): refused
    |- BadRequest          a parameter that the engine cannot honour
+   |- NothingToRead       there is nothing in the message that could be answered
    |- UnreadError         a file cannot be read, or is more than is allowed
    `- EngineError         the model failed
       |- EngineBroken     it will fail again with the same request
@@ -134,6 +135,10 @@ class BadRequest(Told):
     def __init__(self, words: str, *, param: str | None = None) -> None:
         super().__init__(words)
         self.param = param
+
+
+class NothingToRead(Told):
+    """There is nothing in a message that could be answered, and never will be: it is told so, and not kept."""
 
 
 class UnreadError(Told):

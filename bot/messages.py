@@ -260,6 +260,8 @@ class Finished:
     """What it cost, counted also where nothing came of it."""
     erase: bool = False
     """Nothing of this question and answer is to stay in the store once it is closed (the word about /forgetme)."""
+    unkept: bool = False
+    """This question is not kept beyond its answer, as where retention is 0: there was nothing to read in it."""
     error: str = ""
     """The name of the error that the person was told, for those who count them; not kept."""
 

@@ -240,7 +240,7 @@ class Store(Ledger, Protocol):
         (it failed, expired, or was stopped before the first word) it stays in the line as context. With drafts under
         another message than the question (/retry) the question is a command too. A side branch never moves the head;
         a question that `follows` another message is none, also if it stays without an answer.
-        With retention 0 or `Finished.erase` nothing of it
+        With retention 0, `Finished.unkept` or `Finished.erase` nothing of it
         stays, in the write-ahead log neither. Raises LeaseLost.
         """
 

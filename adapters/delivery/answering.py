@@ -222,8 +222,10 @@ class Answering:
         return outgoing
 
     def _may_retry(self, finished: Finished) -> bool:
-        """Whether the question is one to a model: commands have no drafts and do not fail."""
-        return not finished.private and (bool(finished.drafts) or finished.outcome is AnswerState.FAILED)
+        """Whether the question is one to a model, and is kept: commands have no drafts and do not fail."""
+        return not (finished.private or finished.unkept) and (
+            bool(finished.drafts) or finished.outcome is AnswerState.FAILED
+        )
 
     def _split(self, text: str) -> list[str]:
         return split(text, self._limits.text, self._limits.measure)
