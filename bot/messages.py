@@ -316,7 +316,7 @@ class Typing:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A streamed preview of an answer that is not sent yet (Telegram's drafts)."""
+    """A streamed preview of an answer that is not sent yet (Telegram's drafts). `Destination.reply_to` is the question."""
 
     text: str
 
@@ -331,9 +331,12 @@ class Limits:
     """Markdown -> length on the platform, after its markup is parsed."""
     seconds_per_call: float = 1.0
     """Sends and edits of one chat share one slot; this long between them."""
+    group_seconds_per_call: float | None = None
+    """The same for chats that are not direct, where the platform is stricter there; None: no difference."""
     burst: int = 1
     """So many calls may go at once after a rest."""
     previews: bool = False
+    """Asked again during an answer: an adapter that finds them refused takes this back, and edits make up for it."""
     buttons: bool = False
     files: bool = False
     private_answers: bool = False

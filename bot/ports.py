@@ -48,7 +48,10 @@ class Adapter(Protocol):
 
     name: str
     """The platform's name, as in `ConversationKey.platform`."""
-    limits: Limits
+
+    @property
+    def limits(self) -> Limits:
+        """What the platform can do, as far as is known by now. A plain attribute will do."""
 
     async def listen(self, receive: Receive) -> None:
         """Hear events until cancelled; makes an Event of each and nothing else."""

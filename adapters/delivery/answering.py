@@ -140,7 +140,8 @@ class Answering:
             return max(wait, self._posting.slot.wait())
         if preview:
             self._previewed = (what.text, self._clock())
-            await self._adapter.show(Destination(key=self._claim.event.key), Preview(what.text))
+            event = self._claim.event
+            await self._adapter.show(Destination(key=event.key, reply_to=event.event_id), Preview(what.text))
         else:
             await self._try(index, what)
         return 0
@@ -161,7 +162,8 @@ class Answering:
             yield index, Outgoing(text=text, final=not last, buttons=stop if last else (), notice=not parts)
 
     def _previews(self, index: int) -> bool:
-        return self._limits.previews and self._claim.event.direct and self._posting.known(index) is None
+        """Whether a message is previewed before it is sent. Asked anew each time: the platform may have refused it."""
+        return self._adapter.limits.previews and self._claim.event.direct and self._posting.known(index) is None
 
     def _preview_wait(self, text: str) -> float:
         shown, at = self._previewed
