@@ -9,6 +9,7 @@ HearthError
 |- HubError               a model hub refused, or could not be reached; says what to do
 |- LeaseLost              another worker took the answer over
 |- PlatformError          a platform refused a call or could not be reached
+|  |- Barred              the person or the chat does not want the bot
 |  |- FloodWait           too many calls; says how long to wait
 |  |- MessageGone         the message to edit or answer is not there (any more)
 |  |- TextRefused         the platform cannot parse the text
@@ -64,6 +65,10 @@ class LeaseLost(HearthError):
 
 class PlatformError(HearthError):
     """A platform refused a call or could not be reached."""
+
+
+class Barred(PlatformError):
+    """The person or the chat does not want the bot: it was blocked or removed, or may not write there."""
 
 
 class FloodWait(PlatformError):

@@ -57,7 +57,7 @@ class Adapter(Protocol):
         """Hear events until cancelled; makes an Event of each and nothing else."""
 
     async def send(self, to: Destination, what: Outgoing) -> MessageRef:
-        """Send one message. Raises PlatformError."""
+        """Send one message. Raises PlatformError: Barred if the person or the chat does not want the bot."""
 
     async def edit(self, message: MessageRef, what: Outgoing) -> None:
         """Change a message of the bot's own. An edit that changes nothing is no error. Raises PlatformError."""
@@ -124,7 +124,7 @@ class Deliver(Protocol):
         """Send the pieces of one answer as they come, and return the last.
 
         `claim.parts` are edited to completion before anything new is sent. Raises PlatformError when the platform
-        refuses the final text for good, and whatever `pieces` raises.
+        refuses the final text for good (Barred at the first call that says so), and whatever `pieces` raises.
         """
 
 

@@ -11,7 +11,7 @@ import structlog
 from adapters.delivery.pacing import Clock, Sleep
 from adapters.delivery.posting import Posting, backoff
 from adapters.text import Splitter, split
-from bot.errors import FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
+from bot.errors import Barred, FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
 from bot.messages import (
     AnswerState,
     Button,
@@ -170,10 +170,12 @@ class Answering:
         return at + PREVIEW_SECONDS - self._clock() if shown == text else 0
 
     async def _try(self, index: int, what: Outgoing) -> None:
-        """An interim call: when it fails, what comes later makes up for it."""
+        """An interim call: when it fails, what comes later makes up for it. Raises Barred: then nothing does."""
         try:
             await self._posting.attempt(index, what)
             self._failures = 0
+        except Barred:
+            raise
         except FloodWait as error:
             self._posting.slot.block(error.seconds)
         except (TextRefused, MessageGone) as error:
