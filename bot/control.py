@@ -10,8 +10,8 @@ import structlog
 
 from bot import commands
 from bot.config import Config
-from bot.errors import DatabaseError, FloodWait, PlatformError, Unreachable
-from bot.messages import Action, ActionName, Claim, Destination, Event, Message, MessageRef, Outgoing
+from bot.errors import Barred, DatabaseError, FloodWait, PlatformError, Unreachable
+from bot.messages import Action, ActionName, Claim, Destination, Event, Finished, Message, MessageRef, Outgoing
 from bot.permissions import is_admin
 from bot.ports import Adapter, Forgotten, Received, Store
 
@@ -33,6 +33,8 @@ class Running:
     """Its earlier attempts ended with a process. Perhaps it is what ends them: nobody else is to go down with it."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+    last: Finished | None = None
+    """What it came to, once that is known."""
 
     def cancel(self) -> None:
         """End it at once; the store has given it up already."""
@@ -106,6 +108,8 @@ class Control:
                 await asyncio.sleep(error.seconds)
             except Unreachable:
                 await asyncio.sleep(self._rest)
+            except Barred:
+                return
             except PlatformError as error:
                 log.warning("the platform refuses to delete", conversation=str(message.key), error=str(error))
                 return
@@ -170,6 +174,8 @@ class Control:
         try:
             to = Destination(key=action.key, reply_to=action.event_id, interaction=action.event_id)
             await adapter.send(to, Outgoing(text=words, private=adapter.limits.private_answers, notice=True))
+        except Barred:
+            log.debug("not said to who does not want it", conversation=str(action.key))
         except PlatformError as error:
             log.warning("not said", conversation=str(action.key), error=str(error))
 

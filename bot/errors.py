@@ -9,6 +9,7 @@ HearthError
 |- HubError               a model hub refused, or could not be reached; says what to do
 |- LeaseLost              another worker took the answer over
 |- PlatformError          a platform refused a call or could not be reached
+|  |- Barred              the person or the chat does not want the bot
 |  |- FloodWait           too many calls; says how long to wait
 |  |- MessageGone         the message to edit or answer is not there (any more)
 |  |- TextRefused         the platform cannot parse the text
@@ -20,6 +21,7 @@ HearthError
    |- NotAllowed          the person may not do this, or has used up a limit
    |- RoleForgery         the prompt could not be made safe (promise 3): refused
    |- BadRequest          a parameter that the engine cannot honour
+   |- NothingToRead       there is nothing in the message that could be answered
    |- UnreadError         a file cannot be read, or is more than is allowed
    `- EngineError         the model failed
       |- EngineBroken     it will fail again with the same request
@@ -63,6 +65,10 @@ class LeaseLost(HearthError):
 
 class PlatformError(HearthError):
     """A platform refused a call or could not be reached."""
+
+
+class Barred(PlatformError):
+    """The person or the chat does not want the bot: it was blocked or removed, or may not write there."""
 
 
 class FloodWait(PlatformError):
@@ -138,6 +144,10 @@ class BadRequest(Told):
     def __init__(self, words: str, *, param: str | None = None) -> None:
         super().__init__(words)
         self.param = param
+
+
+class NothingToRead(Told):
+    """There is nothing in a message that could be answered, and never will be: it is told so, and not kept."""
 
 
 class UnreadError(Told):

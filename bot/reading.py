@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from bot import documents, voice
-from bot.errors import FloodWait, MessageGone, PlatformError, Told, TooLarge, Unreachable, UnreadError
+from bot.errors import FloodWait, MessageGone, NothingToRead, PlatformError, Told, TooLarge, Unreachable, UnreadError
 from bot.messages import Attached, Attachment, StoredMessage, with_speech
 from bot.ports import Fetch, Store
 from bot.records import Reading
@@ -63,14 +63,15 @@ def _as_before(item: Attached, again: Reading) -> Reading:
 
 
 def check(question: StoredMessage) -> None:
-    """Raises Told if there is nothing in a message that a model could answer."""
+    """Raises Told if there is nothing in a message that a model could answer; NothingToRead if there never will be."""
     if question.text.strip() or any(item.words is not None for item in question.attachments):
         return
     if not question.attachments:
-        raise Told("There is no text in this message, and text is all that I understand so far.")
+        raise NothingToRead("There is no text in this message, and text is all that I understand so far.")
     each = ", ".join(f"`{_name(item.attachment)}` ({item.unread})" for item in question.attachments)
     reasons = sorted({item.unread for item in question.attachments})
-    raise Told(f"I cannot read this: {each}.", detail=f"attachments not read: {', '.join(reasons)}")
+    kind = NothingToRead if all(_refusal(item.attachment) for item in question.attachments) else Told
+    raise kind(f"I cannot read this: {each}.", detail=f"attachments not read: {', '.join(reasons)}")
 
 
 def told(message: StoredMessage) -> str:
@@ -117,7 +118,9 @@ async def _read(number: int, item: Attachment, readers: Readers) -> Reading:
                 raise UnreadError("voice messages are not heard here")
             content, lost = await readers.voice.hear(item, lambda: _load(item, readers))
             return Reading(number=number, content=content, unread=lost)
-        _check_stated(item, readers.max_document_bytes)
+        if refusal := _refusal(item):
+            raise UnreadError(refusal)
+        documents.check_size(item.size or 0, readers.max_document_bytes)
         data = await _load(item, readers)
         # Large ones would keep the event loop.
         content = await asyncio.to_thread(documents.content, data, item, readers.max_document_bytes)
@@ -126,14 +129,14 @@ async def _read(number: int, item: Attachment, readers: Readers) -> Reading:
         return Reading(number=number, content=None, unread=str(error))
 
 
-def _check_stated(item: Attachment, max_bytes: int) -> None:
-    """Whether to fetch a file, by what its platform states. Raises UnreadError."""
+def _refusal(item: Attachment) -> str:
+    """Why nobody reads such a file, by what its platform states; empty if somebody does."""
+    if voice.is_recording(item):
+        return ""
     family = item.media_type.partition("/")[0].strip().lower()
     if item.kind in _NOT_YET:
-        raise UnreadError(_NOT_YET[item.kind])
-    if not documents.is_text(item):
-        raise UnreadError(_NOT_YET.get(family, documents.NO_TEXT))
-    documents.check_size(item.size or 0, max_bytes)
+        return _NOT_YET[item.kind]
+    return "" if documents.is_text(item) else _NOT_YET.get(family, documents.NO_TEXT)
 
 
 async def _load(item: Attachment, readers: Readers) -> bytes:
