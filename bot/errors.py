@@ -87,10 +87,6 @@ class TextRefused(PlatformError):
     """The platform cannot parse the text: plain text is the last resort."""
 
 
-class Barred(PlatformError):
-    """The person or the chat does not want the bot (any more)."""
-
-
 class TooLarge(PlatformError):
     """A file has more than `most` bytes, which is what is fetched from this platform."""
 

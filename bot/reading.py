@@ -68,7 +68,7 @@ def check(question: StoredMessage) -> None:
         return
     if not question.attachments:
         raise NothingToRead("There is no text in this message, and text is all that I understand so far.")
-    each = ", ".join(f"`{_name(item.attachment)}` ({item.unread})" for item in question.attachments)
+    each = ", ".join(dict.fromkeys(_refused(item) for item in question.attachments))
     reasons = sorted({item.unread for item in question.attachments})
     kind = NothingToRead if all(_refusal(item.attachment) for item in question.attachments) else Told
     raise kind(f"I cannot read this: {each}.", detail=f"attachments not read: {', '.join(reasons)}")
@@ -96,6 +96,10 @@ def summary(message: StoredMessage) -> str:
     """A message's text with the names of what else came with it."""
     files = [item for item in message.attachments if item.speech is None]
     return " ".join([message.text, *(f"[{_name(item.attachment)}]" for item in files)]).strip()
+
+
+def _refused(item: Attached) -> str:
+    return f"`{_name(item.attachment)}` ({item.unread})" if item.attachment.name.strip() else item.unread
 
 
 def _told(item: Attached) -> str:

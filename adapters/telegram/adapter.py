@@ -91,6 +91,7 @@ class Telegram:
             text=LONGEST_TEXT,
             measure=telegram_length,
             seconds_per_call=self._config.private_pace,
+            group_seconds_per_call=self._config.group_pace,
 
             burst=BURST,
             previews=self._previews,

@@ -17,23 +17,23 @@ def attachments(message: Message) -> tuple[Attachment, ...]:
 
 def _all(message: Message) -> Iterator[Attachment]:
     if message.voice:
-        yield _sound("voice", "voice message", message.voice, "audio/ogg")
+        yield _sound("voice", "", message.voice, "audio/ogg")
     if message.audio:
         name = message.audio.file_name or message.audio.title or "audio"
         yield _sound("audio", name, message.audio, "audio/mpeg")
     if message.video_note:  # a round video of somebody who speaks: its sound is what is heard
-        yield _sound("voice", "video message", message.video_note, "video/mp4")
+        yield _sound("voice", "", message.video_note, "video/mp4")
     if message.video:
         yield _sound("video", message.video.file_name or "video", message.video, "video/mp4")
     if message.animation:
-        yield _picture("animation", message.animation.file_id, message.animation.file_size)
+        yield _picture(message.animation.file_id, message.animation.file_size)
     elif message.document:
         yield _document(message.document)
     if message.photo:
         largest = message.photo[-1]
-        yield _picture("picture", largest.file_id, largest.file_size)
+        yield _picture(largest.file_id, largest.file_size)
     if message.sticker:
-        yield _picture("sticker", message.sticker.file_id, message.sticker.file_size)
+        yield _picture(message.sticker.file_id, message.sticker.file_size)
 
 
 def _sound(kind: str, name: str, item: Voice | Audio | VideoNote | Video, usual: str) -> Attachment:
@@ -58,5 +58,5 @@ def _document(item: Document) -> Attachment:
     )
 
 
-def _picture(name: str, reference: str, size: int | None) -> Attachment:
-    return Attachment(kind="image", name=name, media_type="image/*", size=size, reference=reference)
+def _picture(reference: str, size: int | None) -> Attachment:
+    return Attachment(kind="image", name="", media_type="image/*", size=size, reference=reference)

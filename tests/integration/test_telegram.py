@@ -140,7 +140,7 @@ async def test_in_a_group_the_answer_is_a_reply_and_edited(h: TelegramHouse, gro
     await h.answered(group, "You said: Ada: is it?")
     (answer,) = group.from_bot
     assert answer.reply_to == question.id
-    assert answer.edits[0] == "You s"
+    assert "You s" in answer.edits
     assert not group.drafts
     assert "nice weather" not in h.prompts()[0]  # group talk is not kept, unless that is configured
 
@@ -213,7 +213,8 @@ async def test_an_edited_question_is_answered_anew_in_place(h: TelegramHouse, pr
     await h.answered(private, "You said: helo")
     private.edit(question, "hello")
     await h.answered(private, "You said: hello")
-    assert private.from_bot[0].edits == ["You said: helo", "You said: hello"]
+    assert private.from_bot[0].edits[0] == "You said: helo"
+    assert private.from_bot[0].edits[-1] == "You said: hello"
     private.edit(question)  # a link preview came, or somebody reacted
     private.say(ada, "again")
     await h.answered(private, "You said: hello", "You said: again")

@@ -242,9 +242,9 @@ async def test_recordings_and_documents(ears: Ears, private: Chat, ada: User) ->
         for item in message.attachments
     ]
     assert described == [
-        ("voice", "voice message", "audio/ogg", 4, 3.0),
+        ("voice", "", "audio/ogg", 4, 3.0),
         ("audio", "song.mp3", "audio/mpeg", 3, 200.0),
-        ("voice", "video message", "video/mp4", 3, 7.0),
+        ("voice", "", "video/mp4", 3, 7.0),
         ("file", "notes.txt", "text/plain", 14, None),
     ]
     assert await ears.adapter.fetch(document.attachments[0]) == b"Buy a lantern."
