@@ -12,7 +12,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -225,3 +225,34 @@ def standing_in(**repos: Repo) -> Iterator[HubStandIn]:
     finally:
         hub.hold.set()
         hub.close_listening()
+
+
+class SilentHub:
+    """A hub that takes every connection and never says a word."""
+
+    def __init__(self, server: socket.socket) -> None:
+        self.url = "http://{}:{}".format(*server.getsockname())
+        self.asked = threading.Event()
+        """Somebody has sent a request."""
+        self.left = threading.Event()
+        """And has gone."""
+        threading.Thread(target=self._listen, args=(server,), daemon=True).start()
+
+    def _listen(self, server: socket.socket) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                connection, _ = server.accept()
+                threading.Thread(target=self._hear, args=(connection,), daemon=True).start()
+
+    def _hear(self, connection: socket.socket) -> None:
+        with connection, suppress(ConnectionError):
+            while connection.recv(PIECE):
+                self.asked.set()
+        self.left.set()
+
+
+@contextmanager
+def silent() -> Iterator[SilentHub]:
+    """One for as long as the block."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield SilentHub(server)

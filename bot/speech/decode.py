@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from dataclasses import dataclass
 import structlog
 
 from bot.errors import UnreadError
+from bot.speech.children import end
 from bot.speech.containers import Report
 from bot.transcription import SAMPLE_BYTES, SAMPLE_RATE, Audio, clock
 
@@ -107,10 +106,7 @@ async def _in_a_process(data: bytes, limits: AudioLimits) -> tuple[bytearray, Re
             samples = group.create_task(_samples(process, limits))
             words = group.create_task(_report(process))
     except BaseException as error:
-        with suppress(ProcessLookupError):
-            # Process.kill() would look whether it has ended, and so take its end from who waits for it.
-            os.kill(process.pid, signal.SIGKILL)
-        await process.wait()
+        await end(process)
         if isinstance(error, TimeoutError):
             raise UnreadError("it takes too long to read") from error
         raise

@@ -18,8 +18,10 @@ from bot.speech.models import SpeechModels
 from bot.transcription import SAMPLE_RATE, Audio, Detected, Segment, Task, TranscribeOptions
 from tests import speech
 from tests.house import until
+from tests.hub import silent
 
 TEXT = "what is my name"
+DEADLINE = 60.0
 STRANGE = "quantum chromodynamics bewilders archaeologists throughout yesterday"
 """Of words that the embedded model does not know: what it makes of them it does not believe itself."""
 ENGLISH = TranscribeOptions(language="en")
@@ -194,6 +196,29 @@ class TestModels:
         assert loads == ["demo", "demo"]
         await ears.aclose()
 
+    async def test_one_that_takes_long_to_load_is_not_loaded_once_more(self, tmp_path: Path) -> None:
+        """Who asked for it first has gone, and its time with them."""
+        loads: list[str] = []
+        held = threading.Event()
+
+        def load(name: str, config: SpeechConfig, cache: Path) -> whisper.Whisper:
+            loads.append(name)
+            held.wait()
+            return whisper.load(name, config, cache)
+
+        ears = SpeechModels(SpeechConfig(device="cpu", threads=1, idle_unload=0.05), tmp_path, load=load)
+        first = asyncio.create_task(heard(ears, speech.audio(TEXT)))
+        await until(lambda: loads == ["demo"], "the load")
+        first.cancel()
+        await asyncio.sleep(0.2)
+        second = asyncio.create_task(heard(ears, speech.audio(TEXT)))
+        await asyncio.sleep(0.1)
+        held.set()
+        assert await second
+        assert loads == ["demo"]
+        await until(lambda: ears.loaded == [], "the end of its time")
+        await ears.aclose()
+
     async def test_a_model_in_use_stays(self, tmp_path: Path) -> None:
         async with models(tmp_path, idle_unload=0.01) as ears:
             async with aclosing(ears.transcribe(speech.audio(TEXT), ENGLISH)) as stream:
@@ -239,6 +264,44 @@ class TestModels:
             assert found[1].text.strip() == "guten morgen"
             [segment] = await heard(ears, audio, TranscribeOptions(task=Task.TRANSLATE, language="de"))
             assert segment.text.strip() == "good morning"
+
+
+class TestClosing:
+    """What is asked for a model that is not there yet ends as everything else does."""
+
+    async def test_a_download_is_not_waited_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with silent() as hub:
+            monkeypatch.setenv("HF_ENDPOINT", hub.url)
+            ears = SpeechModels(SpeechConfig(device="cpu", model="nobody/nothing"), tmp_path)
+            waiting = asyncio.create_task(heard(ears, speech.audio(TEXT)))
+            await until(hub.asked.is_set, "the download")
+            await asyncio.wait_for(ears.aclose(), DEADLINE)
+            with pytest.raises(EngineBroken, match="closed"):
+                await waiting
+            await until(hub.left.is_set, "the end of its process")
+
+    async def test_neither_a_load_nor_one_that_waits_behind_it_is_a_cancellation(self, tmp_path: Path) -> None:
+        loads: list[str] = []
+        held = threading.Event()
+
+        def load(name: str, config: SpeechConfig, cache: Path) -> whisper.Whisper:
+            loads.append(name)
+            held.wait()
+            return whisper.load(name, config, cache)
+
+        ears = SpeechModels(SpeechConfig(device="cpu", threads=1), tmp_path, load=load)
+        names = ("demo", str(EMBEDDED_SPEECH_MODEL))
+        streams = [ears.transcribe(speech.audio(TEXT), ENGLISH, model=name) for name in names]
+        waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
+        await until(lambda: loads == ["demo"], "the first load")
+        closing = asyncio.create_task(ears.aclose())
+        for one in waiting:
+            with pytest.raises(EngineBroken, match="closed"):
+                await one
+        assert not closing.done()
+        held.set()
+        await asyncio.wait_for(closing, DEADLINE)
+        assert loads == ["demo"]
 
 
 def threads() -> Iterator[str]:
