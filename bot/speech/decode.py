@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +30,19 @@ SPEED = 10.0
 """A file may take a tenth of its longest length to be decoded; real ones were measured at a thousandth."""
 READ_BYTES = 2**16
 MEBIBYTE = 2**20
+ENVIRONMENT = frozenset(
+    {
+        *(
+            "PYTHONPATH",
+            "PYTHONHOME",
+            "PYTHONUSERBASE",
+            "PYTHONNOUSERSITE",
+            "HOME",
+        ),  # where Python finds what it imports
+        *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL"),
+    }
+)
+"""All that the process gets of this one's environment, which may hold tokens and passwords."""
 NAMES = "FLAC, MP3, MP4, M4A, Ogg, Opus, WAV, WebM, AMR or AAC"
 
 
@@ -96,6 +110,7 @@ async def _in_a_process(data: bytes, limits: AudioLimits) -> tuple[bytearray, Re
     process = await asyncio.create_subprocess_exec(
         # -P: the current directory may have a folder called `bot` too.
         *(sys.executable, "-P", "-m", "bot.speech.decoder", str(limits.max_seconds), str(round(seconds))),
+        env={name: os.environ[name] for name in ENVIRONMENT & os.environ.keys()},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

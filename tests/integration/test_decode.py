@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from bot.errors import UnreadError
-from bot.speech.decode import AudioLimits, Decoder
+from bot.speech.decode import ENVIRONMENT, AudioLimits, Decoder
 from bot.transcription import SAMPLE_RATE
 from tests.recordings import FORMATS, RATE, encoded, recording, silence, silent_video, tone, with_stated_samples
 
@@ -214,6 +214,22 @@ class TestProcesses:
         os.kill(children[0].pid, 9)
         with pytest.raises(UnreadError, match="it could not be read"):
             await task
+
+    async def test_no_secret_of_this_process_is_known_to_it(
+        self, decode: Decoder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HEARTH_TEST_SECRET", "hunter2")
+        monkeypatch.setenv("LANG", "C.UTF-8")
+        task = asyncio.create_task(decode(with_stated_samples(bomb(), 0)))
+        parent = psutil.Process()
+        while not (children := parent.children()) or "bot.speech.decoder" not in children[0].cmdline():
+            await asyncio.sleep(0.001)
+        known = children[0].environ()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert known["LANG"] == "C.UTF-8"
+        assert known.keys() <= ENVIRONMENT
 
     async def test_the_current_directory_has_no_say(
         self, decode: Decoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
