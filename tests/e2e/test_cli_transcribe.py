@@ -37,7 +37,7 @@ def test_json(hearth: CommandLine, note: Path) -> None:
 def test_verbose_json(hearth: CommandLine, note: Path) -> None:
     """As the OpenAI API has it."""
     told = json.loads(hearth.says("transcribe", str(note), "--format", "verbose_json", "--words"))
-    assert (told["task"], told["language"], told["text"]) == ("transcribe", "en", TEXT)
+    assert (told["task"], told["language"], told["text"]) == ("transcribe", "english", TEXT)
     assert 0.5 < told["duration"] < 3
     [segment] = told["segments"]
     assert set(segment) == {
