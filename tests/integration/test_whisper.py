@@ -7,7 +7,9 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import faster_whisper
 import numpy as np
 import pytest
 
@@ -130,6 +132,44 @@ class TestLongRecordings:
             segments = await heard(ears, audio)
         assert " ".join(segment.text.strip() for segment in segments) == " ".join([TEXT] * 6)
         assert segments[-1].start == pytest.approx(35, abs=1.5)
+
+
+class TestPrompts:
+    """What came before is told to the library's model before each window. The embedded one was not trained to heed it."""
+
+    @pytest.fixture
+    def prompts(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What the model is given, as text."""
+        told: list[str] = []
+
+        class Listening(faster_whisper.WhisperModel):  # type: ignore[misc]  # the library has no types
+            def get_prompt(self, tokenizer: Any, *arguments: Any, **more: Any) -> list[int]:
+                prompt: list[int] = super().get_prompt(tokenizer, *arguments, **more)
+                told.append(tokenizer.tokenizer.decode(prompt, skip_special_tokens=False))
+                return prompt
+
+        monkeypatch.setattr(faster_whisper, "WhisperModel", Listening)
+        return told
+
+    @pytest.mark.parametrize("batch_size", [1, 8])
+    @pytest.mark.parametrize("words", ["hello Zelda", "Gwendolyn " * 1000 + "hello Zelda"], ids=["short", "too long"])
+    async def test_the_last_words_of_one_are_told(
+        self, tmp_path: Path, prompts: list[str], batch_size: int, words: str
+    ) -> None:
+        """Of one that does not fit into half of the model's context: the other half is for what it writes."""
+        audio = one_after_the_other((TEXT, 35), (TEXT, 35))
+        async with models(tmp_path, batch_size=batch_size) as ears:
+            assert await heard(ears, audio, TranscribeOptions(language="en", prompt=words))
+        before, found, _ = prompts[0].partition("<|startoftranscript|>")
+        assert found
+        assert before.startswith("<|startofprev|>")
+        assert before.endswith("hello Zelda")
+        assert ("Gwendolyn" in before) == ("Gwendolyn" in words)
+
+    async def test_without_one_nothing_is(self, tmp_path: Path, prompts: list[str]) -> None:
+        async with models(tmp_path) as ears:
+            await heard(ears, speech.audio(TEXT))
+        assert prompts[0].startswith("<|startoftranscript|>")
 
 
 class TestCancelling:
