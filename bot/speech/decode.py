@@ -53,6 +53,11 @@ class AudioLimits:
     max_seconds: float
     max_bytes: int
 
+    def check_size(self, size: int) -> None:
+        """Raises UnreadError for so many bytes."""
+        if size > self.max_bytes:
+            raise UnreadError(f"larger than {self.max_bytes / MEBIBYTE:.0f} MiB")
+
 
 class Decoder:
     """Implements bot.ports.Decode: a few files at a time. Belongs to one event loop."""
@@ -69,8 +74,7 @@ class Decoder:
         limits = self._limits
         if not data:
             raise UnreadError("the file is empty")
-        if len(data) > limits.max_bytes:
-            raise UnreadError(f"larger than {limits.max_bytes / MEBIBYTE:.0f} MiB")
+        limits.check_size(len(data))
         async with self._free:
             pcm, report = await _in_a_process(data, limits)
         _check(report, limits)
