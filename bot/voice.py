@@ -18,7 +18,7 @@ from bot.transcription import Detected, Segment, TranscribeOptions, clock
 READER = "speech"
 """How `Content.reader` begins; the model and the language follow, for another one hears other words."""
 AT_ONCE = 3
-"""So many recordings are in memory at once; the speech model hears them one after the other."""
+"""So many recordings are in memory at once, or as many as are heard at once: while one is heard the next is loaded."""
 MEBIBYTE = 2**20
 _SUFFIXES = frozenset({"aac", "amr", "flac", "m4a", "mp3", "mpga", "oga", "ogg", "opus", "wav"})
 """Of names; a file without a media type of its own is one by its name."""
@@ -42,7 +42,11 @@ def is_recording(item: Attachment) -> bool:
 
 
 class Voice:
-    """Hears recordings. `language`: ISO 639-1; empty: the model finds out. `keep`: the recordings are kept, too."""
+    """Hears recordings.
+
+    `language`: ISO 639-1; empty: the model finds out. `keep`: the recordings are kept, too. `workers`: so many are heard
+    at once.
+    """
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class Voice:
         model: str = "",
         language: str = "",
         keep: bool = False,
+        workers: int = 1,
     ) -> None:
         self._decode = decode
         self._speech = speech
@@ -60,7 +65,7 @@ class Voice:
         self._keep = keep
         self._reader = ":".join([READER, model, language])
         self._options = TranscribeOptions(language=language or None)
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._places = asyncio.Semaphore(max(AT_ONCE, workers))
 
     async def hear(self, item: Attachment, load: Callable[[], Awaitable[bytes]]) -> tuple[Content, str]:
         """What is said in a recording, and what of it is lost, in words. Raises UnreadError, EngineError, and what `load` raises."""

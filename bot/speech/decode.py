@@ -113,7 +113,8 @@ async def _in_a_process(data: bytes, limits: AudioLimits) -> tuple[bytearray, Re
     seconds = START_SECONDS + limits.max_seconds / SPEED
     process = await asyncio.create_subprocess_exec(
         # -P: the current directory may have a folder called `bot` too.
-        *(sys.executable, "-P", "-m", "bot.speech.decoder", str(limits.max_seconds), str(round(seconds))),
+        *(sys.executable, "-P", "-m", "bot.speech.decoder"),
+        *(str(limits.max_seconds), str(round(seconds)), str(len(data))),
         env={name: os.environ[name] for name in ENVIRONMENT & os.environ.keys()},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

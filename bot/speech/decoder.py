@@ -24,7 +24,9 @@ from bot.speech.containers import Kind, Report, is_cut, kind_of, states_its_leng
 from bot.transcription import SAMPLE_RATE
 
 MEMORY = 2**30
-"""Bytes of address space. PyAV's libraries take 200 MiB of it; a decoder needs some tens."""
+"""Bytes of address space, beside the file. PyAV's libraries take 200 MiB of it; a decoder needs some tens."""
+GROWTH = 2
+"""Times a file's size: it grows in memory while it comes."""
 GAP_SECONDS = 0.1
 """A longer step between two timestamps is time that is missing."""
 MISSING_SECONDS = 0.5
@@ -186,10 +188,10 @@ NICENESS = 10
 """Whoever is being answered goes first."""
 
 
-def _limit(seconds: int) -> None:
+def _limit(seconds: int, size: int) -> None:
     """Where the system has these limits: macOS refuses some."""
     for what, most in (
-        (resource.RLIMIT_AS, MEMORY),
+        (resource.RLIMIT_AS, MEMORY + GROWTH * size),
         (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
@@ -199,10 +201,10 @@ def _limit(seconds: int) -> None:
 
 
 def main() -> None:
-    """`python -m bot.speech.decoder MAX_SECONDS CPU_SECONDS`."""
-    max_seconds, cpu_seconds = float(sys.argv[1]), int(sys.argv[2])
+    """`python -m bot.speech.decoder MAX_SECONDS CPU_SECONDS FILE_BYTES`."""
+    max_seconds, cpu_seconds, size = float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     av.logging.set_level(None)
-    _limit(cpu_seconds)
+    _limit(cpu_seconds, size)
     with suppress(OSError):
         os.nice(NICENESS)
     try:

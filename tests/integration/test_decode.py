@@ -231,6 +231,20 @@ class TestProcesses:
         assert known["LANG"] == "C.UTF-8"
         assert known.keys() <= ENVIRONMENT
 
+    async def test_a_large_file_fits_into_its_memory(self, decode: Decoder) -> None:
+        """As large as `speech.max_bytes` may be: the limit is for what the decoder needs beside it."""
+        data = with_stated_samples(bomb(), 0) + bytes(20 * MEBIBYTE)
+        task = asyncio.create_task(decode(data))
+        parent = psutil.Process()
+        while not (children := parent.children()) or "bot.speech.decoder" not in children[0].cmdline():
+            await asyncio.sleep(0.001)
+        while (most := children[0].rlimit(psutil.RLIMIT_AS)[1]) == psutil.RLIM_INFINITY:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert 2**30 + 1.125 * len(data) < most < 2**31  # by an eighth Python lets it grow while it reads
+
     async def test_the_current_directory_has_no_say(
         self, decode: Decoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -17,6 +17,8 @@ from bot.ports import SpeechToText
 from bot.speech.decode import AudioLimits, Decoder
 from bot.speech.models import SpeechModels
 from bot.testing import MemoryAdapter, ScriptedSpeech
+from bot.testing_speech import loud
+from bot.transcription import Audio
 from bot.voice import Limits as VoiceLimits
 from bot.voice import Voice
 from tests import speech
@@ -313,6 +315,26 @@ async def test_two_hundred_at_once_are_each_answered(tmp_path: Path, phone: Phon
         await asyncio.gather(*(h.say("", chat=f"c{number}", attachments=(note,)) for number in range(200)))
         for chat in [f"c{number}" for number in range(200)]:
             await until(lambda chat=chat: h.texts(chat)[-1:] == [f"> {SAID}\n\nYou said: {SAID}"], "the answer")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("workers", "places"), [(1, 3), (5, 5)])
+async def test_a_few_are_in_memory_at_once_and_one_for_each_who_hears(workers: int, places: int) -> None:
+    here, most = 0, 0
+
+    async def decode(data: bytes, *, stated: float | None = None) -> Audio:
+        nonlocal here, most
+        here += 1
+        most = max(most, here)
+        await asyncio.sleep(0.01)
+        here -= 1
+        return loud(1.0)
+
+    async def load() -> bytes:
+        return b"a recording"
+
+    hearing = Voice(decode, ScriptedSpeech(), VoiceLimits(900, 2**20), workers=workers)
+    await asyncio.gather(*(hearing.hear(NOTE, load) for _ in range(20)))
+    assert most == places
 
 
 async def test_real_speech_is_heard_by_the_embedded_model(tmp_path: Path, phone: Phone) -> None:
