@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -23,7 +23,7 @@ from bot.voice import Limits as VoiceLimits
 from bot.voice import Voice
 from tests import speech
 from tests.house import configuration, house, question, until
-from tests.recordings import RATE, encoded, recording, silence
+from tests.recordings import RATE, encoded, recording, silence, silent_video, tone, video
 
 U, A = Role.USER, Role.ASSISTANT
 NOTE = Attachment(kind="voice", name="voice.ogg", media_type="audio/ogg", size=None, reference="note", duration=4)
@@ -180,6 +180,27 @@ async def test_a_sound_file_is_a_recording_and_a_text_beside_it_is_read(tmp_path
     async with house(tmp_path, platform=phone, voice=ears()) as h:
         await h.ask("", attachments=(notes, sound))
         assert question(h.prompts()[0]) == f"{SAID}\n\nFile notes.txt:\nBuy a lantern."
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "media_type"),
+    [
+        ("video", "note.mp4", "video/mp4"),
+        ("file", "holiday.mp4", "video/mp4"),
+        ("file", "holiday.MOV", "application/octet-stream"),
+        ("file", "talk.webm", ""),
+    ],
+)
+async def test_of_a_video_the_sound_is_heard(
+    tmp_path: Path, phone: Phone, kind: Literal["video", "file"], name: str, media_type: str
+) -> None:
+    """Which may end before the pictures do."""
+    phone.files["note"] = video([(0.5, tone(2))], seconds=10)
+    item = replace(NOTE, kind=kind, name=name, media_type=media_type, duration=10)
+    async with house(tmp_path, platform=phone, voice=ears()) as h:
+        assert await h.ask("", attachments=(item,)) == f"> {SAID}\n\nYou said: {SAID}"
+        phone.files["note"] = silent_video()
+        assert await h.ask("", attachments=(item,)) == f"I cannot read this: `{name}` (there is no sound in it)."
 
 
 class TestNotHeard:

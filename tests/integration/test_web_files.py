@@ -78,7 +78,7 @@ async def test_a_document_that_is_dropped_is_read(owner: Browser) -> None:
     ("data", "name", "media_type", "why"),
     [
         (b"no sound", "a.ogg", "audio/ogg", "not a recording that I can read"),
-        (silent_video(), "a.mp4", "audio/mp4", "there is no sound in it"),
+        (silent_video(), "a.mp4", "video/mp4", "there is no sound in it"),
         (recording("opus", 1.0), "a.ogg", "audio/ogg", "I understand no word in it"),
         (b"\x89PNG", "a.png", "image/png", "pictures are not understood yet"),
     ],
