@@ -20,7 +20,7 @@ from bot.speech.models import SpeechModels
 from bot.transcription import SAMPLE_RATE, Audio, Detected, Segment, Task, TranscribeOptions
 from tests import speech
 from tests.house import until
-from tests.hub import silent
+from tests.hub import Repo, silent, standing_in
 
 TEXT = "what is my name"
 DEADLINE = 60.0
@@ -285,6 +285,19 @@ class TestModels:
                 assert name in str(caught.value)
                 assert "\n" not in str(caught.value)
             assert ears.loaded == []
+
+    async def test_one_from_the_hub_is_downloaded_and_then_needs_none(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        files = {file.name: file.read_bytes() for file in EMBEDDED_SPEECH_MODEL.iterdir()}
+        with standing_in(owner__ears=Repo(files)) as hub:
+            monkeypatch.setenv("HF_ENDPOINT", hub.url)
+            async with models(tmp_path, model="owner/ears") as ears:
+                [segment] = await heard(ears, speech.audio(TEXT))
+        assert segment.text.strip() == TEXT
+        assert sum("model.bin" in line for line in hub.asked if line.startswith("store ")) == 1
+        async with models(tmp_path, model="owner/ears") as ears:  # where nobody answers any more
+            assert await heard(ears, speech.audio(TEXT)) == [segment]
 
     async def test_a_model_that_learnt_no_translation_is_not_asked_for_one(self, tmp_path: Path) -> None:
         folder = tmp_path / "my-turbo"
