@@ -267,6 +267,7 @@ def _voice(config: SpeechConfig, speech: SpeechModels) -> Voice:
         model=config.model,
         language=config.language,
         keep=config.keep_recordings,
+        workers=config.workers,
     )
 
 

@@ -23,7 +23,7 @@ LONGEST_NAME = 80
 """Characters of a file's name that are shown: names in chats are rarely half as long."""
 _UNITS = (("MiB", 2**20), ("KiB", 2**10))
 _NOT_YET = {"image": "pictures are not understood yet", "video": "videos are not understood yet"}
-"""By `Attachment.kind`, and by what a media type begins with."""
+"""By `Attachment.kind`, and by what a media type begins with. Of a video the sound is heard, where recordings are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ async def _read(number: int, item: Attachment, readers: Readers) -> Reading:
     try:
         if voice.is_recording(item):
             if readers.voice is None:
-                raise UnreadError("voice messages are not heard here")
+                raise UnreadError(_NOT_YET["video"] if voice.is_video(item) else "voice messages are not heard here")
             content, lost = await readers.voice.hear(item, lambda: _load(item, readers))
             return Reading(number=number, content=content, unread=lost)
         if refusal := _refusal(item):
