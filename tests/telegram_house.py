@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -52,10 +53,11 @@ class TelegramHouse:
         await self.settled()
 
     async def settled(self) -> None:
-        """Return when nothing waits for an answer."""
-        await self.server.wait_for(lambda: self.app.dispatcher.in_progress == 0, "answers in progress")
-        while await self.app.store.pending():
+        """Return when everything was received and nothing waits for an answer."""
+        await self.server.wait_for(lambda: not self.server.queue.pending, "the last acknowledgement")
+        while self.app.dispatcher.in_progress or await self.app.store.pending():
             await self.server.wait_for(lambda: self.app.dispatcher.in_progress == 0, "answers in progress")
+            await asyncio.sleep(0.002)
 
 
 @asynccontextmanager

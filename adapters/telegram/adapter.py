@@ -168,16 +168,16 @@ class Telegram:
             with as_platform_errors():
                 file = await self._bot.get_file(attachment.reference)
         except PlatformError as error:
-            raise _unfetched(error) from error
+            raise _unfetched(error, most) from error
         if (file.file_size or 0) > most:
-            raise TooLarge(f"{file.file_size} bytes")
+            raise TooLarge(most)
         try:
             with as_platform_errors():
                 data = bytes(await file.download_as_bytearray(read_timeout=UPLOAD_SECONDS))
         except PlatformError as error:
             raise MessageGone("the file is no longer there") if _is_refused(error) else error from error
         if len(data) > most:
-            raise TooLarge(f"{len(data)} bytes")
+            raise TooLarge(most)
         return data
 
     async def publish(self, commands: Sequence[Command]) -> None:
@@ -318,9 +318,9 @@ def _is_refused(error: PlatformError) -> bool:
     return type(error) is PlatformError
 
 
-def _unfetched(error: PlatformError) -> PlatformError:
+def _unfetched(error: PlatformError, most: int) -> PlatformError:
     words = str(error).lower()
     if "file is too big" in words:
-        return TooLarge(str(error))
+        return TooLarge(most)
     gone = "file_id" in words or "file id" in words or "temporarily unavailable" in words
     return MessageGone(str(error)) if gone and _is_refused(error) else error
