@@ -7,7 +7,7 @@ import pytest
 
 from bot.config import GroupsConfig, PermissionsConfig
 from bot.errors import NotAllowed
-from bot.messages import Action, ActionName, Author, ConversationKey, Deleted, Edited, Message, Migrated, Triage
+from bot.messages import Action, ActionName, Author, ConversationKey, Deleted, Edited, Left, Message, Migrated, Triage
 from bot.permissions import RateLimit, always, is_admin, may_talk, named, triage
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -206,7 +206,8 @@ def test_a_change_of_what_is_stored_is_followed_whoever_sends_it() -> None:
     edited = Edited(key=CHAT, event_id="1", revision=5, author=eve, text="new", sent_at=NOW)
     deleted = Deleted(key=CHAT, event_id="1", sent_at=NOW)
     moved = Migrated(key=CHAT, event_id="m", new_chat="-200", sent_at=NOW)
-    for event in (replace(edited, author=ADA), deleted, moved):
+    left = Left(key=CHAT, event_id="l", sent_at=NOW)
+    for event in (replace(edited, author=ADA), deleted, moved, left):
         assert triage(ALLOWED, event, remember_group_talk=False) is Triage.PENDING
     assert triage(ALLOWED, edited, remember_group_talk=False) is Triage.CONTEXT
 
