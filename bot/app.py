@@ -46,7 +46,7 @@ RESTART_SECONDS, RESTART_MOST = 1.0, 60.0
 """How long an adapter that died rests before its next start: doubled each time."""
 HEALTHY_SECONDS = 300.0
 """An adapter that lived so long begins again with the shortest rest."""
-RELOADED = ("personas", "permissions", "chat", "queue")
+RELOADED = ("personas", "permissions", "groups", "chat", "queue")
 """The sections of the configuration that a running process takes over anew."""
 
 

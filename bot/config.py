@@ -233,6 +233,20 @@ class PermissionsConfig(Section):
     tokens_per_day: int = Field(default=0, ge=0)
 
 
+class GroupsConfig(Section):
+    """What is answered in groups beside what is addressed to the bot. Entries of `always` are those of [permissions]."""
+
+    names: tuple[str, ...] = ()
+    always: tuple[str, ...] = ()
+
+    @field_validator("names")
+    @classmethod
+    def _are_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not name.strip() for name in names):
+            raise ValueError("a name has at least one letter")
+        return names
+
+
 class RetentionConfig(Section):
     """How long conversations are kept, in days; 0 = nothing beyond the answer in progress."""
 
@@ -349,6 +363,7 @@ class Config(Section):
     speech: SpeechConfig = SpeechConfig()
     engine: EngineConfig = EngineConfig()
     permissions: PermissionsConfig = PermissionsConfig()
+    groups: GroupsConfig = GroupsConfig()
     retention: RetentionConfig = RetentionConfig()
     database: DatabaseConfig = DatabaseConfig()
     web: WebConfig = WebConfig()

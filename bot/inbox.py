@@ -10,7 +10,7 @@ from bot.commands import as_action
 from bot.config import Config
 from bot.messages import Event, Triage
 from bot.metrics import Metrics
-from bot.permissions import triage
+from bot.permissions import always, named, triage
 from bot.ports import Received, Store
 
 log = structlog.get_logger(__name__)
@@ -35,8 +35,8 @@ class Inbox:
 
         Raises DatabaseError: the event is not safe, and the adapter must not acknowledge it.
         """
-        event = as_action(event)
         config = self._config()
+        event = as_action(always(config.groups, named(config.groups, event)))
         decision = triage(config.permissions, event, remember_group_talk=config.chat.remember_group_talk)
         if decision is Triage.IGNORED:
             self._metrics.received(event, decision)

@@ -119,9 +119,13 @@ class Migrated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """The bot was removed from a chat."""
+    """The bot is in a chat no more: it was removed, or its only person there blocked it. What is kept of the chat goes.
+
+    `event_id` is another one each time that it leaves. No event of a chat that only moved (`Migrated`).
+    """
 
     key: ConversationKey
+    """Of any thread: all of the chat are meant."""
     event_id: str
     sent_at: datetime
     revision: int = 0

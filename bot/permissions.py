@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import deque
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bot.config import WEB_OWNER, PermissionsConfig
+from bot.config import WEB_OWNER, GroupsConfig, PermissionsConfig
 from bot.errors import NotAllowed
 from bot.messages import Action, Author, ConversationKey, Edited, Event, Message, Triage
 
@@ -14,6 +17,8 @@ LOCAL_PLATFORM = "console"
 WEB_PLATFORM = "web"
 """Who has a token for the page, or is alone on its machine, may talk unless denied; `web:owner` is an owner always."""
 MINUTE = timedelta(minutes=1)
+_ANOTHERS = re.compile(r"\s*/\w+@\w")
+"""A command with a bot's name. If the name were this bot's, its adapter would have said that it is addressed."""
 
 
 def matches(entries: tuple[str, ...], author: Author, key: ConversationKey) -> bool:
@@ -46,6 +51,60 @@ def is_admin(config: PermissionsConfig, author: Author, key: ConversationKey) ->
 
 def _owns_the_process(author: Author, key: ConversationKey) -> bool:
     return key.platform == LOCAL_PLATFORM or (key.platform == WEB_PLATFORM and author.id == WEB_OWNER)
+
+
+def named(groups: GroupsConfig, event: Event) -> Event:
+    """A message in a group that names the bot is addressed to it."""
+    if not isinstance(event, Message) or event.direct or event.addressed or not names(groups.names, event.text):
+        return event
+    return replace(event, addressed=True)
+
+
+def always(groups: GroupsConfig, event: Event) -> Event:
+    """Where everything is answered, all that people say is addressed to the bot.
+
+    What other bots say is not: they would answer each other for ever. Nor is a command that is another bot's.
+    """
+    if not isinstance(event, Message) or event.direct or event.addressed or event.author.is_bot:
+        return event
+    if _ANOTHERS.match(event.text) or not matches(groups.always, event.author, event.key):
+        return event
+    return replace(event, addressed=True)
+
+
+def names(wanted: tuple[str, ...], text: str) -> bool:
+    """Whether one of these names is in a text, as whole words, in any case and any Unicode spelling.
+
+    Where words are not written apart (Chinese, Japanese) a name counts wherever it stands.
+    """
+    if not wanted:
+        return False
+    said = _plain(text)
+    return any(_has(said, _plain(name).strip()) for name in wanted)
+
+
+def _has(said: str, name: str) -> bool:
+    at = said.find(name)
+    while at >= 0:
+        end = at + len(name)
+        if not (_joined(said[at - 1 : at], name[0]) or _joined(said[end : end + 1], name[-1])):
+            return True
+        at = said.find(name, at + 1)
+    return False
+
+
+def _joined(beside: str, edge: str) -> bool:
+    """Whether the letter beside a name's first or last one makes them one word."""
+    apart = not beside or not _of_a_word(beside) or not _of_a_word(edge)
+    return not apart and unicodedata.east_asian_width(edge) not in {"W", "F"}
+
+
+def _of_a_word(letter: str) -> bool:
+    return letter.isalnum() or letter == "_" or unicodedata.category(letter).startswith("M")
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def triage(config: PermissionsConfig, event: Event, *, remember_group_talk: bool) -> Triage:

@@ -186,6 +186,8 @@ class Store(Ledger, Protocol):
         Action: RETRY makes a new pending answer (a sibling) to the question of `target`'s answer, or of the head, or to
         `Action.message`, whose new answer then moves the head wherever it stands.
         Migrated: the conversations of the old chat get the new id.
+        Left: every conversation of the chat goes, as by `delete_conversation`; what the platform shows of answers in
+        progress is left there, for it cannot be reached any more.
 
         The text of a question that is being answered counts as the last one's: the answer in progress is closed as
         stopped and superseded, and the new one takes its place in the order. While another question is answered, an

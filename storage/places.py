@@ -23,6 +23,11 @@ _FIND_WITH_EVENT = (
 )
 _EVENT = select(events.c.revision, events.c.message).where(_SEEN)
 _FIND_BY_ID = select(*CONVERSATION).where(conversations.c.id == bindparam("k_id"))
+_IN_CHAT = (
+    select(conversations.c.id)
+    .where(*(conversations.c[name] == bindparam(f"k_{name}") for name in KEY if name != "thread"))
+    .order_by(conversations.c.id)
+)
 _PART = (
     select(sent_parts.c.answer)
     .where(
@@ -108,6 +113,13 @@ def find_by_id(transaction: Transaction, conversation: int) -> Row[Any] | None:
     """The same by id."""
     statement = _FIND_BY_ID.with_for_update() if transaction.shared else _FIND_BY_ID
     return transaction.execute(statement, {"k_id": conversation}).first()
+
+
+def places_in(transaction: Transaction, key: ConversationKey) -> list[int]:
+    """The conversations of a whole chat, in an order in which two that lock them do not wait for each other."""
+    values = at(key)
+    del values["k_thread"]
+    return list(transaction.execute(_IN_CHAT, values).scalars())
 
 
 def obtain(transaction: Transaction, key: ConversationKey, *, direct: bool) -> Row[Any]:

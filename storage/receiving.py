@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import bindparam, func, select
 
-from bot.messages import Action, ActionName, Deleted, Edited, Event, Message, MessageState, Migrated, Role, Triage
+from bot.messages import Action, ActionName, Deleted, Edited, Event, Left, Message, MessageState, Migrated, Role, Triage
 from bot.ports import Received
 from storage import attachments, editing
 from storage.migrating import migrate_chat
 from storage.models import answers, events, messages
-from storage.places import adopt, answer_at, find_with_event, obtain, question_of
+from storage.places import adopt, answer_at, find_with_event, obtain, places_in, question_of
 from storage.removal import remove
+from storage.threads import delete_conversation
 from storage.transaction import Transaction
 from storage.values import ID_LIMIT, pack_event
 from storage.waiting import add_last
@@ -44,8 +46,8 @@ def receive(transaction: Transaction, event: Event, triage: Triage) -> Received:
             return _deleted(transaction, event)
         case Action():
             return _action(transaction, event)
-        case Migrated():
-            return _migrated(transaction, event)
+        case Migrated() | Left():
+            return _of_the_chat(transaction, event)
 
 
 def _message(transaction: Transaction, event: Message, triage: Triage) -> Received:
@@ -165,13 +167,16 @@ def _asked(transaction: Transaction, message: int, place: Any) -> Any:
     return transaction.execute(_HERE, {"k_id": message, "k_conversation": place.id}).first()
 
 
-def _migrated(transaction: Transaction, event: Migrated) -> Received:
+def _of_the_chat(transaction: Transaction, event: Migrated | Left) -> Received:
     _, known = find_with_event(transaction, event)
     if event.revision in known:
         return Received(duplicate=True)
-    _remember(transaction, event, None)
-    migrate_chat(transaction, event.key, event.new_chat)
-    return Received()
+    _remember(transaction, event, None)  # first: with the others, this mark loses the name of a chat that goes
+    if isinstance(event, Migrated):
+        migrate_chat(transaction, event.key, event.new_chat)
+        return Received()
+    ended = [delete_conversation(transaction, place).superseded for place in places_in(transaction, event.key)]
+    return Received(superseded=tuple(chain.from_iterable(ended)))
 
 
 def _remember(transaction: Transaction, event: Event, message: int | None) -> None:

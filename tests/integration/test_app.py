@@ -231,6 +231,7 @@ async def test_a_reload_brings_personas_and_permissions_and_leaves_the_rest(tmp_
         tmp_path,
         personas={"pirate": {"system": PERSONA}},
         permissions={"allow": ["memory:1"]},
+        groups={"names": ["hearth"]},
         log={"level": "debug"},
     )
     async with app(first, reload=lambda: second) as (made, client):
@@ -238,6 +239,7 @@ async def test_a_reload_brings_personas_and_permissions_and_leaves_the_rest(tmp_
         made.reload()
         assert await ask(client, "/persona pirate") == "From now on I am the persona pirate here."
         assert made.config.permissions.allow == ("memory:1",)
+        assert made.config.groups.names == ("hearth",)
         assert made.config.log.level == "info"
 
 

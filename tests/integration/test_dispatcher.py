@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import pytest
 
 from bot import dispatcher
 from bot.errors import DatabaseError, FloodWait, Unreachable
-from bot.messages import ActionName, AnswerState, Author, Claim, ConversationKey, Finished, MessageState, Role
+from bot.messages import ActionName, AnswerState, Author, Claim, ConversationKey, Finished, Left, MessageState, Role
 from bot.testing import ScriptedEngine
 from bot.testing_platform import Fault
 from storage.store import SqlStore
-from tests.house import ADA, BEA, DEADLINE, configuration, house, question, stalled, until
+from tests.house import ADA, BEA, DEADLINE, configuration, house, place, question, stalled, until
 
 # Order
 
@@ -345,6 +346,18 @@ async def test_who_is_forgotten_elsewhere_gets_no_more_of_an_answer(tmp_path: Pa
         await until(lambda: h.texts() == [], "an empty chat")
         assert h.engine.active == 0
         assert h.dispatcher.in_progress == 0
+
+
+async def test_where_the_bot_is_no_more_the_engine_is_freed_and_nothing_is_said_or_deleted(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        await stalled(h)
+        await h.say("and this?")
+        calls = len(h.platform.calls)
+        await h.inbox.receive(Left(key=place(), event_id="left", sent_at=datetime.now(UTC)))
+        await h.settled()
+        assert h.engine.active == 0
+        assert {call.kind for call in h.platform.calls[calls:]} <= {"show"}
+        assert await h.store.find_conversation(place()) is None
 
 
 async def test_a_drain_waits_until_what_was_sent_is_deleted(tmp_path: Path) -> None:

@@ -95,7 +95,8 @@ async def test_markdown_is_shown(tmp_path: Path, server: TelegramServer, private
 
 
 async def test_a_long_answer_arrives_whole(tmp_path: Path, server: TelegramServer, private: Chat, ada: User) -> None:
-    async with telegram_house(tmp_path, server, engine=ScriptedEngine(lambda _: LONG)) as h:
+    engine = ScriptedEngine(lambda _: LONG, context_length=100_000)
+    async with telegram_house(tmp_path, server, engine=engine, chat={"max_tokens": 20_000}) as h:
         private.say(ada, "tell me everything")
         await h.settled()
         await server.wait_for(lambda: private.from_bot and "Line 299" in private.texts_of_bot()[-1], "the end")

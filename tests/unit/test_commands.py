@@ -242,6 +242,25 @@ async def test_forget_removes_the_message_that_it_replies_to(tmp_path: Path) -> 
         assert await h.ask("/forget", group=True, reply_to=answer) == "Forgotten: 1 message."
 
 
+async def test_forget_takes_what_was_only_said_in_the_group_too(tmp_path: Path) -> None:
+    """By a reply of whoever said it, or of an owner; the rest of the talk stays connected."""
+    config = configuration(chat={"remember_group_talk": True}, permissions={"admins": ["memory:9"]})
+    async with house(tmp_path, config) as h:
+        said = [
+            await h.say(text, group=True, addressed=False, author=author)
+            for text, author in (("one", ADA), ("two", BEA), ("three", ADA), ("four", BEA))
+        ]
+        refused = "You can make me forget your own messages and my answers to them."
+        assert await h.ask("/forget", group=True, reply_to=said[1]) == refused
+        assert await h.ask("/forget", group=True, reply_to=said[0]) == "Forgotten: 1 message."
+        assert await h.ask("/forget", group=True, author=Author("9", "Owner"), reply_to=said[3]) == (
+            "Forgotten: 1 message."
+        )
+        await h.ask("what was said?", group=True)
+        assert [text for _, text in await h.line()][:3] == ["two", "three", "what was said?"]
+        assert await h.store.find_sent(place(), said[0]) is None
+
+
 @pytest.mark.parametrize("argument", ["", " 999999", " ٣", " -1", " x", " " + "9" * 30])
 async def test_forget_without_a_message_says_how(tmp_path: Path, argument: str) -> None:
     async with house(tmp_path) as h:

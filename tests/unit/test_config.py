@@ -64,6 +64,7 @@ def test_every_key_has_its_place_in_the_example_file() -> None:
             "[models.big]\nslots = 2",
             "models.big.path: is missing; a model is a file (path) or on a server (url)",
         ),
+        ("[groups]\nnames = ['hearth', ' ']", "groups.names: a name has at least one letter"),
         ("[chat]\nmax_tokens = 0", "chat.max_tokens: Input should be greater than or equal to 1"),
         ("[chat]\nmax_document_bytes = 0", "chat.max_document_bytes: Input should be greater than or equal to 1"),
         (

@@ -92,6 +92,17 @@ async def test_in_a_group_a_stop_for_another_bot_is_ordinary_talk(tmp_path: Path
     await h.store.aclose()
 
 
+async def test_what_names_the_bot_or_is_said_where_all_is_answered_is_a_question(tmp_path: Path) -> None:
+    groups = {"names": ["hearth"], "always": ["memory:chat/room"]}
+    h = await hall(tmp_path, configuration(groups=groups))
+    said = replace(HELLO, direct=False)
+    await h.receive(said, replace(said, event_id="2", text="Hearth?"), replace(said, event_id="3", key=place("room")))
+    assert [(event.event_id, received.work) for event, received in h.passed] == [("2", True), ("3", True)]
+    await h.receive(replace(said, event_id="4", key=place("room"), text="/stop"))
+    assert isinstance(h.passed[-1][0], Action)
+    await h.store.aclose()
+
+
 async def test_an_edit_of_one_who_may_not_talk_any_more_is_not_answered(tmp_path: Path) -> None:
     h = await hall(tmp_path)
     await h.receive(HELLO)

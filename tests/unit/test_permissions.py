@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bot.config import PermissionsConfig
+from bot.config import GroupsConfig, PermissionsConfig
 from bot.errors import NotAllowed
-from bot.messages import Action, ActionName, Author, ConversationKey, Deleted, Edited, Message, Migrated, Triage
-from bot.permissions import RateLimit, is_admin, may_talk, triage
+from bot.messages import Action, ActionName, Author, ConversationKey, Deleted, Edited, Left, Message, Migrated, Triage
+from bot.permissions import RateLimit, always, is_admin, may_talk, named, triage
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CHAT = ConversationKey("telegram", "bot", "-100")
@@ -114,6 +114,79 @@ def test_group_talk_is_kept_only_where_the_setting_says_so() -> None:
     assert triage(ALLOWED, message(), remember_group_talk=True) is Triage.CONTEXT
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("hearth", "hearth, what is it?"),
+        ("hearth", "What do you say, Hearth?"),
+        ("hearth", "HEARTH!"),
+        ("Hearth", "ask hearth's opinion"),
+        ("hearth", "hearths? no: hearth"),
+        ("Öfchen", "o\u0308fchen, bist du da?"),
+        ("Straße", "STRASSE?"),
+        ("old hearth", "tell me, Old Hearth"),
+        (" hearth ", "hearth?"),
+        ("@hearth", "hi @hearth"),
+        ("ﬁre", "fire?"),
+        ("炉", "你好炉你在吗"),
+        ("ホーム", "ﾎｰﾑさん"),
+    ],
+)
+def test_a_name_is_heard_as_a_whole_word_in_any_spelling(name: str, text: str) -> None:
+    said = replace(message(), text=text)
+    for wanted in ((name,), ("other", name)):
+        heard = named(GroupsConfig(names=wanted), said)
+        assert heard == replace(said, addressed=True)
+        assert triage(ALLOWED, heard, remember_group_talk=False) is Triage.PENDING
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("hearth", "hearths are warm"),
+        ("hearth", "the ahearth"),
+        ("hearth", "my_hearth"),
+        ("hearth", "hearth2"),
+        ("hearth", "heart h"),
+        ("kami", "kamī\u0301"),
+        ("की", "कींमत"),
+        ("hearth", ""),
+    ],
+)
+def test_a_part_of_a_word_is_no_name(name: str, text: str) -> None:
+    said = replace(message(), text=text)
+    assert named(GroupsConfig(names=(name,)), said) is said
+
+
+def test_a_name_that_is_said_by_who_may_not_talk_is_not_answered() -> None:
+    groups = GroupsConfig(names=("hi",), always=("telegram:*",))
+    for author in (Author("43", "Eve"), BOT):
+        heard = always(groups, named(groups, message(author)))
+        assert triage(ALLOWED, heard, remember_group_talk=False) is Triage.IGNORED
+
+
+@pytest.mark.parametrize("entry", ["telegram:chat/-100", "telegram:*", "telegram:42", "telegram:role/7"])
+def test_where_everything_is_answered_it_need_not_be_addressed(entry: str) -> None:
+    heard = always(GroupsConfig(always=(entry,)), message())
+    assert triage(ALLOWED, heard, remember_group_talk=False) is Triage.PENDING
+    elsewhere = message(key=replace(CHAT, platform="discord"))
+    assert always(GroupsConfig(always=(entry,)), elsewhere) is elsewhere
+
+
+def test_where_everything_is_answered_other_bots_still_have_to_say_a_name() -> None:
+    """Also those that may talk: two bots in such a chat would never end."""
+    groups, said = GroupsConfig(names=("hearth",), always=("telegram:*",)), message(BOT)
+    assert always(groups, named(groups, said)) is said
+    heard = named(groups, replace(said, text="hearth, hello"))
+    assert triage(permissions(allow=("telegram:99",)), heard, remember_group_talk=False) is Triage.PENDING
+
+
+@pytest.mark.parametrize("text", ["/stop@otherbot", " /help@otherbot please"])
+def test_where_everything_is_answered_another_bots_command_is_not(text: str) -> None:
+    said = replace(message(), text=text)
+    assert always(GroupsConfig(always=("telegram:*",)), said) is said
+
+
 def test_strangers_and_bots_are_not_stored() -> None:
     stranger = Author("43", "Eve")
     for author in (stranger, BOT):
@@ -133,7 +206,8 @@ def test_a_change_of_what_is_stored_is_followed_whoever_sends_it() -> None:
     edited = Edited(key=CHAT, event_id="1", revision=5, author=eve, text="new", sent_at=NOW)
     deleted = Deleted(key=CHAT, event_id="1", sent_at=NOW)
     moved = Migrated(key=CHAT, event_id="m", new_chat="-200", sent_at=NOW)
-    for event in (replace(edited, author=ADA), deleted, moved):
+    left = Left(key=CHAT, event_id="l", sent_at=NOW)
+    for event in (replace(edited, author=ADA), deleted, moved, left):
         assert triage(ALLOWED, event, remember_group_talk=False) is Triage.PENDING
     assert triage(ALLOWED, edited, remember_group_talk=False) is Triage.CONTEXT
 
