@@ -76,6 +76,7 @@ class Own:
                     "persona": "default",
                     "model": persona.model or "default",
                     "retention_days": await self._days(person),
+                    "transcripts": config.chat.transcripts,
                 },
                 "commands": [{"name": c.name, "help": c.help, "argument": c.argument} for c in self._commands()],
             }
