@@ -29,6 +29,7 @@ from bot.messages import (
 from bot.ports import Store
 from bot.prompt import Turn
 from bot.reasoning import Visible
+from bot.settings import model_of, persona_of, transcripts_of
 
 QUEUE_NOTICE_SECONDS = 2.0
 """Who waits longer than this is told the place in the queue."""
@@ -104,6 +105,7 @@ class Answering:
             text=self._whole(word.text),
             private=word.private,
             files=word.files,
+            buttons=word.buttons,
             erase=erase,
             moves_head=False,
         )
@@ -146,9 +148,10 @@ async def generate(
 
     Raises Told; Unreachable if the platform keeps an attachment.
     """
+    settings = answering.claim.conversation.settings
     answering.question = await reading.read(answering.question, store, readers)
     reading.check(answering.question)
-    if config.chat.transcripts == "always" and (quote := reading.quote(answering.question)):
+    if transcripts_of(settings, config) == "always" and (quote := reading.quote(answering.question)):
         answering.quote = quote
         yield Quote(f"{quote}\n\n")
     if call := commands.spoken(answering.question):
@@ -158,9 +161,8 @@ async def generate(
             answering.word = result
             return
         answering.question = result.question
-    settings = answering.claim.conversation.settings
-    persona = config.personas.get(settings.persona or "default", config.personas["default"])
-    loaded = await _load(models, _model(config, settings.model or persona.model))
+    persona = config.personas[persona_of(settings, config)]
+    loaded = await _load(models, model_of(settings, config))
     path = await store.history(answering.question.id)
     request = await _request(answering, path, loaded, persona, config)
     visible = Visible(loaded.prompts.answer_head)
@@ -266,11 +268,6 @@ async def _load(models: Registry, alias: str) -> Loaded:
 def _turn(message: StoredMessage, words: str, model: str, *, group: bool) -> Turn:
     name = message.author.name if group and message.author and message.role is Role.USER else None
     return Turn(message.role, words, name, message.token_ids if message.model == model else None)
-
-
-def _model(config: Config, alias: str | None) -> str:
-    """A model that is no longer configured gives way to the default one."""
-    return alias if alias in config.models else "default"
 
 
 def _person(claim: Claim) -> str:

@@ -32,6 +32,7 @@ from pydantic import (
 )
 
 from bot import local_models
+from bot.conversations import Transcripts
 from bot.environment import gathered
 from bot.errors import ConfigError
 
@@ -104,7 +105,7 @@ class ChatConfig(Section):
     concurrent_conversations: int = Field(default=256, ge=1)
     drain: Seconds = 20.0
     remember_group_talk: bool = False
-    transcripts: Literal["always", "asked", "never"] = "always"
+    transcripts: Transcripts = "always"
 
 
 class PersonaConfig(Section):

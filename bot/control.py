@@ -1,24 +1,38 @@
-"""Control: what takes effect at once on answers in progress, and never waits in line behind them."""
+"""Control: what takes effect at once, on answers in progress and on settings, and never waits in line behind them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
+from weakref import WeakValueDictionary
 
 import structlog
 
-from bot import commands
+from bot import choices, commands
 from bot.config import Config
-from bot.errors import Barred, DatabaseError, FloodWait, PlatformError, Unreachable
-from bot.messages import Action, ActionName, Claim, Destination, Event, Finished, Message, MessageRef, Outgoing
+from bot.errors import Barred, DatabaseError, FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
+from bot.messages import (
+    Action,
+    ActionName,
+    Claim,
+    ConversationKey,
+    Destination,
+    Event,
+    Finished,
+    Message,
+    MessageRef,
+    Outgoing,
+)
 from bot.permissions import is_admin
 from bot.ports import Adapter, Forgotten, Received, Store
+from bot.settings import ONLY_OWNERS
 
 log = structlog.get_logger(__name__)
 
-DELETIONS = 3
-"""So often the deletion of an orphaned message is tried."""
+TRIES = 3
+"""So often a message is deleted or edited."""
+NOT_WRITTEN = "That could not be written down. Please try again."
 
 Adapters = Mapping[tuple[str, str], Adapter]
 """By platform and bot account."""
@@ -43,7 +57,10 @@ class Running:
 
 
 class Control:
-    """Stops, interrupts and removes answers. `running`: those in progress here, by id; `rest`: seconds between tries."""
+    """Stops, interrupts and removes answers, and changes settings.
+
+    `running`: the answers in progress here, by id; `rest`: seconds between tries.
+    """
 
     def __init__(
         self,
@@ -62,15 +79,25 @@ class Control:
         self._marked: set[int] = set()
         """Answers that were to be stopped while no task was making them: a claim may have been on its way."""
         self.tasks: set[asyncio.Task[None]] = set()
-        """Words and deletions that are under way."""
+        """What is said, deleted and chosen right now."""
+        self._turns: WeakValueDictionary[ConversationKey | MessageRef, asyncio.Lock] = WeakValueDictionary()
+        """Held while a press takes effect in a conversation, or is shown in a message; gone when nobody waits for it."""
+        self._due: dict[MessageRef, choices.Page] = {}
+        """What messages of settings are to show."""
 
     def committed(self, event: Event, received: Received) -> None:
         """An event was committed: stop what is superseded, and obey actions."""
         self._supersede(received.superseded, received.orphans)
-        if isinstance(event, Action) and event.name is ActionName.STOP:
-            self._keep(self._stop(event))
+        if isinstance(event, Action):
+            self._obey(event)
         elif isinstance(event, Message) and received.work and self._config().chat.while_answering == "interrupt":
             self._interrupt(event)
+
+    def _obey(self, action: Action) -> None:
+        if action.name is ActionName.STOP:
+            self._keep(self._stop(action))
+        elif action.name is ActionName.CHOOSE and action.target is not None:
+            self._keep(self._choose(action, MessageRef(action.key, action.target)))
 
     def removed(self, gone: Forgotten) -> None:
         """Answers were removed: stop making them, and delete what was sent of them."""
@@ -98,22 +125,73 @@ class Control:
             await self._delete(message)
 
     async def _delete(self, message: MessageRef) -> None:
+        if not await self._call(message, lambda adapter: adapter.delete(message)):
+            log.warning("a message of a removed answer stays", conversation=str(message.key))
+
+    async def _call(self, message: MessageRef, call: Callable[[Adapter], Awaitable[None]]) -> bool:
+        """Change a message, as patiently as that is worth; whether it is so now, or is gone."""
         adapter = self._adapters.get((message.key.platform, message.key.account))
-        for _ in range(DELETIONS if adapter else 0):
+        for _ in range(TRIES if adapter else 0):
             assert adapter is not None, "an account that is not connected is not called"
             try:
-                await adapter.delete(message)
-                return
+                await call(adapter)
+                return True
+            except (MessageGone, Barred):
+                return True
             except FloodWait as error:
                 await asyncio.sleep(error.seconds)
             except Unreachable:
                 await asyncio.sleep(self._rest)
-            except Barred:
-                return
             except PlatformError as error:
-                log.warning("the platform refuses to delete", conversation=str(message.key), error=str(error))
+                log.warning("the platform refuses", conversation=str(message.key), error=str(error))
+                return False
+        return False
+
+    async def _choose(self, action: Action, under: MessageRef) -> None:
+        """A press under a message of settings. Presses of one conversation take effect in their order."""
+        async with self._turn(action.key):
+            try:
+                page = await self._chosen(action)
+            except DatabaseError as error:
+                log.error("a choice could not be committed", conversation=str(action.key), error=str(error))
+                await self._say(action, NOT_WRITTEN)
                 return
-        log.warning("a message of a removed answer stays", conversation=str(message.key))
+            if page is None:
+                await self._say(action, ONLY_OWNERS)
+                return
+            self._due[under] = page
+        async with self._turn(under):
+            if self._due.get(under) is page:  # else a later press has something newer to show
+                await self._show(under, page)
+
+    def _turn(self, of: ConversationKey | MessageRef) -> asyncio.Lock:
+        return self._turns.setdefault(of, asyncio.Lock())
+
+    async def _show(self, under: MessageRef, page: choices.Page) -> None:
+        shown = Outgoing(text=page.text, buttons=page.buttons)
+
+        async def edit(adapter: Adapter) -> None:
+            try:
+                await adapter.edit(under, shown)
+            except TextRefused:
+                await adapter.edit(under, replace(shown, plain=True))
+
+        if not await self._call(under, edit):
+            log.warning("a choice is not shown", conversation=str(under.key))
+        if self._due.get(under) is page:
+            del self._due[under]
+
+    async def _chosen(self, action: Action) -> choices.Page | None:
+        """Change what the press changes, and give what is to be shown then; None for those who may not."""
+        place, config = await self._store.find_conversation(action.key), self._config()
+        if place is None:
+            return choices.Page(choices.GONE, ())
+        if not (place.direct or is_admin(config.permissions, action.author, action.key)):
+            return None
+        settings = choices.chosen(action.choice, place.settings, config)
+        if settings != place.settings:
+            await self._store.set_settings(place.id, settings)
+        return choices.page(action.choice, settings, config)
 
     def _interrupt(self, event: Message) -> None:
         """Who goes on talking stops the own answer, not another's; a command only waits for its turn.
@@ -135,7 +213,7 @@ class Control:
             answer = await self._store.stop(action.key, asker=asker) if meant else None
         except DatabaseError as error:
             log.error("a stop could not be committed", conversation=str(action.key), error=str(error))
-            await self._say(action, "That could not be written down. Please try again.")
+            await self._say(action, NOT_WRITTEN)
             return
         if answer is None:
             refused = meant and running is not None and asker not in {None, running.claim.event.author.id}
@@ -172,7 +250,8 @@ class Control:
         if adapter is None:
             return
         try:
-            to = Destination(key=action.key, reply_to=action.event_id, interaction=action.event_id)
+            # A press is no message that one could reply to: what it was under is.
+            to = Destination(key=action.key, reply_to=action.target or action.event_id, interaction=action.event_id)
             await adapter.send(to, Outgoing(text=words, private=adapter.limits.private_answers, notice=True))
         except Barred:
             log.debug("not said to who does not want it", conversation=str(action.key))

@@ -95,6 +95,10 @@ class Attached:
 # What is kept
 
 
+Transcripts = Literal["always", "asked", "never"]
+"""Whether what was heard in a recording stands above its answer, is shown by /transcript, or neither."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """A conversation's own settings; None means what the configuration says."""
@@ -104,6 +108,7 @@ class Settings:
     system_prompt: str | None = None
     retention_days: int | None = None
     """0 = nothing is stored beyond the answer in progress."""
+    transcripts: Transcripts | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from bot.conversations import (  # noqa: F401 - the vocabulary is one, whichever
     Settings,
     Speech,
     StoredMessage,
+    Transcripts,
     with_speech,
 )
 from bot.generation import Usage
@@ -87,6 +88,7 @@ class ActionName(StrEnum):
 
     STOP = "stop"
     RETRY = "retry"
+    CHOOSE = "choose"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,8 @@ class Action:
     """The platform's id of the message that the button is under; None means the conversation's current answer."""
     message: int | None = None
     """RETRY, instead of `target`: the id of the stored question or answer. The new answer becomes the line's end."""
+    choice: str = ""
+    """CHOOSE: what stands behind "choose:" in the button's id."""
     revision: int = 0
 
 
@@ -216,6 +220,15 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Button:
+    """A button under a message. `id` is stable, so that it works after a restart."""
+
+    id: str
+    """`stop:...`, `retry:...` or `choose:...`, the name of its Action; at most 64 bytes of ASCII, as Telegram has it."""
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class File:
     """A file that the bot sends."""
 
@@ -251,6 +264,8 @@ class Reply:
     files: tuple[File, ...] = ()
     private: bool = False
     """For the asker alone, where the platform can do that."""
+    buttons: tuple[Button, ...] = ()
+    """Left out where the platform has none: the text has to do without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +283,8 @@ class Finished:
     """False for a side branch (a reply to an older message), which leaves the others' line alone."""
     private: bool = False
     files: tuple[File, ...] = ()
+    buttons: tuple[Button, ...] = ()
+    """Under the last message, in place of the usual ones; left out where the platform has none."""
     model: str = ""
     """The model that was asked; empty if none was."""
     usage: Usage = field(default_factory=Usage)
@@ -281,14 +298,6 @@ class Finished:
 
 
 Piece = Text | Notice | Finished
-
-
-@dataclass(frozen=True, slots=True)
-class Button:
-    """A button under a message. `id` is stable, so that it works after a restart."""
-
-    id: str
-    label: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,6 +375,9 @@ class Command:
     help: str
     argument: str = ""
     """What follows the name, in the help text's words; empty for none."""
-    admin: bool = False
-    translations: Mapping[str, str] = field(default_factory=dict)
+    changes: bool = False
+    """What it is for changes what others see: in a group that is for owners, and others are only shown how it is."""
+    translations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The help in other languages, by their code (ISO 639-1)."""
     private: bool = False
+    """Its answer is for the asker alone: in a group there is none, where the platform cannot show it to one person."""

@@ -16,13 +16,14 @@ from adapters.web.adapter import WebPage
 from adapters.web.house import House
 from adapters.web.screens import PLATFORM
 from bot.check import inspect
-from bot.commands import MAX_DAYS, MAX_SYSTEM_PROMPT
+from bot.commands import MAX_SYSTEM_PROMPT
 from bot.config import EMBEDDED_CHAT_MODEL, Config, ModelConfig, RemoteModelConfig
 from bot.engines.registry import Registry
 from bot.messages import Author, ConversationKey
 from bot.permissions import is_admin, may_talk
 from bot.ports import Removed, Store
 from bot.recent import LastErrors
+from bot.settings import MAX_DAYS
 from bot.vitals import Vitals
 
 NAME = "hearth"

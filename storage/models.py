@@ -114,6 +114,7 @@ conversations = Table(
     Column("persona", CleanText()),
     Column("system_prompt", CleanText()),
     Column("retention_days", Integer),
+    Column("transcripts", CleanText()),
     _text("title", server_default=text("''")),
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("platform", "account", "chat", "thread"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, cast, delete, exists, func, literal, select, update
 
+from bot.messages import Settings
 from bot.ports import Forgotten
 from storage.models import answers, conversations, events, messages, usage
 from storage.places import today, versions_of
@@ -40,7 +42,7 @@ def forget_person(transaction: Transaction, platform: str, author: str, but: int
     if but is not None:
         theirs.discard(transaction.execute(select(answers.c.question).where(answers.c.id == but)).scalar() or 0)
     removed = remove(transaction, theirs)
-    blank = {"person": None, "title": "", "model": None, "persona": None, "system_prompt": None, "retention_days": None}
+    blank = {"person": None, "title": "", **asdict(Settings())}
     for chunk in chunks(places):
         transaction.execute(
             update(conversations).where(conversations.c.id.in_(chunk)).values(**blank, first_day=today(transaction))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import date
 from typing import Any
 
@@ -168,16 +169,10 @@ def _of_event(key: ConversationKey, event_id: str) -> dict[str, str]:
 
 def _place(row: Any, told: list[dict[str, object]]) -> dict[str, object]:
     known = rows.conversation(row)
-    own = known.settings
     data: dict[str, object] = {"conversation": str(known.key), "direct": known.direct, "messages": told}
     if known.direct:
         data["title"] = known.title
-        data["settings"] = {
-            "model": own.model,
-            "persona": own.persona,
-            "system_prompt": own.system_prompt,
-            "retention_days": own.retention_days,
-        }
+        data["settings"] = asdict(known.settings)
     return data
 
 

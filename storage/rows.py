@@ -91,6 +91,7 @@ def conversation(row: Any) -> Conversation:
             persona=row.persona,
             system_prompt=row.system_prompt,
             retention_days=row.retention_days,
+            transcripts=row.transcripts,
         ),
         head=row.head,
         first_day=row.first_day,

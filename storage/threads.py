@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from sqlalchemy import bindparam, case, exists, func, literal, select, update
 
 from bot.messages import Conversation, ConversationKey, MessageState, Role, Settings
@@ -95,13 +97,8 @@ def threads(transaction: Transaction, platform: str, account: str, chat: str) ->
 
 def set_settings(transaction: Transaction, conversation: int, settings: Settings) -> None:
     """See `bot.ports.Store.set_settings`."""
-    changed = {
-        "model": settings.model,
-        "persona": settings.persona,
-        "system_prompt": settings.system_prompt,
-        "retention_days": settings.retention_days,
-    }
-    transaction.execute(update(conversations).where(conversations.c.id == conversation).values(**changed))
+    changed = update(conversations).where(conversations.c.id == conversation).values(**asdict(settings))
+    transaction.execute(changed)
 
 
 def set_title(transaction: Transaction, conversation: int, title: str) -> None:

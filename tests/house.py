@@ -128,7 +128,13 @@ class House:
         await self.inbox.receive(Deleted(key=place(chat), event_id=event, sent_at=datetime.now(UTC)))
 
     async def press(
-        self, name: ActionName, target: str | None = None, *, chat: str = "chat", author: Author = ADA
+        self,
+        name: ActionName,
+        target: str | None = None,
+        *,
+        choice: str = "",
+        chat: str = "chat",
+        author: Author = ADA,
     ) -> None:
         """Press a button."""
         action = Action(
@@ -138,6 +144,7 @@ class House:
             name=name,
             sent_at=datetime.now(UTC),
             target=target,
+            choice=choice,
         )
         await self.inbox.receive(action)
 

@@ -53,6 +53,8 @@ LONGEST = 2**20
 LOOK_SECONDS = 2.0
 """How often it is asked whether an answer still comes: the people who waited for it may have removed their question."""
 NO_ANSWER = "No answer comes to this: it was removed, it waited too long, or it was answered before."
+ACTIONS = (ActionName.STOP, ActionName.RETRY)
+"""There are no buttons here to choose with."""
 LEAVING = "This Hearth process is about to end and takes no message. Please ask again."
 
 Routes = Callable[[web.Application], None]
@@ -203,8 +205,8 @@ class Console:
 
     async def _action(self, request: web.Request) -> web.Response:
         body = await wire.body(request)
-        if wire.text(body, "name") not in list(ActionName):
-            raise web.HTTPBadRequest(text=f"name: one of {', '.join(ActionName)}")
+        if wire.text(body, "name") not in ACTIONS:
+            raise web.HTTPBadRequest(text=f"name: one of {', '.join(ACTIONS)}")
         action = Action(
             key=self._key(body),
             event_id=wire.text(body, "id"),

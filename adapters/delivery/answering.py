@@ -197,8 +197,7 @@ class Answering:
         outgoing = self._outgoing(finished.text, finished.files, private=finished.private)
         if outgoing:
             failed = finished.outcome in {AnswerState.FAILED, AnswerState.EXPIRED}
-            buttons = self._buttons("retry", "Retry") if self._may_retry(finished) else ()
-            outgoing[-1] = replace(outgoing[-1], buttons=buttons, failed=failed)
+            outgoing[-1] = replace(outgoing[-1], buttons=self._last_buttons(finished), failed=failed)
         for index, what in enumerate(outgoing):
             await self._post(index, what)
         for index in reversed(self._posting.indices()):
@@ -224,6 +223,11 @@ class Answering:
         if files:
             outgoing[-1] = replace(outgoing[-1], files=files)
         return outgoing
+
+    def _last_buttons(self, finished: Finished) -> tuple[Button, ...]:
+        if finished.buttons:
+            return finished.buttons if self._limits.buttons else ()
+        return self._buttons("retry", "Retry") if self._may_retry(finished) else ()
 
     def _may_retry(self, finished: Finished) -> bool:
         """Whether the question is one to a model, and is kept: commands have no drafts and do not fail."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,8 @@ TRIES = 5
 ID_BYTES = 9
 """Of a conversation's id: only its own person can use it, so it need not be a secret."""
 MAX_QUERY = 200
+OWN = frozenset(field.name for field in fields(Settings))
+"""What can be set."""
 _TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 """Of the direction of writing: they would turn around what stands beside a title."""
 RESTART_SECONDS = "3"
@@ -103,7 +105,7 @@ class Conversations:
 
     async def _change(self, request: web.Request) -> web.Response:
         place, data = await self._place(request), await wire.body(request)
-        if strange := set(data) - {"title", "model", "persona", "system_prompt", "retention_days"}:
+        if strange := set(data) - {"title", *OWN}:
             raise web.HTTPBadRequest(text=f"There is no setting {sorted(strange)[0]!r}.")
         own = self._settings(place.settings, data)
         title = self._title(data)
@@ -217,6 +219,8 @@ class Conversations:
             changed["system_prompt"] = prompt or None
         if "retention_days" in data:
             changed["retention_days"] = wire.days(data, "retention_days", self._house.max_days)
+        if "transcripts" in data:
+            changed["transcripts"] = wire.transcripts(data, "transcripts")
         return replace(own, **changed)
 
     def _title(self, data: dict[str, Any]) -> str | None:

@@ -78,6 +78,7 @@ class Own:
                     "persona": "default",
                     "model": persona.model or "default",
                     "retention_days": await self._days(person),
+                    "transcripts": config.chat.transcripts,
                 },
                 "recording": _recording(config.speech),
                 "commands": [{"name": c.name, "help": c.help, "argument": c.argument} for c in self._commands()],

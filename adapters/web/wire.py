@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any
+from dataclasses import asdict
+from typing import Any, get_args
 
 from aiohttp import web
 
 from bot.cleaning import clean
-from bot.messages import Attached, Settings
+from bot.messages import Attached, Settings, Transcripts
 from bot.records import Found, Node, PlatformCount, Thread
 
 MAX_BODY = 2**20
@@ -118,12 +119,7 @@ def thread(known: Thread) -> dict[str, Any]:
 
 def settings(own: Settings) -> dict[str, Any]:
     """A conversation's own settings; null is what the configuration says."""
-    return {
-        "model": own.model,
-        "persona": own.persona,
-        "system_prompt": own.system_prompt,
-        "retention_days": own.retention_days,
-    }
+    return asdict(own)
 
 
 def node(known: Node, html: str) -> dict[str, Any]:
@@ -183,6 +179,15 @@ def count(known: PlatformCount) -> dict[str, Any]:
         "people": known.people,
         "waiting": known.waiting,
     }
+
+
+def transcripts(data: dict[str, Any], field: str) -> Transcripts | None:
+    """A field that must be one of the words for it, or null. Raises HTTPBadRequest."""
+    value = data.get(field)
+    match value:
+        case None | "always" | "asked" | "never":
+            return value
+    raise web.HTTPBadRequest(text=f"{field}: one of {', '.join(get_args(Transcripts))}, or null for the usual")
 
 
 def days(data: dict[str, Any], field: str, most: int) -> int | None:

@@ -13,6 +13,7 @@ from bot.messages import (
     AnswerState,
     Attachment,
     Author,
+    Button,
     Draft,
     File,
     Finished,
@@ -286,7 +287,7 @@ class TestClaim:
 
     async def test_the_claim_brings_the_settings_of_now(self, store: SqlStore) -> None:
         await ask(store, "1")
-        mine = Settings(model="big", persona="pirate", system_prompt="Arr.", retention_days=7)
+        mine = Settings(model="big", persona="pirate", system_prompt="Arr.", retention_days=7, transcripts="asked")
         await store.set_settings((await store.conversation(CHAT)).id, mine)
         assert (await claimed(store)).conversation.settings == mine
 
@@ -379,6 +380,7 @@ class TestClose:
             moves_head=False,
             erase=True,
             usage=Usage(prompt_tokens=7, cached_tokens=6, completion_tokens=5),
+            buttons=(Button("choose:model", "Model: grün"), Button("choose:close", "Close")),
             files=(File("a.bin", "application/octet-stream", bytes(range(256))),),
         )
         await store.keep(claim, done)

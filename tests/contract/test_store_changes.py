@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bot.errors import LeaseLost
-from bot.messages import ActionName, AnswerState, Finished, MessageRef, SentPart, Triage
+from bot.messages import ActionName, AnswerState, Finished, MessageRef, SentPart, Settings, Triage
 from bot.ports import Received
 from storage.store import SqlStore
 from tests.contract.talk import (
@@ -270,6 +271,15 @@ class TestActions:
     async def test_a_press_counts_once(self, store: SqlStore) -> None:
         assert await store.receive(pressed("p1", ActionName.STOP), Triage.PENDING) == Received()
         assert await store.receive(pressed("p1", ActionName.STOP), Triage.PENDING) == Received(duplicate=True)
+
+    async def test_a_choice_is_only_remembered(self, store: SqlStore) -> None:
+        await ask(store, "1")
+        await answer(store, "well", "m1")
+        choice = replace(pressed("p1", ActionName.CHOOSE, "m1"), choice="keep:7")
+        assert await store.receive(choice, Triage.PENDING) == Received()
+        assert await store.receive(choice, Triage.PENDING) == Received(duplicate=True)
+        assert await store.pending() == 0
+        assert (await store.conversation(CHAT)).settings == Settings()
 
     @pytest.mark.parametrize("target", ["m1", None])
     async def test_a_retry_answers_the_last_question_again(self, store: SqlStore, target: str | None) -> None:

@@ -152,7 +152,9 @@ class TestForgetPerson:
         await ask(store, "1")
         await answer(store)
         place = await store.conversation(CHAT)
-        await store.set_settings(place.id, Settings(system_prompt="I am Ann's butler.", retention_days=3))
+        await store.set_settings(
+            place.id, Settings(system_prompt="I am Ann's butler.", retention_days=3, transcripts="never")
+        )
         await store.forget_person("telegram", "ann")
         after = await store.conversation(CHAT)
         assert (after.settings, after.head) == (Settings(), None)
@@ -247,9 +249,13 @@ class TestForgetPerson:
         assert (await claimed(store)).event.text == "three"
 
     async def test_what_came_meanwhile_keeps_its_conversation(self, store: SqlStore) -> None:
+        """But none of its settings."""
         await ask(store, "1", "/forgetme")
         claim = await claimed(store)
+        own = Settings(model="m", persona="p", system_prompt="s", retention_days=9, transcripts="never")
+        await store.set_settings(claim.conversation.id, own)
         await store.forget_person("telegram", "ann", but=claim.id)
+        assert (await store.conversation(CHAT)).settings == Settings()
         await ask(store, "2", "still here")
         word = Finished(outcome=AnswerState.DONE, text="Done.", moves_head=False, erase=True)
         await store.close(claim, AnswerState.DONE, word)
@@ -290,14 +296,15 @@ class TestExport:
         await answer(store, "to ann")
         await ask(store, "4", "from ben", key=GROUP, by=BEN)
         await answer(store, "to ben")
-        await store.set_settings((await store.conversation(CHAT)).id, Settings(persona="pirate"))
+        await store.set_settings((await store.conversation(CHAT)).id, Settings(persona="pirate", transcripts="asked"))
         private = (await store.export("telegram", "ann")).data
         text = json.dumps(private)
         assert [conversation["conversation"] for conversation in private["conversations"]] == ["telegram/bot/chat"]  # type: ignore[attr-defined]
         assert '"one"' in text
         assert '"eins"' in text
         assert "cv.pdf" in text
-        assert "pirate" in text
+        assert '"persona": "pirate"' in text
+        assert '"transcripts": "asked"' in text
         assert "secret token" not in text
         assert private["person"] == {"platform": "telegram", "id": "ann"}
         assert private["usage"] == await store.usage(platform="telegram", author="ann")

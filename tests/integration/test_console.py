@@ -249,7 +249,8 @@ async def test_a_wrong_body_is_refused_in_words(tmp_path: Path, body: object, wo
 async def test_an_unknown_action_is_refused(tmp_path: Path) -> None:
     bot = Bot()
     async with console(tmp_path, bot.receive) as (bot.console, _):
-        assert await post(tmp_path, "/actions", said(name="dance")) == (400, "name: one of stop, retry")
+        for name in ("dance", "choose"):
+            assert await post(tmp_path, "/actions", said(name=name)) == (400, "name: one of stop, retry")
 
 
 async def test_a_body_that_is_too_large_is_refused(tmp_path: Path) -> None:

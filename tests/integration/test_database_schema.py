@@ -20,6 +20,7 @@ from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from bot.errors import DatabaseError
+from bot.messages import Settings
 from storage.migrate import MIGRATIONS, SCHEMA
 from storage.models import metadata
 from storage.store import SqlStore
@@ -92,6 +93,7 @@ async def test_a_database_of_the_first_schema_is_brought_up_to_this_one(empty_ur
     received = await ask(store, "1", "one", attachments=(NOTES,))
     assert received.message is not None
     await store.record_read(received.message, [reading()])
+    await store.set_settings((await store.conversation(CHAT)).id, Settings(persona="pirate"))
     await store.aclose()
     _downgrade(empty_url)
     store = await SqlStore.open(empty_url, default_retention_days=30)
@@ -101,6 +103,10 @@ async def test_a_database_of_the_first_schema_is_brought_up_to_this_one(empty_ur
     voice = await ask(store, "2", "", attachments=(replace(NOTES, kind="voice", reference=digest, data=b"OggS"),))
     assert voice.message is not None
     assert await store.file(digest) == b"OggS"
+    place = await store.conversation(CHAT)
+    assert place.settings == Settings(persona="pirate")
+    await store.set_settings(place.id, Settings(persona="pirate", transcripts="never"))
+    assert (await store.conversation(CHAT)).settings.transcripts == "never"
     await store.aclose()
 
 
@@ -110,6 +116,7 @@ def _downgrade(url: str) -> None:
     with engine.begin() as connection:
         for column in ("language", "duration", "data"):
             connection.execute(text(f"ALTER TABLE contents DROP COLUMN {column}"))
+        connection.execute(text("ALTER TABLE conversations DROP COLUMN transcripts"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     engine.dispose()
 

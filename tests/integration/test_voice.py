@@ -113,6 +113,24 @@ async def test_whether_it_is_quoted_is_a_setting(tmp_path: Path, phone: Phone, s
         assert answer.endswith(f"You said: {SAID}")
 
 
+@pytest.mark.parametrize(
+    ("own", "quoted", "asked"), [("asked", False, True), ("never", False, False), ("always", True, True)]
+)
+async def test_a_conversation_has_a_setting_of_its_own_for_that(
+    tmp_path: Path, phone: Phone, own: str, quoted: bool, asked: bool
+) -> None:
+    usual = "never" if own == "always" else "always"
+    async with house(tmp_path, configuration(chat={"transcripts": usual}), platform=phone, voice=ears()) as h:
+        await h.ask(f"/transcripts {own}")
+        assert (await h.ask("", attachments=(NOTE,))).startswith("> ") is quoted
+        await h.ask("And now?")
+        assert (await h.ask("/transcript") == f"> {SAID}") is asked
+        await h.ask("/transcripts default")
+        assert (await h.ask("", attachments=(NOTE,))).startswith("> ") is (usual == "always")
+        other = await h.ask("", attachments=(NOTE,), chat="other")
+        assert other.startswith("> ") is (usual == "always")
+
+
 class TestSpokenCommands:
     async def test_a_command_is_all_that_is_said(self, tmp_path: Path, phone: Phone) -> None:
         hearing = ScriptedSpeech(lambda audio: [" New conversation."])

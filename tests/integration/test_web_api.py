@@ -199,16 +199,19 @@ async def test_older_messages_come_when_they_are_asked_for(owner: Browser) -> No
 async def test_settings_belong_to_the_conversation(home: Site, owner: Browser) -> None:
     where = await owner.begin()
     changed = {"title": "  Of\tships ", "system_prompt": "You are a pirate.", "retention_days": 7, "model": "default"}
+    changed["transcripts"] = "asked"
     assert (await owner.act("PATCH", where, changed)).status == 200
     shown = (await owner.get(where)).json
     assert shown["title"] == "Of ships"
     own = {"model": "default", "persona": None, "system_prompt": "You are a pirate.", "retention_days": 7}
-    assert shown["settings"] == own
+    assert shown["settings"] == {**own, "transcripts": "asked"}
     await owner.ask(where, "hello")
     assert "You are a pirate." in home.engine.decode(home.engine.requests[-1].prompt)
-    assert (await owner.act("PATCH", where, {"system_prompt": None, "title": None})).status == 200
+    nothing = {"system_prompt": None, "title": None, "transcripts": None}
+    assert (await owner.act("PATCH", where, nothing)).status == 200
     shown = (await owner.get(where)).json
     assert (shown["title"], shown["settings"]["system_prompt"]) == ("", None)
+    assert shown["settings"]["transcripts"] is None
 
 
 @pytest.mark.parametrize(
@@ -220,6 +223,8 @@ async def test_settings_belong_to_the_conversation(home: Site, owner: Browser) -
         ({"system_prompt": "x" * 8001}, "system_prompt: at most 8000 characters"),
         ({"retention_days": -1}, "retention_days: a number of days from 0 to 36500, or null for the usual"),
         ({"retention_days": True}, "retention_days: a number of days from 0 to 36500, or null for the usual"),
+        ({"transcripts": "often"}, "transcripts: one of always, asked, never, or null for the usual"),
+        ({"transcripts": ["always"]}, "transcripts: one of always, asked, never, or null for the usual"),
         ({"title": "x" * 201}, "title: at most 200 characters"),
         ({"colour": "red"}, "There is no setting 'colour'."),
     ],

@@ -37,7 +37,7 @@ async def test_the_page_says_who_one_is_and_what_there_is(owner: Browser) -> Non
     assert (me["person"], me["admin"]) == ("owner", True)
     assert [persona["name"] for persona in me["personas"]] == ["default"]
     assert [model["alias"] for model in me["models"]] == ["default"]
-    assert me["defaults"] == {"persona": "default", "model": "default", "retention_days": 30}
+    assert me["defaults"] == {"persona": "default", "model": "default", "retention_days": 30, "transcripts": "always"}
     assert {"name": "model", "help": "shows or changes the model", "argument": "[NAME]"} in me["commands"]
 
 

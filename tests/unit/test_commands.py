@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot.commands import TABLE, Call, as_action, menu, parse
-from bot.messages import Action, ActionName, Author, Message, MessageState, Role
+from bot.messages import Action, ActionName, Author, Message, MessageState, Role, Settings
 from bot.testing import MemoryAdapter
 from tests.house import ADA, BEA, configuration, house, place
 
@@ -77,12 +77,13 @@ def test_everything_else_stays_a_message(text: str) -> None:
 
 def test_the_menu_has_every_command_with_its_help() -> None:
     entries = menu()
-    assert [entry.name for entry in entries] == list(TABLE)
+    assert [entry.name for entry in entries] == [name for name in TABLE if name != "start"]
     assert all(entry.help and entry.name == entry.name.lower() for entry in entries)
     assert {entry.name: entry.argument for entry in entries if entry.argument} == {
         "model": "[NAME]",
         "persona": "[NAME]",
         "system": "[TEXT]",
+        "transcripts": "[WHEN]",
         "forget": "[NUMBER]",
         "privacy": "[DAYS]",
     }
@@ -94,6 +95,9 @@ def test_a_command_fits_into_the_menus_of_the_platforms() -> None:
     for entry in menu():
         assert len(entry.name) <= 32
         assert 3 <= len(entry.help) <= 100
+        assert list(entry.translations) == ["de"]
+        assert 3 <= len(entry.translations["de"]) <= 100
+        assert entry.translations["de"] != entry.help
 
 
 async def test_help_lists_every_command(tmp_path: Path) -> None:
@@ -101,7 +105,22 @@ async def test_help_lists_every_command(tmp_path: Path) -> None:
         lines = (await h.ask("/help")).splitlines()
         assert lines[0] == "/help - lists the commands"
         assert "/model [NAME] - shows or changes the model" in lines
-        assert len(lines) == len(TABLE)
+        assert len(lines) == len(TABLE) - 1
+        assert not any(line.startswith("/start") for line in lines)
+
+
+async def test_the_menu_says_which_commands_are_for_owners_in_a_group(tmp_path: Path) -> None:
+    """Those with which nobody else can change anything there: the others do something for everybody."""
+    arguments = {"model": "default", "persona": "default", "system": "Obey.", "transcripts": "never"}
+    refused = set()
+    async with house(tmp_path) as h:
+        for entry in menu():
+            if entry.name == "stop":
+                continue  # takes effect at once, and is told without a turn
+            answer = await h.ask(f"/{entry.name} {arguments.get(entry.name, '')}", group=True)
+            if answer == "In a group only the bot's owners may change that.":
+                refused.add(entry.name)
+    assert refused | {"settings"} == {entry.name for entry in menu() if entry.changes}
 
 
 async def test_an_unknown_command_is_told(tmp_path: Path) -> None:
@@ -165,7 +184,18 @@ async def test_a_system_prompt_has_a_longest_length(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["/model default", "/persona default", "/system Obey.", "/system reset", "/privacy 5", "/privacy default", "/new"],
+    [
+        "/model default",
+        "/persona default",
+        "/system Obey.",
+        "/system reset",
+        "/transcripts never",
+        "/transcripts default",
+        "/privacy 5",
+        "/privacy default",
+        "/new",
+        "/start persona_default",
+    ],
 )
 async def test_in_a_group_only_owners_change_what_others_see(tmp_path: Path, text: str) -> None:
     async with house(tmp_path, configuration(permissions={"admins": ["memory:2"]})) as h:
@@ -173,6 +203,62 @@ async def test_in_a_group_only_owners_change_what_others_see(tmp_path: Path, tex
         assert await h.ask(text, group=True) == "In a group only the bot's owners may change that."
         assert (await h.conversation()).settings == before
         assert await h.ask(text, group=True, author=BEA) != "In a group only the bot's owners may change that."
+
+
+async def test_whether_what_is_heard_is_shown_can_be_set(tmp_path: Path) -> None:
+    async with house(tmp_path, configuration(chat={"transcripts": "asked"})) as h:
+        shown = "What I hear in recordings is shown: {}. /transcripts always|asked|never|default changes it."
+        assert await h.ask("/transcripts") == shown.format("by /transcript only")
+        assert await h.ask("/transcripts Always") == "From now on what I hear in recordings is shown: above the answer."
+        assert (await h.conversation()).settings.transcripts == "always"
+        assert await h.ask("/transcripts") == shown.format("above the answer")
+        assert await h.ask("/transcripts sometimes") == "One of these, please: always, asked, never, default."
+        assert await h.ask("/transcripts never") == "From now on what I hear in recordings is shown: not shown."
+        answer = await h.ask("/transcripts default")
+        assert answer == "From now on what I hear in recordings is shown: by /transcript only."
+        assert (await h.conversation()).settings.transcripts is None
+
+
+OVERVIEW = """\
+The settings of this conversation:
+
+Persona: {} - /persona NAME
+Model: {} - /model NAME
+What I hear in recordings: above the answer - /transcripts WHEN
+Messages: kept for 30 days - /privacy DAYS"""
+
+
+async def test_where_there_are_no_buttons_the_settings_are_a_text(tmp_path: Path) -> None:
+    async with house(tmp_path, configuration(**RICH)) as h:
+        assert await h.ask("/settings") == OVERVIEW.format("default", "default")
+        await h.ask("/persona pirate")
+        await h.ask("/system Be brief.")
+        own = "pirate with a system prompt of its own (/system)"
+        assert await h.ask("/settings") == OVERVIEW.format(own, "big")
+
+
+HELLO = "Hello! I am Hearth, a chat assistant.{}\n\nWrite to me, and I answer.\n/help lists the commands."
+
+
+async def test_who_opens_the_bot_is_greeted(tmp_path: Path) -> None:
+    async with house(tmp_path, configuration(**RICH)) as h:
+        assert await h.ask("/start") == HELLO.format("")
+        await h.ask("/persona pirate")
+        assert await h.ask("/start") == HELLO.format("\nMy persona here: pirate - says arr")
+
+
+async def test_a_link_chooses_the_persona(tmp_path: Path) -> None:
+    async with house(tmp_path, configuration(**RICH)) as h:
+        await h.ask("/system Be brief.")
+        assert await h.ask("/start persona_pirate") == HELLO.format("\nMy persona here: pirate - says arr")
+        assert (await h.conversation()).settings == Settings(persona="pirate")
+
+
+@pytest.mark.parametrize("payload", ["pirate", "persona_", "persona_clown", "persona_pirate x", "x persona_pirate"])
+async def test_what_stands_in_an_odd_link_is_passed_over(tmp_path: Path, payload: str) -> None:
+    async with house(tmp_path, configuration(**RICH)) as h:
+        assert await h.ask(f"/start {payload}") == HELLO.format("")
+        assert (await h.conversation()).settings == Settings()
 
 
 async def test_history_shows_the_line_with_numbers(tmp_path: Path) -> None:

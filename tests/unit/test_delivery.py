@@ -11,7 +11,7 @@ import pytest
 from adapters.delivery.pacing import Slot
 from adapters.text import split, telegram_length
 from bot.errors import FloodWait
-from bot.messages import AnswerState, Destination, Limits, Notice, Outcome, Preview, Text, Typing
+from bot.messages import AnswerState, Button, Destination, Limits, Notice, Outcome, Preview, Text, Typing
 from bot.metered import Metered
 from bot.metrics import Metrics
 from bot.testing import Fault, MemoryAdapter
@@ -126,6 +126,18 @@ async def test_a_full_message_has_no_button() -> None:
 async def test_a_command_has_no_retry_button() -> None:
     stage = Stage(buttons=True)
     await stage.deliver(a_claim(), done("The models are ...", drafts=()))
+    assert stage.platform.standing(CHAT)[0].buttons == ()
+
+
+async def test_an_answers_own_buttons_are_under_its_last_message_in_place_of_retry() -> None:
+    stage, own = Stage(buttons=True), (Button("choose:model", "Model"), Button("choose:close", "Close"))
+    await stage.deliver(a_claim(5), done("word " * 30, buttons=own))
+    assert [what.buttons for what in stage.platform.standing(CHAT)] == [(), own]
+
+
+async def test_where_there_are_no_buttons_an_answers_own_are_left_out() -> None:
+    stage = Stage()
+    await stage.deliver(a_claim(), done("Hello", buttons=(Button("choose:model", "Model"),)))
     assert stage.platform.standing(CHAT)[0].buttons == ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
@@ -15,8 +16,9 @@ from sqlalchemy.exc import DBAPIError
 
 from bot.cleaning import clean
 from bot.errors import DatabaseError
+from bot.messages import AnswerState, Finished
 from storage.failures import translated
-from storage.values import micros, pack_ids, time_of, unpack_ids
+from storage.values import micros, pack_finished, pack_ids, time_of, unpack_finished, unpack_ids
 
 
 @given(st.text(alphabet=st.characters(codec=None)))
@@ -50,6 +52,14 @@ def test_times_are_microseconds_of_utc() -> None:
 @given(st.none() | st.lists(st.integers(0, 2**32 - 1)).map(tuple))
 def test_token_ids_come_back(ids: tuple[int, ...] | None) -> None:
     assert unpack_ids(pack_ids(ids)) == ids
+
+
+def test_an_answer_that_an_earlier_version_kept_comes_back() -> None:
+    """It knew of no buttons."""
+    done = Finished(outcome=AnswerState.DONE, text="Hello")
+    kept = json.loads(pack_finished(done))
+    del kept["buttons"]
+    assert unpack_finished(json.dumps(kept)) == done
 
 
 def test_token_ids_are_little_endian_on_every_machine() -> None:

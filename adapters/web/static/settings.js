@@ -1,4 +1,4 @@
-// The settings of one conversation: persona, model, system prompt, and how long its messages are kept.
+// The settings of one conversation: persona, model, system prompt, what is shown of recordings, and how long messages are kept.
 
 import { ask, conversationPath } from "./api.js";
 import { byId, el, showWords } from "./dom.js";
@@ -28,6 +28,11 @@ export class Settings {
       usual("the persona's"),
       ...models.map((model) => el("option", { value: model.alias }, named(model))),
     );
+    const shown = { always: "stands above the answer", asked: "is shown by /transcript", never: "is not shown" };
+    byId("set-transcripts").replaceChildren(
+      usual(shown[defaults.transcripts]),
+      ...Object.entries(shown).map(([value, words]) => el("option", { value }, words)),
+    );
     byId("retention-words").textContent =
       `Empty: the usual ${defaults.retention_days} days. 0: nothing is kept once the answer is there.`;
   }
@@ -45,6 +50,7 @@ export class Settings {
     byId("set-model").value = settings.model ?? "";
     byId("set-system").value = settings.system_prompt ?? "";
     byId("set-retention").value = settings.retention_days ?? "";
+    byId("set-transcripts").value = settings.transcripts ?? "";
     showWords(byId("settings-problem"), "");
     this.describe();
     this.dialog.showModal();
@@ -73,6 +79,7 @@ export class Settings {
       model: byId("set-model").value || null,
       system_prompt: byId("set-system").value.trim() || null,
       retention_days: days === "" ? null : Number(days),
+      transcripts: byId("set-transcripts").value || null,
     };
     try {
       this.id ??= (await ask("POST", "/api/conversations")).id;

@@ -1,0 +1,43 @@
+"""What holds in a conversation: its own settings, and where it has none the configuration's. Pure."""
+
+from __future__ import annotations
+
+from bot.config import Config
+from bot.messages import Settings, Transcripts
+
+ONLY_OWNERS = "In a group only the bot's owners may change that."
+MAX_DAYS = 36_500
+"""Of retention: a hundred years."""
+MAX_DIGITS = 18
+"""Of a number that somebody typed: what a 64-bit id can have."""
+
+
+def persona_of(settings: Settings, config: Config) -> str:
+    """The name of the persona; one that is no longer configured gives way to the default one."""
+    return settings.persona if settings.persona in config.personas else "default"
+
+
+def model_of(settings: Settings, config: Config) -> str:
+    """The alias of the model: the own one, the persona's, or the default; one that is not configured is the default."""
+    alias = settings.model or config.personas[persona_of(settings, config)].model
+    return alias if alias in config.models else "default"
+
+
+def transcripts_of(settings: Settings, config: Config) -> Transcripts:
+    """Whether what was heard is shown."""
+    return settings.transcripts or config.chat.transcripts
+
+
+def days_of(settings: Settings, config: Config) -> int:
+    """How many days messages are kept."""
+    return config.retention.days if settings.retention_days is None else settings.retention_days
+
+
+def is_number(typed: str) -> bool:
+    """Whether a text is a whole number, in digits that everybody reads."""
+    return typed.isascii() and typed.isdecimal() and len(typed) <= MAX_DIGITS
+
+
+def is_days(typed: str) -> bool:
+    """Whether a text is a number of days for which messages can be kept."""
+    return is_number(typed) and int(typed) <= MAX_DAYS
