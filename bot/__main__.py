@@ -117,12 +117,18 @@ def say(
 
 
 @cli.command()
-def check(context: typer.Context) -> None:
+def check(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(help="Tell of this alone: telegram, database, model ...")] = "",
+) -> None:
     """Tell what would work and what would not; exit with 1 if something would not."""
     from bot.check import inspect, table
 
     config = _read(context)
-    findings = asyncio.run(inspect(config))
+    every = asyncio.run(inspect(config))
+    findings = [finding for finding in every if finding.what.lower().startswith(what.lower())]
+    if not findings:
+        raise typer.BadParameter(f"{what!r} is none of: {', '.join(finding.what for finding in every)}")
     table(findings)
     raise typer.Exit(0 if all(finding.good for finding in findings) else 1)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from bot import commands, reading
 from bot.config import Config, PersonaConfig
 from bot.engines.registry import Loaded, Registry
-from bot.errors import EngineBroken, ModelError, NotAllowed, Told
+from bot.errors import EngineBroken, ModelError, NotAllowed, NothingToRead, Told
 from bot.generation import Delta, Finish, Generation, Prefill, Sampling, Usage
 from bot.messages import (
     AnswerState,
@@ -111,7 +111,10 @@ class Answering:
         )
 
     def failed(self, error: Told) -> Finished:
-        """What it came to when an error is told. A command and what was not allowed are no part of the history."""
+        """What it came to when an error is told. A command and what was not allowed are no part of the history.
+
+        A message that nobody could read is not even kept.
+        """
         asked = self._is_question() and not isinstance(error, NotAllowed)
         text = self._whole(self.text, error.words)
         return Finished(
@@ -120,6 +123,7 @@ class Answering:
             moves_head=asked,
             model=self.model or "",
             usage=self.usage,
+            unkept=isinstance(error, NothingToRead),
             error=type(error).__name__,
         )
 

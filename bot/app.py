@@ -21,7 +21,7 @@ from adapters.console.wire import ACCOUNT
 from adapters.delivery import Delivery
 from adapters.web.adapter import WebPage
 from bot import commands
-from bot.config import Config, LogConfig, SpeechConfig, socket_path
+from bot.config import Config, LogConfig, SpeechConfig, TelegramConfig, socket_path
 from bot.dispatcher import ATTEMPTS, LEASE_SECONDS, Dispatcher
 from bot.engines.registry import Loader, Registry
 from bot.errors import ConfigError, DatabaseError, StartError
@@ -185,7 +185,7 @@ async def running(
     `adapters`: bot account and adapter, beside the console. `answering` False: for the owner's requests only, on a
     socket of its own that nobody else finds; questions go on waiting. `preload`: load the default model before serving.
     `loaders`: of engines, by the suffix of a model's path. `lease`: seconds for which an answer in progress is this
-    process's alone. `errors`: the last ones of the log; with these the web page is served. Raises StartError; InUse if
+    process's alone. `errors`: the last ones of the log; with these the web page is served, and Telegram. Raises StartError; InUse if
     another process owns the database.
     """
     _make_private(config)
@@ -204,6 +204,8 @@ async def running(
             stack.push_async_callback(speech.aclose)
         parts = (config, reload, opened, registry)
         app = App(*parts, speech=speech, metrics=metrics, socket=socket, lease=lease, errors=errors)
+        if errors is not None and config.telegram.account:
+            app.add(config.telegram.account, _telegram(config.telegram))
         for account, adapter in adapters:
             app.add(account, adapter)
         if preload and answering:
@@ -239,6 +241,12 @@ async def _ready(app: App, tasks: Sequence[asyncio.Task[None]]) -> None:
         ready.cancel()
 
 
+def _telegram(config: TelegramConfig) -> Adapter:
+    from adapters.telegram.adapter import Telegram  # its library takes 0.3 s to import, for those who use it
+
+    return Telegram(config)
+
+
 def _registry(config: Config, loaders: Mapping[str, Loader] | None, metrics: Metrics) -> Registry:
     return Registry(
         config.models,
@@ -259,6 +267,7 @@ def _voice(config: SpeechConfig, speech: SpeechModels) -> Voice:
         model=config.model,
         language=config.language,
         keep=config.keep_recordings,
+        workers=config.workers,
     )
 
 

@@ -23,6 +23,7 @@ from bot.errors import HearthError, StartError
 LOW_DISK = 200 * 2**20
 """Bytes: below this a busy community's database may fill the disk within a day."""
 MEBIBYTE = 2**20
+_CHAT = "telegram:chat/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ async def inspect(config: Config) -> list[Finding]:
     findings += await _remote(config)
     findings.append(await asyncio.to_thread(_speech, config.speech))
     findings.append(await _page(config))
+    findings += await _telegram(config)
     findings.append(Finding("who may talk", True, _permissions(config)))
     return findings
 
@@ -120,6 +122,16 @@ async def _page(config: Config) -> Finding:
         return Finding("web page", True, await look(config.web))
     except HearthError as error:
         return Finding("web page", False, str(error))
+
+
+async def _telegram(config: Config) -> list[Finding]:
+    from adapters.telegram.look import look
+
+    named = (*config.permissions.allow, *config.permissions.admins, *config.groups.always)
+    chats = dict.fromkeys(entry.removeprefix(_CHAT) for entry in named if entry.startswith(_CHAT))
+    hears_all = bool(config.groups.names) or any(entry.startswith("telegram:") for entry in config.groups.always)
+    found = await look(config.telegram, chats, hears_all=hears_all)
+    return [Finding(row.what, row.good, row.words) for row in found]
 
 
 async def _database(url: str) -> Finding:

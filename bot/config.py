@@ -12,7 +12,6 @@ import ipaddress
 import os
 import re
 import tempfile
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,11 +27,13 @@ from pydantic import (
     SecretStr,
     Tag,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
 from bot import local_models
 from bot.conversations import Transcripts
+from bot.environment import gathered
 from bot.errors import ConfigError
 
 DEFAULT_SYSTEM_PROMPT = (
@@ -57,15 +58,13 @@ MAX_SOCKET_PATH = 100
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)?")
 _PERSON = re.compile(r"[\w.-]{1,64}")
+_BOT_TOKEN = re.compile(r"\d{1,20}:[A-Za-z0-9_-]{20,}")
+_WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _IN_A_URL = str.maketrans({"%": "%25", "?": "%3F", "#": "%23"})
 """What a URL's path may not hold as it is (RFC 3986, section 3.3)."""
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 """Hosts that are this machine."""
-_PLAIN = ("HEARTH_CONFIG", "HEARTH_DATA_DIR")
-"""The variables that are no keys of config.toml."""
-_OF_A_SERVICE = re.compile(r"HEARTH_(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
-"""https://kubernetes.io/docs/tutorials/services/connect-applications-service/: each pod gets these of each service."""
 
 
 def _check_origin(origin: str) -> None:
@@ -171,11 +170,11 @@ class RemoteModelConfig(AnyModelConfig):
         return any((urlsplit(url).hostname or "") not in _HERE for url in self.servers)
 
 
-def _check_url(url: str) -> None:
+def _check_url(url: str, example: str = "http://127.0.0.1:8000/v1") -> None:
     """Raises ValueError. The words do not repeat the URL: there may be a password in it."""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("a server's URL looks like http://127.0.0.1:8000/v1")
+        raise ValueError(f"a server's URL looks like {example}")
     if parts.username is not None or parts.password is not None:
         raise ValueError("a server's URL holds no password; api_key is the place for it")
     if parts.query or parts.fragment or any(char.isspace() for char in url):
@@ -281,6 +280,46 @@ class WebConfig(Section):
         return self
 
 
+class TelegramConfig(Section):
+    """A Telegram bot."""
+
+    token: SecretStr = SecretStr("")
+    api_base: str = "https://api.telegram.org"
+    webhook_url: str = ""
+    webhook_host: str = Field(default="127.0.0.1", min_length=1)
+    webhook_port: int = Field(default=8081, ge=0, le=65535)
+    webhook_secret: SecretStr = SecretStr("")
+    private_pace: Seconds = 1.25
+    group_pace: Seconds = 3.4
+    calls_per_second: float = Field(default=30.0, gt=0, le=10_000)
+
+    @property
+    def account(self) -> str:
+        """The bot's id, with which its token begins; empty without a token: then there is no Telegram."""
+        return self.token.get_secret_value().partition(":")[0]
+
+    @field_validator("api_base")
+    @classmethod
+    def _server(cls, url: str) -> str:
+        _check_url(url, "https://api.telegram.org")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> TelegramConfig:
+        """Words of an error never hold the token."""
+        token, secret = self.token.get_secret_value(), self.webhook_secret.get_secret_value()
+        if token and not _BOT_TOKEN.fullmatch(token):
+            raise ValueError("token: BotFather's look like 123456789:AAF0aBcDeFgHiJkLmNoPqRsTuVwXyZ-0123")
+        if secret and not _WEBHOOK_SECRET.fullmatch(secret):
+            raise ValueError("webhook_secret: 16 to 256 characters of A-Z, a-z, 0-9, _ and - (openssl rand -hex 16)")
+        if self.webhook_url:
+            try:
+                _check_url(self.webhook_url, "https://chat.example.org/telegram")
+            except ValueError as error:
+                raise ValueError(f"webhook_url: {error}") from error
+        return self
+
+
 class LogConfig(Section):
     """What is logged, to standard error."""
 
@@ -314,6 +353,7 @@ class Config(Section):
     retention: RetentionConfig = RetentionConfig()
     database: DatabaseConfig = DatabaseConfig()
     web: WebConfig = WebConfig()
+    telegram: TelegramConfig = TelegramConfig()
     log: LogConfig = LogConfig()
 
     @model_validator(mode="after")
@@ -363,7 +403,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     The models of the data directory are in it, too. Raises ConfigError with the key's path, what is wrong and, for an
     unknown key, the nearest known one.
     """
-    data, file = _gathered(path, environ)
+    data, file = gathered(path, environ, _variables())
     folder, models = data.get("data_dir", platformdirs.user_data_dir("hearth")), data.setdefault("models", {})
     if isinstance(folder, str) and isinstance(models, dict):
         local_models.merge(models, Path(folder))
@@ -376,102 +416,13 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
 
 def model_tables(path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:
     """What config.toml and the environment themselves say under [models], as it stands there. Raises ConfigError."""
-    models = _gathered(path, environ)[0].get("models")
+    models = gathered(path, environ, _variables())[0].get("models")
     return models if isinstance(models, dict) else {}
 
 
-def _gathered(path: Path | None, environ: Mapping[str, str]) -> tuple[dict[str, Any], Path | None]:
-    """What the file and the environment say, not yet checked, and the file."""
-    file = path or _find(environ)
-    data: dict[str, Any] = {}
-    if file is not None:
-        data = _read_toml(file)
-        _resolve_paths(data, file.parent)
-    _override(data, environ)
-    if folder := environ.get("HEARTH_DATA_DIR"):
-        data["data_dir"] = folder
-    _resolve_paths(data, Path())
-    return data, file
-
-
-def _find(environ: Mapping[str, str]) -> Path | None:
-    if named := environ.get("HEARTH_CONFIG"):
-        if not Path(named).is_file():
-            raise ConfigError(f"{named}: there is no such file (HEARTH_CONFIG names it)")
-        return Path(named)
-    folder = Path(environ.get("HEARTH_DATA_DIR") or platformdirs.user_data_dir("hearth"))
-    candidates = (Path("config.toml"), folder / "config.toml")
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file}: is not UTF-8 text") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file}: {error}") from error
-
-
-def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
-    """Make every path absolute: `~` is the home directory, and what is relative is relative to `folder`."""
-    models = data.get("models")
-    tables = [value for value in models.values() if isinstance(value, dict)] if isinstance(models, dict) else []
-    for table, key in [(data, "data_dir"), *((table, "path") for table in tables)]:
-        if isinstance(value := table.get(key), str):
-            table[key] = str((folder / os.path.expanduser(value)).absolute())  # noqa: PTH111 - Path's raises for ~nobody
-
-
-def _override(data: dict[str, Any], environ: Mapping[str, str]) -> None:
-    for name, value in sorted(environ.items()):
-        if not name.startswith("HEARTH_") or name.startswith("HEARTH_TEST_"):  # the tests' own
-            continue
-        if "__" not in name:
-            _check_plain(name, value)
-            continue
-        *path, key = name.removeprefix("HEARTH_").lower().split("__")
-        text = value
-        if key.endswith("_file"):
-            key = key.removesuffix("_file")
-            text = _secret(name, value)
-        table = data
-        for part in path:
-            table = table.setdefault(part, {})
-            if not isinstance(table, dict):
-                raise ConfigError(f"{name}: {part} is a value, not a table")
-        table[key] = _list_or_text(text)
-
-
-def _check_plain(name: str, value: str) -> None:
-    """Raises ConfigError for a variable that sets nothing: most likely it is misspelt."""
-    service = _OF_A_SERVICE.fullmatch(name) or (name.endswith("_PORT") and "://" in value)
-    if name in _PLAIN or service:
-        return
-    keys = [f"HEARTH_{section}__{key}".upper() for section in Config.model_fields for key in _keys_at((section,))]
-    near = difflib.get_close_matches(name, [*_PLAIN, *keys], n=1, cutoff=0.7)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_PLAIN)} and HEARTH_SECTION__KEY"
-    raise ConfigError(f"{name}: unknown variable; {hint}")
-
-
-def _secret(name: str, file: str) -> str:
-    try:
-        return Path(file).read_text("utf-8").strip()
-    except OSError as error:
-        raise ConfigError(f"{name}: {file} cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{name}: {file} is not UTF-8 text") from error
-
-
-def _list_or_text(text: str) -> object:
-    """TOML lists and tables are read as such (`["a", "b"]`); everything else is text that the key's type parses."""
-    if text[:1] in {"[", "{"}:
-        try:
-            return tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            return text
-    return text
+def _variables() -> list[str]:
+    """The environment's variables for single keys, but for those of models and personas, which have any names."""
+    return [f"HEARTH_{section}__{key}".upper() for section in Config.model_fields for key in _keys_at((section,))]
 
 
 def _explain(item: Mapping[str, Any]) -> str:

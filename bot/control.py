@@ -11,8 +11,19 @@ import structlog
 
 from bot import choices, commands
 from bot.config import Config
-from bot.errors import DatabaseError, FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
-from bot.messages import Action, ActionName, Claim, ConversationKey, Destination, Event, Message, MessageRef, Outgoing
+from bot.errors import Barred, DatabaseError, FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
+from bot.messages import (
+    Action,
+    ActionName,
+    Claim,
+    ConversationKey,
+    Destination,
+    Event,
+    Finished,
+    Message,
+    MessageRef,
+    Outgoing,
+)
 from bot.permissions import is_admin
 from bot.ports import Adapter, Forgotten, Received, Store
 from bot.settings import ONLY_OWNERS
@@ -36,6 +47,8 @@ class Running:
     """Its earlier attempts ended with a process. Perhaps it is what ends them: nobody else is to go down with it."""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+    last: Finished | None = None
+    """What it came to, once that is known."""
 
     def cancel(self) -> None:
         """End it at once; the store has given it up already."""
@@ -116,14 +129,14 @@ class Control:
             log.warning("a message of a removed answer stays", conversation=str(message.key))
 
     async def _call(self, message: MessageRef, call: Callable[[Adapter], Awaitable[None]]) -> bool:
-        """Change a message, as patiently as that is worth; whether it is so now, or is gone."""
+        """Change a message, as patiently as that is worth; whether it is so now, or nobody can see it."""
         adapter = self._adapters.get((message.key.platform, message.key.account))
         for _ in range(TRIES if adapter else 0):
             assert adapter is not None, "an account that is not connected is not called"
             try:
                 await call(adapter)
                 return True
-            except MessageGone:
+            except (MessageGone, Barred):
                 return True
             except FloodWait as error:
                 await asyncio.sleep(error.seconds)
@@ -240,6 +253,8 @@ class Control:
             # A press is no message that one could reply to: what it was under is.
             to = Destination(key=action.key, reply_to=action.target or action.event_id, interaction=action.event_id)
             await adapter.send(to, Outgoing(text=words, private=adapter.limits.private_answers, notice=True))
+        except Barred:
+            log.debug("not said to who does not want it", conversation=str(action.key))
         except PlatformError as error:
             log.warning("not said", conversation=str(action.key), error=str(error))
 

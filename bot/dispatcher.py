@@ -9,13 +9,14 @@ import secrets
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from bot.config import Config
 from bot.control import Adapters, Control, Running
-from bot.errors import DatabaseError, LeaseLost, PlatformError, Unreachable
+from bot.errors import Barred, DatabaseError, LeaseLost, PlatformError, Unreachable
 from bot.manager import Manager
 from bot.messages import AnswerState, Claim, Event, Finished, Outcome, Piece, Quote, Text
 from bot.metrics import Metrics
@@ -209,6 +210,9 @@ class Dispatcher:
         try:
             async with aclosing(self._last_word(claim) if last else self._pieces(running, adapter)) as pieces:
                 return await self._deliver.deliver(claim, adapter, pieces)
+        except Barred as error:
+            log.info("not wanted there any more", conversation=str(claim.event.key), error=str(error))
+            return _unheard(running.last or claim.kept)
         except PlatformError as error:
             if not last or (isinstance(error, Unreachable) and not self._is_old(claim)):
                 raise
@@ -216,15 +220,17 @@ class Dispatcher:
             return claim.kept or _given_up()
 
     async def _pieces(self, running: Running, adapter: Adapter) -> AsyncGenerator[Piece, None]:
-        """The manager's pieces; the last one is committed before it is delivered."""
+        """The manager's pieces; the last one is committed before it is delivered, if anything of it is to stay."""
         silent = True
         async with aclosing(self._manager.answer(running.claim, running.stop, adapter.fetch)) as pieces:
             async for piece in pieces:
                 if silent and isinstance(piece, Text) and not isinstance(piece, Quote):
                     silent = False
                     self._metrics.first_token(running.claim)
-                if isinstance(piece, Finished) and running.claim.kept is None and not piece.erase:
-                    await self._store.keep(running.claim, piece)
+                if isinstance(piece, Finished):
+                    running.last = piece
+                    if running.claim.kept is None and not (piece.erase or piece.unkept):
+                        await self._store.keep(running.claim, piece)
                 yield piece
 
     async def _last_word(self, claim: Claim) -> AsyncGenerator[Piece, None]:
@@ -298,6 +304,13 @@ class Dispatcher:
 def _given_up() -> Finished:
     """What ended the process three times is not put into the next question's prompt."""
     return Finished(outcome=AnswerState.FAILED, text=GIVEN_UP, moves_head=False)
+
+
+def _unheard(last: Finished | None) -> Finished:
+    """Of an answer that nobody wants there: no part of the history, but what it cost is counted, and what was to go goes."""
+    if last is None:
+        return Finished(outcome=AnswerState.FAILED, text="")
+    return replace(last, outcome=AnswerState.FAILED, text="", drafts=(), files=(), window_start=None, error="")
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:

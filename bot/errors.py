@@ -9,9 +9,11 @@ HearthError
 |- HubError               a model hub refused, or could not be reached; says what to do
 |- LeaseLost              another worker took the answer over
 |- PlatformError          a platform refused a call or could not be reached
+|  |- Barred              the person or the chat does not want the bot
 |  |- FloodWait           too many calls; says how long to wait
 |  |- MessageGone         the message to edit or answer is not there (any more)
 |  |- TextRefused         the platform cannot parse the text
+|  |- TooLarge            a file is larger than is fetched
 |  `- Unreachable         no answer, or the platform's own fault: worth another try
 `- Told                   the person who waits is told these words
    |- Busy                the queue is full, or this person has enough waiting
@@ -19,6 +21,7 @@ HearthError
    |- NotAllowed          the person may not do this, or has used up a limit
    |- RoleForgery         the prompt could not be made safe (promise 3): refused
    |- BadRequest          a parameter that the engine cannot honour
+   |- NothingToRead       there is nothing in the message that could be answered
    |- UnreadError         a file cannot be read, or is more than is allowed
    `- EngineError         the model failed
       |- EngineBroken     it will fail again with the same request
@@ -64,6 +67,10 @@ class PlatformError(HearthError):
     """A platform refused a call or could not be reached."""
 
 
+class Barred(PlatformError):
+    """The person or the chat does not want the bot: it was blocked or removed, or may not write there."""
+
+
 class FloodWait(PlatformError):
     """Too many calls."""
 
@@ -78,6 +85,14 @@ class MessageGone(PlatformError):
 
 class TextRefused(PlatformError):
     """The platform cannot parse the text: plain text is the last resort."""
+
+
+class TooLarge(PlatformError):
+    """A file has more than `most` bytes, which is what is fetched from this platform."""
+
+    def __init__(self, most: int, words: str | None = None) -> None:
+        super().__init__(words or f"the file has more than {most} bytes")
+        self.most = most
 
 
 class Unreachable(PlatformError):
@@ -125,6 +140,10 @@ class BadRequest(Told):
     def __init__(self, words: str, *, param: str | None = None) -> None:
         super().__init__(words)
         self.param = param
+
+
+class NothingToRead(Told):
+    """There is nothing in a message that could be answered, and never will be: it is told so, and not kept."""
 
 
 class UnreadError(Told):

@@ -121,7 +121,17 @@ class Migrated:
     revision: int = 0
 
 
-Event = Message | Edited | Deleted | Action | Migrated
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """The bot was removed from a chat."""
+
+    key: ConversationKey
+    event_id: str
+    sent_at: datetime
+    revision: int = 0
+
+
+Event = Message | Edited | Deleted | Action | Migrated | Left
 
 
 class Triage(StrEnum):
@@ -277,6 +287,8 @@ class Finished:
     """What it cost, counted also where nothing came of it."""
     erase: bool = False
     """Nothing of this question and answer is to stay in the store once it is closed (the word about /forgetme)."""
+    unkept: bool = False
+    """This question is not kept beyond its answer, as where retention is 0: there was nothing to read in it."""
     error: str = ""
     """The name of the error that the person was told, for those who count them; not kept."""
 
@@ -323,7 +335,7 @@ class Typing:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A streamed preview of an answer that is not sent yet (Telegram's drafts)."""
+    """A streamed preview of an answer that is not sent yet (Telegram's drafts). `Destination.reply_to` is the question."""
 
     text: str
 
@@ -338,9 +350,12 @@ class Limits:
     """Markdown -> length on the platform, after its markup is parsed."""
     seconds_per_call: float = 1.0
     """Sends and edits of one chat share one slot; this long between them."""
+    group_seconds_per_call: float | None = None
+    """The same for chats that are not direct, where the platform is stricter there; None: no difference."""
     burst: int = 1
     """So many calls may go at once after a rest."""
     previews: bool = False
+    """Asked again during an answer: an adapter that finds them refused takes this back, and edits make up for it."""
     buttons: bool = False
     files: bool = False
     private_answers: bool = False
@@ -360,3 +375,5 @@ class Command:
     """What it is for changes what others see: in a group that is for owners, and others are only shown how it is."""
     translations: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The help in other languages, by their code (ISO 639-1)."""
+    private: bool = False
+    """Its answer is for the asker's eyes: in a group it says no more than that."""

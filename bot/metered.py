@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from bot.errors import PlatformError
-from bot.messages import Attachment, Command, Destination, MessageRef, Outgoing, Preview, Typing
+from bot.messages import Attachment, Command, Destination, Limits, MessageRef, Outgoing, Preview, Typing
 from bot.metrics import Metrics
 from bot.ports import Adapter, Receive
 
@@ -16,9 +16,13 @@ class Metered:
 
     def __init__(self, adapter: Adapter, metrics: Metrics) -> None:
         self.name = adapter.name
-        self.limits = adapter.limits
         self._adapter = adapter
         self._metrics = metrics
+
+    @property
+    def limits(self) -> Limits:
+        """See `bot.ports.Adapter`."""
+        return self._adapter.limits
 
     async def listen(self, receive: Receive) -> None:
         """See `bot.ports.Adapter`."""

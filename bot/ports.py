@@ -48,13 +48,16 @@ class Adapter(Protocol):
 
     name: str
     """The platform's name, as in `ConversationKey.platform`."""
-    limits: Limits
+
+    @property
+    def limits(self) -> Limits:
+        """What the platform can do, as far as is known by now. A plain attribute will do."""
 
     async def listen(self, receive: Receive) -> None:
         """Hear events until cancelled; makes an Event of each and nothing else."""
 
     async def send(self, to: Destination, what: Outgoing) -> MessageRef:
-        """Send one message. Raises PlatformError."""
+        """Send one message. Raises PlatformError: Barred if the person or the chat does not want the bot."""
 
     async def edit(self, message: MessageRef, what: Outgoing) -> None:
         """Change a message of the bot's own. An edit that changes nothing is no error. Raises PlatformError."""
@@ -68,7 +71,7 @@ class Adapter(Protocol):
     async def fetch(self, attachment: Attachment) -> bytes:
         """Load an attachment, within `limits.file_bytes`; also after a restart.
 
-        Raises PlatformError: MessageGone if it is not there any more, Unreachable if it may come later.
+        Raises PlatformError: MessageGone if it is not there any more, TooLarge, Unreachable if it may come later.
         """
 
     async def publish(self, commands: Sequence[Command]) -> None:
@@ -121,7 +124,7 @@ class Deliver(Protocol):
         """Send the pieces of one answer as they come, and return the last.
 
         `claim.parts` are edited to completion before anything new is sent. Raises PlatformError when the platform
-        refuses the final text for good, and whatever `pieces` raises.
+        refuses the final text for good (Barred at the first call that says so), and whatever `pieces` raises.
         """
 
 
@@ -240,7 +243,7 @@ class Store(Ledger, Protocol):
         (it failed, expired, or was stopped before the first word) it stays in the line as context. With drafts under
         another message than the question (/retry) the question is a command too. A side branch never moves the head;
         a question that `follows` another message is none, also if it stays without an answer.
-        With retention 0 or `Finished.erase` nothing of it
+        With retention 0, `Finished.unkept` or `Finished.erase` nothing of it
         stays, in the write-ahead log neither. Raises LeaseLost.
         """
 

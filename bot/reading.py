@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from bot import documents, voice
-from bot.errors import FloodWait, MessageGone, PlatformError, Told, Unreachable, UnreadError
+from bot.errors import FloodWait, MessageGone, NothingToRead, PlatformError, Told, TooLarge, Unreachable, UnreadError
 from bot.messages import Attached, Attachment, StoredMessage, with_speech
 from bot.ports import Fetch, Store
 from bot.records import Reading
@@ -21,8 +21,9 @@ FETCH_SECONDS = 60.0
 GONE = "no longer there"
 LONGEST_NAME = 80
 """Characters of a file's name that are shown: names in chats are rarely half as long."""
+_UNITS = (("MiB", 2**20), ("KiB", 2**10))
 _NOT_YET = {"image": "pictures are not understood yet", "video": "videos are not understood yet"}
-"""By `Attachment.kind`, and by what a media type begins with."""
+"""By `Attachment.kind`, and by what a media type begins with. Of a video the sound is heard, where recordings are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,15 @@ def _as_before(item: Attached, again: Reading) -> Reading:
 
 
 def check(question: StoredMessage) -> None:
-    """Raises Told if there is nothing in a message that a model could answer."""
+    """Raises Told if there is nothing in a message that a model could answer; NothingToRead if there never will be."""
     if question.text.strip() or any(item.words is not None for item in question.attachments):
         return
     if not question.attachments:
-        raise Told("There is no text in this message, and text is all that I understand so far.")
-    each = ", ".join(f"`{_name(item.attachment)}` ({item.unread})" for item in question.attachments)
+        raise NothingToRead("There is no text in this message, and text is all that I understand so far.")
+    each = ", ".join(dict.fromkeys(_refused(item) for item in question.attachments))
     reasons = sorted({item.unread for item in question.attachments})
-    raise Told(f"I cannot read this: {each}.", detail=f"attachments not read: {', '.join(reasons)}")
+    kind = NothingToRead if all(_refusal(item.attachment) for item in question.attachments) else Told
+    raise kind(f"I cannot read this: {each}.", detail=f"attachments not read: {', '.join(reasons)}")
 
 
 def told(message: StoredMessage) -> str:
@@ -96,6 +98,10 @@ def summary(message: StoredMessage) -> str:
     return " ".join([message.text, *(f"[{_name(item.attachment)}]" for item in files)]).strip()
 
 
+def _refused(item: Attached) -> str:
+    return f"`{_name(item.attachment)}` ({item.unread})" if item.attachment.name.strip() else item.unread
+
+
 def _told(item: Attached) -> str:
     name = _name(item.attachment)
     if item.words is None:
@@ -113,10 +119,12 @@ async def _read(number: int, item: Attachment, readers: Readers) -> Reading:
     try:
         if voice.is_recording(item):
             if readers.voice is None:
-                raise UnreadError("voice messages are not heard here")
+                raise UnreadError(_NOT_YET["video"] if voice.is_video(item) else "voice messages are not heard here")
             content, lost = await readers.voice.hear(item, lambda: _load(item, readers))
             return Reading(number=number, content=content, unread=lost)
-        _check_stated(item, readers.max_document_bytes)
+        if refusal := _refusal(item):
+            raise UnreadError(refusal)
+        documents.check_size(item.size or 0, readers.max_document_bytes)
         data = await _load(item, readers)
         # Large ones would keep the event loop.
         content = await asyncio.to_thread(documents.content, data, item, readers.max_document_bytes)
@@ -125,14 +133,14 @@ async def _read(number: int, item: Attachment, readers: Readers) -> Reading:
         return Reading(number=number, content=None, unread=str(error))
 
 
-def _check_stated(item: Attachment, max_bytes: int) -> None:
-    """Whether to fetch a file, by what its platform states. Raises UnreadError."""
+def _refusal(item: Attachment) -> str:
+    """Why nobody reads such a file, by what its platform states; empty if somebody does."""
+    if voice.is_recording(item):
+        return ""
     family = item.media_type.partition("/")[0].strip().lower()
     if item.kind in _NOT_YET:
-        raise UnreadError(_NOT_YET[item.kind])
-    if not documents.is_text(item):
-        raise UnreadError(_NOT_YET.get(family, documents.NO_TEXT))
-    documents.check_size(item.size or 0, max_bytes)
+        return _NOT_YET[item.kind]
+    return "" if documents.is_text(item) else _NOT_YET.get(family, documents.NO_TEXT)
 
 
 async def _load(item: Attachment, readers: Readers) -> bytes:
@@ -148,10 +156,18 @@ async def _load(item: Attachment, readers: Readers) -> bytes:
         raise
     except MessageGone as error:
         raise UnreadError(GONE) from error
+    except TooLarge as error:
+        raise UnreadError(f"larger than {_size(error.most)}") from error
     except PlatformError as error:
         log.warning("an attachment could not be loaded", error=type(error).__name__)
         log.debug("the platform's words about it", error=str(error))
         raise UnreadError("it could not be loaded") from error
+
+
+def _size(number: int) -> str:
+    """Bytes in words, rounded down: what is larger than these is larger than that."""
+    whole = next((f"{number // unit} {name}" for name, unit in _UNITS if number >= unit), "")
+    return whole or f"{number} bytes"
 
 
 def _name(item: Attachment) -> str:

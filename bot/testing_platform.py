@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from bot.errors import MessageGone, PlatformError, TextRefused
+from bot.errors import MessageGone, PlatformError, TextRefused, TooLarge
 from bot.messages import (
     Attachment,
     Command,
@@ -149,7 +149,7 @@ class MemoryAdapter:
         if data is None:
             raise MessageGone("there is no such file")
         if len(data) > self.limits.file_bytes:
-            raise PlatformError("the file is too large")
+            raise TooLarge(self.limits.file_bytes)
         return data
 
     async def publish(self, commands: Sequence[Command]) -> None:

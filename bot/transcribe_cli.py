@@ -19,7 +19,7 @@ from bot.transcription import Audio, Detected, Task, TranscribeOptions, clock
 from bot.transcripts import Format, Transcript, written
 
 if TYPE_CHECKING:
-    from bot.speech.decode import Decoder
+    from bot.speech.decode import AudioLimits
     from bot.speech.models import SpeechModels
 
 Seen = Callable[[float], None]
@@ -68,7 +68,11 @@ def transcribe(
         Path | None, typer.Option(metavar="FOLDER", help="Write a file for each recording there, of the same name.")
     ] = None,
 ) -> None:
-    """Write down what is said in recordings. What is wrong with one is told on standard error, and the exit code is 1."""
+    """Write down what is said in recordings.
+
+    What is wrong with one is told on standard error, and the exit code is 1, also where the words of a damaged one are
+    printed as far as it goes.
+    """
     from bot.app import configure_logging
 
     if words and form is not Format.VERBOSE_JSON:
@@ -88,16 +92,18 @@ def transcribe(
 
 
 async def _all(files: Sequence[Path], config: SpeechConfig, data_dir: Path, wanted: _Wanted) -> bool:
-    """Whether every file could be read. Raises HearthError for what is wrong with the model or what is asked of it."""
+    """Whether every file could be read, and whole. Raises HearthError for what is wrong with the model or what is asked of it."""
     from bot.speech.decode import AudioLimits, Decoder
     from bot.speech.models import SpeechModels
 
-    decode = Decoder(AudioLimits(config.max_duration, config.max_bytes))
-    speech, good = SpeechModels(config, data_dir), True
+    limits = AudioLimits(config.max_duration, config.max_bytes)
+    decode, speech, good = Decoder(limits), SpeechModels(config, data_dir), True
     try:
         for file in files:
             try:
-                await _one(file, decode, speech, wanted)
+                audio = await decode(await asyncio.to_thread(_bytes, file, limits))
+                good &= audio.damaged_after is None
+                await _one(file, audio, speech, wanted)
             except (UnreadError, OSError) as error:
                 good = False
                 print(f"hearth: {file}: {_why(error)}", file=sys.stderr)
@@ -106,8 +112,14 @@ async def _all(files: Sequence[Path], config: SpeechConfig, data_dir: Path, want
     return good
 
 
-async def _one(file: Path, decode: Decoder, speech: SpeechModels, wanted: _Wanted) -> None:
-    audio = await decode(await asyncio.to_thread(file.read_bytes))
+def _bytes(file: Path, limits: AudioLimits) -> bytes:
+    """What is in a file. Of one that states no size, such as a pipe, no more than shows that it is too large."""
+    with file.open("rb") as opened:
+        limits.check_size(os.fstat(opened.fileno()).st_size)
+        return opened.read(limits.max_bytes + 1)
+
+
+async def _one(file: Path, audio: Audio, speech: SpeechModels, wanted: _Wanted) -> None:
     if audio.damaged_after is not None:
         print(f"hearth: {file}: the recording is damaged after {clock(audio.damaged_after)}", file=sys.stderr)
     with _bar(file.name, audio.duration) as seen:

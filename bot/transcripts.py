@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bot.languages import NAMES
 from bot.transcription import Segment, Task
 
 _ARROW = re.compile("--+>")
@@ -68,7 +69,7 @@ def _json(value: object) -> str:
 def _verbose(transcript: Transcript, *, words: bool) -> dict[str, object]:
     found: dict[str, object] = {
         "task": transcript.task.value,
-        "language": transcript.language,
+        "language": NAMES.get(transcript.language, transcript.language),
         "duration": round(transcript.duration, 3),
         "text": transcript.text,
         "segments": [_segment(number, segment) for number, segment in enumerate(transcript.segments)],

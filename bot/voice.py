@@ -1,4 +1,4 @@
-"""Recordings: which attachments are one, and what is said in them."""
+"""Recordings: which attachments are one, and what is said in them. A video is one, too: its sound is heard."""
 
 from __future__ import annotations
 
@@ -18,10 +18,15 @@ from bot.transcription import Detected, Segment, TranscribeOptions, clock
 READER = "speech"
 """How `Content.reader` begins; the model and the language follow, for another one hears other words."""
 AT_ONCE = 3
-"""So many recordings are in memory at once; the speech model hears them one after the other."""
+"""So many recordings are in memory at once, or as many as are heard at once: while one is heard the next is loaded."""
 MEBIBYTE = 2**20
-_SUFFIXES = frozenset({"aac", "amr", "flac", "m4a", "mp3", "mpga", "oga", "ogg", "opus", "wav"})
+_SUFFIXES = {
+    "audio": frozenset({"aac", "amr", "flac", "m4a", "mp3", "mpga", "oga", "ogg", "opus", "wav"}),
+    "video": frozenset({"3gp", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "webm"}),
+}
 """Of names; a file without a media type of its own is one by its name."""
+_TYPESCRIPT = "video/mp2t"
+"""What TypeScript is by its suffix; the streams that are rightly called so are not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +38,33 @@ class Limits:
 
 
 def is_recording(item: Attachment) -> bool:
-    """Whether an attachment is sound, by what its platform states."""
+    """Whether an attachment has sound, by what its platform states."""
+    return _family(item) in _SUFFIXES
+
+
+def is_video(item: Attachment) -> bool:
+    """Whether there are pictures beside the sound, by what its platform states."""
+    return _family(item) == "video"
+
+
+def _family(item: Attachment) -> str:
+    """`audio`, `video`, or something else."""
     if item.kind != "file":
-        return item.kind in {"voice", "audio"}
-    family = item.media_type.partition("/")[0].strip().lower()
-    suffix = PurePath(item.name.strip().lower()).suffix[1:]
-    return family == "audio" or (family in {"", "application"} and suffix in _SUFFIXES)
+        return "audio" if item.kind == "voice" else item.kind
+    media_type = item.media_type.partition(";")[0].strip().lower()
+    family = media_type.partition("/")[0]
+    if family in {"", "application"}:
+        suffix = PurePath(item.name.strip().lower()).suffix[1:]
+        return next((each for each, suffixes in _SUFFIXES.items() if suffix in suffixes), family)
+    return "" if media_type == _TYPESCRIPT else family
 
 
 class Voice:
-    """Hears recordings. `language`: ISO 639-1; empty: the model finds out. `keep`: the recordings are kept, too."""
+    """Hears recordings.
+
+    `language`: ISO 639-1; empty: the model finds out. `keep`: the recordings are kept, too. `workers`: so many are heard
+    at once.
+    """
 
     def __init__(
         self,
@@ -53,6 +75,7 @@ class Voice:
         model: str = "",
         language: str = "",
         keep: bool = False,
+        workers: int = 1,
     ) -> None:
         self._decode = decode
         self._speech = speech
@@ -60,14 +83,15 @@ class Voice:
         self._keep = keep
         self._reader = ":".join([READER, model, language])
         self._options = TranscribeOptions(language=language or None)
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._places = asyncio.Semaphore(max(AT_ONCE, workers))
 
     async def hear(self, item: Attachment, load: Callable[[], Awaitable[bytes]]) -> tuple[Content, str]:
         """What is said in a recording, and what of it is lost, in words. Raises UnreadError, EngineError, and what `load` raises."""
         self._check_stated(item)
         async with self._places:  # before it is loaded: two hundred at once would fill the memory
             data = await load()
-            audio = await self._decode(data, stated=item.duration)
+            # A video may be longer than its sound.
+            audio = await self._decode(data, stated=None if is_video(item) else item.duration)
             language, words = "", []
             async with aclosing(self._speech.transcribe(audio, self._options)) as heard:
                 async for each in heard:

@@ -152,7 +152,7 @@ def close(transaction: Transaction, claim: Claim, outcome: Outcome, finished: Fi
         _count(transaction, answer.platform, question.author_id, finished)
     days = transaction.default_days if place.retention_days is None else place.retention_days
     erase = finished is not None and finished.erase
-    if days == 0 or erase:
+    if days == 0 or erase or (finished is not None and finished.unkept):
         drop_answers(transaction, answers.c.id == answer.id)
         remove(transaction, versions_of(transaction, answer.question))
         if erase:

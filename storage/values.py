@@ -153,6 +153,7 @@ def pack_finished(finished: Finished) -> str:
             "model": finished.model,
             "usage": asdict(finished.usage),
             "erase": finished.erase,
+            "unkept": finished.unkept,
         }
     )
 

@@ -1,4 +1,5 @@
-"""A model hub on loopback: the two routes of huggingface.co that a pull uses, and a store for the bytes beside it.
+"""A model hub on loopback: the routes of huggingface.co that a pull and the library's own download use, and a store for the
+bytes beside it.
 
 As there, /resolve/ answers with a redirect to another origin whose address is signed. It is strict: what the real hub
 would not answer is refused and kept in `strange`.
@@ -12,7 +13,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -111,6 +112,10 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
         """Nothing on standard error."""
 
+    def do_HEAD(self) -> None:
+        """Asked by the library's own download, which Whisper's models take."""
+        self.do_GET()
+
     def do_GET(self) -> None:
         wanted = f" {self.headers.get('Range', 'all')}" if self.role == "store" else ""
         self.hub.asked.append(f"{self.role} {self.command} {self.path}{wanted}")
@@ -125,6 +130,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(self.hub.status or 200, self.hub.body, **retry)
         if listing := re.fullmatch(r"/api/models/([^/]+/[^/]+)/revision/([^/]+)", path):
             return self._list(*listing.groups(), query=parse_qs(address.query))
+        if tree := re.fullmatch(rf"/api/models/([^/]+/[^/]+)/tree/{COMMIT}", path):
+            return self._tree(tree[1])
         if resolved := re.fullmatch(rf"/([^/]+/[^/]+)/resolve/{COMMIT}/(.+)", path):
             return self._resolve(*resolved.groups())
         self.hub.strange.append(self.path)
@@ -147,6 +154,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, b'{"error":"Invalid rev id"}', X_Error_Code="RevisionNotFound")
             return
         self._answer(200, json.dumps(repo.listing(name)).encode())
+
+    def _tree(self, name: str) -> None:
+        """The files once more, in the words of another route."""
+        if (repo := self._repo(name)) is not None:
+            files = repo.listing(name)["siblings"]
+            told = [{"type": "file", "path": f["rfilename"], "size": f["size"], "oid": f["blobId"]} for f in files]
+            self._answer(200, json.dumps(told).encode())
 
     def _resolve(self, name: str, path: str) -> None:
         if (repo := self._repo(name)) is None:
@@ -199,7 +213,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, body: bytes, **headers: str) -> None:
         self._head(status, len(body), **headers)
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def _head(self, status: int, length: int, **headers: str) -> None:
         self.send_response(status)
@@ -225,3 +240,34 @@ def standing_in(**repos: Repo) -> Iterator[HubStandIn]:
     finally:
         hub.hold.set()
         hub.close_listening()
+
+
+class SilentHub:
+    """A hub that takes every connection and never says a word."""
+
+    def __init__(self, server: socket.socket) -> None:
+        self.url = "http://{}:{}".format(*server.getsockname())
+        self.asked = threading.Event()
+        """Somebody has sent a request."""
+        self.left = threading.Event()
+        """And has gone."""
+        threading.Thread(target=self._listen, args=(server,), daemon=True).start()
+
+    def _listen(self, server: socket.socket) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                connection, _ = server.accept()
+                threading.Thread(target=self._hear, args=(connection,), daemon=True).start()
+
+    def _hear(self, connection: socket.socket) -> None:
+        with connection, suppress(ConnectionError):
+            while connection.recv(PIECE):
+                self.asked.set()
+        self.left.set()
+
+
+@contextmanager
+def silent() -> Iterator[SilentHub]:
+    """One for as long as the block."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield SilentHub(server)

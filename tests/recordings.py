@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
 import av
+import av.container
 import numpy as np
 
 RATE = 48_000
@@ -53,31 +56,65 @@ def encoded(
     with av.open(out, "w", format=container, options=options) as file:
         stream = file.add_stream(codec, rate=rate, layout="mono")
         assert isinstance(stream, av.AudioStream)
-        step = stream.codec_context.frame_size or 4096
-        resampler = av.AudioResampler(format=stream.codec_context.format, layout="mono", rate=rate, frame_size=step)
-        for start in range(0, len(samples), step):
-            frame = av.AudioFrame.from_ndarray(samples[None, start : start + step], format="s16", layout="mono")
-            frame.rate, frame.pts = rate, start
-            for ready in resampler.resample(frame):
-                file.mux(stream.encode(ready))
-        for ready in resampler.resample(None):
-            file.mux(stream.encode(ready))
+        _add(file, stream, samples, rate)
         file.mux(stream.encode(None))
     return out.getvalue()
+
+
+PICTURES = {"mp4": "mpeg4", "webm": "libvpx"}
+"""FFmpeg's encoders by container."""
 
 
 def silent_video(seconds: float = 1.0) -> bytes:
     """Pictures without sound."""
+    return video((), seconds=seconds)
+
+
+def video(
+    sounds: Sequence[tuple[float, np.ndarray[Any, np.dtype[np.int16]]]],
+    container: str = "mp4",
+    *,
+    seconds: float = 0.0,
+    rate: int = RATE,
+    **options: str,
+) -> bytes:
+    """Sounds, each from a time on, beside so many seconds of pictures. `options` are the muxer's."""
     out = io.BytesIO()
-    with av.open(out, "w", format="mp4") as file:
-        stream = file.add_stream("mpeg4", rate=10)
-        assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
-        for number in range(round(seconds * 10)):
-            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), number, np.uint8), format="rgb24")
-            file.mux(stream.encode(frame))
-        file.mux(stream.encode(None))
+    with av.open(out, "w", format=container, options=options) as file:
+        pictures = file.add_stream(PICTURES[container], rate=10) if seconds else None
+        sound = (
+            file.add_stream({"mp4": "aac", "webm": "libopus"}[container], rate=rate, layout="mono") if sounds else None
+        )
+        if isinstance(pictures, av.VideoStream):
+            pictures.width, pictures.height, pictures.pix_fmt = 64, 64, "yuv420p"
+            for number in range(round(seconds * 10)):
+                frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), number % 256, np.uint8), format="rgb24")
+                file.mux(pictures.encode(frame))
+            file.mux(pictures.encode(None))
+        if isinstance(sound, av.AudioStream):
+            for at, samples in sounds:
+                _add(file, sound, samples, rate, round(at * rate))
+            file.mux(sound.encode(None))
     return out.getvalue()
+
+
+def _add(
+    file: av.container.OutputContainer,
+    stream: av.AudioStream,
+    samples: np.ndarray[Any, np.dtype[np.int16]],
+    rate: int,
+    at: int = 0,
+) -> None:
+    """Samples from a timestamp on."""
+    step = stream.codec_context.frame_size or 4096
+    resampler = av.AudioResampler(format=stream.codec_context.format, layout="mono", rate=rate, frame_size=step)
+    for start in range(0, len(samples), step):
+        frame = av.AudioFrame.from_ndarray(samples[None, start : start + step], format="s16", layout="mono")
+        frame.rate, frame.pts, frame.time_base = rate, at + start, Fraction(1, rate)
+        for ready in resampler.resample(frame):
+            file.mux(stream.encode(ready))
+    for ready in resampler.resample(None):
+        file.mux(stream.encode(ready))
 
 
 def with_stated_samples(flac: bytes, samples: int) -> bytes:

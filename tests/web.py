@@ -99,7 +99,12 @@ class Browser:
         return event
 
     async def bring(
-        self, where: str, data: bytes | BytesIO, *, headers: dict[str, str] | None = None, **told: object
+        self,
+        where: str,
+        data: bytes | BytesIO | AsyncIterator[bytes],
+        *,
+        headers: dict[str, str] | None = None,
+        **told: object,
     ) -> Answer:
         """Send a file, as the page does."""
         message = {"event": uuid.uuid4().hex, "text": "", "name": "voice.webm", "media_type": "audio/webm"} | told

@@ -168,7 +168,7 @@ class Console:
         """A terminal shows its own sign of waiting."""
 
     async def fetch(self, attachment: Attachment) -> bytes:
-        """Load a file from the disk, as it is now. Raises PlatformError."""
+        """Load a file from the disk, as it is now. Raises TooLarge and PlatformError."""
         return await asyncio.to_thread(files.load, attachment.reference)
 
     async def publish(self, commands: Sequence[Command]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from bot.cleaning import clean
-from bot.errors import MessageGone, PlatformError, StartError
+from bot.errors import MessageGone, PlatformError, StartError, TooLarge
 from bot.messages import Attachment
 
 FILE_BYTES = 25 * 2**20
@@ -44,7 +44,7 @@ def attachment(path: str, kind: Literal["file", "voice"] = "file") -> Attachment
 
 
 def load(path: str) -> bytes:
-    """A file's bytes. Blocks. Raises PlatformError."""
+    """A file's bytes. Blocks. Raises TooLarge and PlatformError."""
     try:
         with os.fdopen(_open(path), "rb") as file:
             data = file.read(FILE_BYTES + 1)
@@ -70,5 +70,5 @@ def _open(path: str) -> int:
     raise _too_large(path) if stat.S_ISREG(found.st_mode) else PlatformError(f"{path}: is not a file")
 
 
-def _too_large(path: str) -> PlatformError:
-    return PlatformError(f"{path}: is larger than {FILE_BYTES // MEBIBYTE} MiB")
+def _too_large(path: str) -> TooLarge:
+    return TooLarge(FILE_BYTES, f"{path}: is larger than {FILE_BYTES // MEBIBYTE} MiB")

@@ -35,7 +35,7 @@ class Delivery:
         being sent: that is waited for, some seconds at most. Raises PlatformError when the platform refuses the final
         text for good, and whatever `pieces` and the ledger raise.
         """
-        slot = self._slots.of(claim.event.key, adapter.limits)
+        slot = self._slots.of(claim.event.key, adapter.limits, direct=claim.event.direct)
         posting = Posting(claim, adapter, self._ledger, slot, self._sleep)
         try:
             return await Answering(claim, adapter, posting, self._clock, self._sleep).run(pieces)

@@ -11,7 +11,7 @@ import structlog
 from adapters.delivery.pacing import Clock, Sleep
 from adapters.delivery.posting import Posting, backoff
 from adapters.text import Splitter, split
-from bot.errors import FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
+from bot.errors import Barred, FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
 from bot.messages import (
     AnswerState,
     Button,
@@ -140,7 +140,8 @@ class Answering:
             return max(wait, self._posting.slot.wait())
         if preview:
             self._previewed = (what.text, self._clock())
-            await self._adapter.show(Destination(key=self._claim.event.key), Preview(what.text))
+            event = self._claim.event
+            await self._adapter.show(Destination(key=event.key, reply_to=event.event_id), Preview(what.text))
         else:
             await self._try(index, what)
         return 0
@@ -161,17 +162,20 @@ class Answering:
             yield index, Outgoing(text=text, final=not last, buttons=stop if last else (), notice=not parts)
 
     def _previews(self, index: int) -> bool:
-        return self._limits.previews and self._claim.event.direct and self._posting.known(index) is None
+        """Whether a message is previewed before it is sent. Asked anew each time: the platform may have refused it."""
+        return self._adapter.limits.previews and self._claim.event.direct and self._posting.known(index) is None
 
     def _preview_wait(self, text: str) -> float:
         shown, at = self._previewed
         return at + PREVIEW_SECONDS - self._clock() if shown == text else 0
 
     async def _try(self, index: int, what: Outgoing) -> None:
-        """An interim call: when it fails, what comes later makes up for it."""
+        """An interim call: when it fails, what comes later makes up for it. Raises Barred: then nothing does."""
         try:
             await self._posting.attempt(index, what)
             self._failures = 0
+        except Barred:
+            raise
         except FloodWait as error:
             self._posting.slot.block(error.seconds)
         except (TextRefused, MessageGone) as error:
@@ -226,8 +230,10 @@ class Answering:
         return self._buttons("retry", "Retry") if self._may_retry(finished) else ()
 
     def _may_retry(self, finished: Finished) -> bool:
-        """Whether the question is one to a model: commands have no drafts and do not fail."""
-        return not finished.private and (bool(finished.drafts) or finished.outcome is AnswerState.FAILED)
+        """Whether the question is one to a model, and is kept: commands have no drafts and do not fail."""
+        return not (finished.private or finished.unkept) and (
+            bool(finished.drafts) or finished.outcome is AnswerState.FAILED
+        )
 
     def _split(self, text: str) -> list[str]:
         return split(text, self._limits.text, self._limits.measure)

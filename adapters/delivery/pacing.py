@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from bot.messages import ConversationKey, Limits
 
@@ -71,11 +72,13 @@ class Slots:
         self._sleep = sleep
         self._slots: dict[tuple[str, str, str], Slot] = {}
 
-    def of(self, key: ConversationKey, limits: Limits) -> Slot:
-        """The slot of a chat."""
+    def of(self, key: ConversationKey, limits: Limits, *, direct: bool) -> Slot:
+        """The slot of a chat, which is direct for ever or never."""
         chat = (key.platform, key.account, key.chat)
         if chat not in self._slots:
             if len(self._slots) >= _REMEMBERED:
                 self._slots = {known: slot for known, slot in self._slots.items() if not slot.rested()}
+            if not direct and limits.group_seconds_per_call is not None:
+                limits = replace(limits, seconds_per_call=limits.group_seconds_per_call)
             self._slots[chat] = Slot(limits, self._clock, self._sleep)
         return self._slots[chat]

@@ -18,7 +18,7 @@ from adapters.web.server import Server
 from adapters.web.streams import Streams
 from adapters.web.uploads import MAX_FILE
 from bot.config import WebConfig
-from bot.errors import DatabaseError, MessageGone, PlatformError, Unreachable
+from bot.errors import DatabaseError, MessageGone, TooLarge, Unreachable
 from bot.messages import Attachment, Command, Destination, Limits, MessageRef, Outgoing, Preview, Typing
 from bot.ports import Forgotten, Receive
 
@@ -106,7 +106,7 @@ class WebPage:
         if data is None:
             raise MessageGone("the file is not kept any more")
         if len(data) > self.limits.file_bytes:
-            raise PlatformError("the file is larger than the page takes")
+            raise TooLarge(self.limits.file_bytes)
         return data
 
     async def publish(self, commands: Sequence[Command]) -> None:

@@ -15,6 +15,8 @@ from adapters.web.door import PERSON
 from adapters.web.house import House
 from adapters.web.screens import PLATFORM, Screens
 from adapters.web.streams import TooMany
+from adapters.web.uploads import MAX_FILE
+from bot.config import SpeechConfig
 from bot.messages import Command
 
 PING = b"event: ping\ndata: {}\n\n"
@@ -78,6 +80,7 @@ class Own:
                     "retention_days": await self._days(person),
                     "transcripts": config.chat.transcripts,
                 },
+                "recording": _recording(config.speech),
                 "commands": [{"name": c.name, "help": c.help, "argument": c.argument} for c in self._commands()],
             }
         )
@@ -144,3 +147,10 @@ class Own:
         usual = await self._store.find_conversation(self._screens.key(person, ""))
         own = usual.settings.retention_days if usual else None
         return self._house.config().retention.days if own is None else own
+
+
+def _recording(speech: SpeechConfig) -> dict[str, float] | None:
+    """How long and how large one may be that is made on the page."""
+    if not speech.enabled:
+        return None
+    return {"seconds": speech.max_duration, "bytes": min(speech.max_bytes, MAX_FILE)}

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Literal
@@ -20,8 +23,10 @@ from bot.messages import Attachment, Author, ConversationKey, Message
 
 MAX_FILE = 25 * 2**20
 """Bytes. What is read of a recording or a document may be less (`speech.max_bytes`, `chat.max_document_bytes`)."""
-AT_ONCE = 4
+AT_ONCE = 8
 """So many files are on their way in at once, all people together: each is held in memory until it is committed."""
+EACH = 2
+"""So many of one person, that nobody keeps the others out. A page sends one after the other; two may be open."""
 SECONDS = 300.0
 """A file has so long to arrive: 90 KB a second for the largest."""
 MESSAGE = "X-Hearth-Message"
@@ -34,14 +39,13 @@ class Uploads:
     """Reads requests that bring a file."""
 
     def __init__(self) -> None:
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._coming: Counter[str] = Counter()
+        """By person."""
 
     async def message(self, request: web.Request, key: ConversationKey) -> Message:
         """The message that a request makes. Raises HTTPException in words for the page."""
         told = _told(request)
-        if self._places.locked():
-            raise web.HTTPServiceUnavailable(text=BUSY, headers={"Retry-After": "3"})
-        async with self._places:
+        with self._place(key.chat):
             data = await _file(request)
         event = wire.event(told)
         return Message(
@@ -56,6 +60,19 @@ class Uploads:
             can_reply_privately=True,
             follows=wire.number(told, "follows") if told.get("follows") is not None else None,
         )
+
+    @contextmanager
+    def _place(self, person: str) -> Iterator[None]:
+        """For one file. Raises HTTPServiceUnavailable."""
+        if self._coming[person] >= EACH or self._coming.total() >= AT_ONCE:
+            raise web.HTTPServiceUnavailable(text=BUSY, headers={"Retry-After": "3"})
+        self._coming[person] += 1
+        try:
+            yield
+        finally:
+            self._coming[person] -= 1
+            if not self._coming[person]:
+                del self._coming[person]
 
 
 def _told(request: web.Request) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 import structlog
 
 from bot.errors import UnreadError
+from bot.speech.children import end
 from bot.speech.containers import Report
 from bot.transcription import SAMPLE_BYTES, SAMPLE_RATE, Audio, clock
 
@@ -30,6 +30,19 @@ SPEED = 10.0
 """A file may take a tenth of its longest length to be decoded; real ones were measured at a thousandth."""
 READ_BYTES = 2**16
 MEBIBYTE = 2**20
+ENVIRONMENT = frozenset(
+    {
+        *(
+            "PYTHONPATH",
+            "PYTHONHOME",
+            "PYTHONUSERBASE",
+            "PYTHONNOUSERSITE",
+            "HOME",
+        ),  # where Python finds what it imports
+        *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL"),
+    }
+)
+"""All that the process gets of this one's environment, which may hold tokens and passwords."""
 NAMES = "FLAC, MP3, MP4, M4A, Ogg, Opus, WAV, WebM, AMR or AAC"
 
 
@@ -39,6 +52,11 @@ class AudioLimits:
 
     max_seconds: float
     max_bytes: int
+
+    def check_size(self, size: int) -> None:
+        """Raises UnreadError for so many bytes."""
+        if size > self.max_bytes:
+            raise UnreadError(f"larger than {self.max_bytes / MEBIBYTE:.0f} MiB")
 
 
 class Decoder:
@@ -56,8 +74,7 @@ class Decoder:
         limits = self._limits
         if not data:
             raise UnreadError("the file is empty")
-        if len(data) > limits.max_bytes:
-            raise UnreadError(f"larger than {limits.max_bytes / MEBIBYTE:.0f} MiB")
+        limits.check_size(len(data))
         async with self._free:
             pcm, report = await _in_a_process(data, limits)
         _check(report, limits)
@@ -96,7 +113,9 @@ async def _in_a_process(data: bytes, limits: AudioLimits) -> tuple[bytearray, Re
     seconds = START_SECONDS + limits.max_seconds / SPEED
     process = await asyncio.create_subprocess_exec(
         # -P: the current directory may have a folder called `bot` too.
-        *(sys.executable, "-P", "-m", "bot.speech.decoder", str(limits.max_seconds), str(round(seconds))),
+        *(sys.executable, "-P", "-m", "bot.speech.decoder"),
+        *(str(limits.max_seconds), str(round(seconds)), str(len(data))),
+        env={name: os.environ[name] for name in ENVIRONMENT & os.environ.keys()},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -107,10 +126,7 @@ async def _in_a_process(data: bytes, limits: AudioLimits) -> tuple[bytearray, Re
             samples = group.create_task(_samples(process, limits))
             words = group.create_task(_report(process))
     except BaseException as error:
-        with suppress(ProcessLookupError):
-            # Process.kill() would look whether it has ended, and so take its end from who waits for it.
-            os.kill(process.pid, signal.SIGKILL)
-        await process.wait()
+        await end(process)
         if isinstance(error, TimeoutError):
             raise UnreadError("it takes too long to read") from error
         raise

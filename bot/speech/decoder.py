@@ -20,13 +20,17 @@ from typing import Any, BinaryIO
 import av
 import av.error
 
-from bot.speech.containers import Kind, Report, is_cut, kind_of, states_its_length
+from bot.speech.containers import MP4, Kind, Report, is_cut, kind_of, states_its_length
 from bot.transcription import SAMPLE_RATE
 
 MEMORY = 2**30
-"""Bytes of address space. PyAV's libraries take 200 MiB of it; a decoder needs some tens."""
+"""Bytes of address space, beside the file. PyAV's libraries take 200 MiB of it; a decoder needs some tens."""
+GROWTH = 2
+"""Times a file's size: it grows in memory while it comes."""
 GAP_SECONDS = 0.1
 """A longer step between two timestamps is time that is missing."""
+LONGEST_GAP = 60.0
+"""Seconds. Where nothing says how long a file is, a longer step is taken for a false timestamp."""
 MISSING_SECONDS = 0.5
 """Less of the stated length is missing from whole files too: encoders pad, and players trim."""
 MISSING_SHARE = 0.02
@@ -48,7 +52,9 @@ class Decoding:
     samples: int = 0
     resamplers: dict[tuple[object, ...], av.AudioResampler] = field(default_factory=dict)
     due: float | None = None
-    """The timestamp, in seconds, that the next packet should have."""
+    """The timestamp, in seconds, that the next packet should have; the first one that of the whole file's beginning."""
+    length: float | None = None
+    """Seconds from the beginning to the end of all that is in the file, if it says so."""
     position: int | None = None
     """The byte at which the next packet should begin, where packets follow each other without a gap."""
 
@@ -68,6 +74,8 @@ class Decoding:
         if stream.codec_context is None:
             raise ValueError("nothing decodes this")
         stream.codec_context.thread_count = 1
+        if self.kind.timed:
+            self.due, self.length = _begin(container), _length(container, self.kind)
         for packet in self._packets(container, stream):
             self._look(packet)
             try:
@@ -108,10 +116,18 @@ class Decoding:
         if self.kind.timed and packet.pts is not None and packet.duration and packet.time_base:
             at = float(packet.pts * packet.time_base)
             if self.due is not None and at - self.due > GAP_SECONDS:
-                if self.kind.gaps_are_damage:
-                    self.damaged()
-                self._silence(at - self.due)
+                self._gap(at - self.due)
             self.due = at + float(packet.duration * packet.time_base)
+
+    def _gap(self, seconds: float) -> None:
+        """Becomes silence, so that what is said behind it keeps its time. One for which there is no room is not believed."""
+        room = LONGEST_GAP if self.length is None else self.length + _tolerated(self.length) - self.seconds
+        if seconds > room or (
+            self.kind.gaps_are_damage and self.samples
+        ):  # before the first sound there may be pictures alone
+            self.damaged()
+        if seconds <= room:
+            self._silence(seconds)
 
     def _write(self, frame: Any) -> None:
         known = (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -154,7 +170,7 @@ def decode(data: bytes, out: BinaryIO, max_seconds: float) -> Report:
     try:
         with av.open(io.BytesIO(data), format=kind.format, mode="r", metadata_errors="ignore") as container:
             if container.duration and states_its_length(data, kind):
-                report.stated = _stated(container)
+                report.stated = _stated(container, kind)
             if not container.streams.audio:
                 report.error = "silent"
             elif report.stated is not None and report.stated > max_seconds + MISSING_SECONDS:
@@ -170,26 +186,45 @@ def decode(data: bytes, out: BinaryIO, max_seconds: float) -> Report:
     return report
 
 
-def _stated(container: Any) -> float | None:
+def _stated(container: Any, kind: Kind) -> float | None:
     """The length of the sound; of a file with pictures only what its sound itself states."""
     audio = container.streams.audio
-    if audio and audio[0].duration and audio[0].time_base:
-        return float(audio[0].duration * audio[0].time_base)
-    return container.duration / av.time_base if len(container.streams) == len(audio) else None
+    if not (audio and audio[0].duration and audio[0].time_base):
+        return _length(container, kind) if len(container.streams) == len(audio) else None
+    stated = float(audio[0].duration * audio[0].time_base)
+    if kind is MP4 and audio[0].start_time is not None:
+        stated += float(audio[0].start_time * audio[0].time_base)
+    return stated - _begin(container) if kind.timed else stated
+
+
+def _begin(container: Any) -> float:
+    """The timestamp of whatever comes first, in seconds: where somebody joined a stream that is not 0."""
+    return float(container.start_time or 0) / av.time_base
+
+
+def _length(container: Any, kind: Kind) -> float | None:
+    """From the beginning to the end. Ogg and WebM files state the end, MP4 files the length."""
+    if not container.duration:
+        return None
+    return float(container.duration / av.time_base) - (_begin(container) if kind.timed and kind is not MP4 else 0.0)
 
 
 def _is_short(seconds: float, stated: float | None) -> bool:
-    return stated is not None and stated - seconds > max(MISSING_SECONDS, MISSING_SHARE * stated)
+    return stated is not None and stated - seconds > _tolerated(stated)
+
+
+def _tolerated(seconds: float) -> float:
+    return max(MISSING_SECONDS, MISSING_SHARE * seconds)
 
 
 NICENESS = 10
 """Whoever is being answered goes first."""
 
 
-def _limit(seconds: int) -> None:
+def _limit(seconds: int, size: int) -> None:
     """Where the system has these limits: macOS refuses some."""
     for what, most in (
-        (resource.RLIMIT_AS, MEMORY),
+        (resource.RLIMIT_AS, MEMORY + GROWTH * size),
         (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
@@ -199,10 +234,10 @@ def _limit(seconds: int) -> None:
 
 
 def main() -> None:
-    """`python -m bot.speech.decoder MAX_SECONDS CPU_SECONDS`."""
-    max_seconds, cpu_seconds = float(sys.argv[1]), int(sys.argv[2])
+    """`python -m bot.speech.decoder MAX_SECONDS CPU_SECONDS FILE_BYTES`."""
+    max_seconds, cpu_seconds, size = float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     av.logging.set_level(None)
-    _limit(cpu_seconds)
+    _limit(cpu_seconds, size)
     with suppress(OSError):
         os.nice(NICENESS)
     try:

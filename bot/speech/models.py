@@ -6,23 +6,26 @@ import asyncio
 import os
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from bot.config import SpeechConfig
 from bot.errors import EngineBroken, EngineError, ModelError
-from bot.speech import whisper
+from bot.speech import download, whisper
 from bot.transcription import Audio, Detected, Segment, TranscribeOptions
 
 log = structlog.get_logger(__name__)
 
 Load = Callable[[str, SpeechConfig, Path], whisper.Whisper]
-"""Name, configuration and the folder for downloads -> the model. Blocks. Raises ModelError."""
+"""Name, configuration and the folder of what was downloaded -> the model. Blocks. Raises ModelError."""
+Fetch = Callable[[str, SpeechConfig, Path], Awaitable[None]]
+"""The same -> it lies there, if it is one from the hub. Cancelling ends the download. Raises ModelError."""
 Heard = Detected | Segment
 
 
@@ -41,7 +44,7 @@ def _stand_back() -> None:
 class _Model:
     """A model that is loaded, or about to be."""
 
-    loading: asyncio.Future[whisper.Whisper]
+    loading: asyncio.Task[whisper.Whisper]
     users: int = 0
     idle: asyncio.TimerHandle | None = None
 
@@ -57,10 +60,13 @@ class _Run:
 class SpeechModels:
     """Implements bot.ports.SpeechToText. Belongs to one event loop."""
 
-    def __init__(self, config: SpeechConfig, data_dir: Path, *, load: Load = whisper.load) -> None:
+    def __init__(
+        self, config: SpeechConfig, data_dir: Path, *, load: Load = whisper.load, fetch: Fetch = download.fetch
+    ) -> None:
         self._config = config
         self._cache = data_dir / "models" / "speech"
         self._load = load
+        self._fetch = fetch
         self._models: dict[str, _Model] = {}
         self._runs: set[_Run] = set()
         self._closed = False
@@ -83,8 +89,11 @@ class SpeechModels:
         run, work = _Run(), None
         self._runs.add(run)
         try:
-            whisper_model = await asyncio.shield(held.loading)
-            work = self._loop.run_in_executor(self._pool, self._work, whisper_model, audio, options, run)
+            await asyncio.wait([held.loading])
+            if self._closed:
+                raise EngineBroken(detail="the speech models are closed")
+            loaded = held.loading.result()
+            work = self._loop.run_in_executor(self._pool, self._work, loaded, audio, options, run)
             work.add_done_callback(lambda _: run.queue.put_nowait(None))
             while (item := await run.queue.get()) is not None:
                 yield item
@@ -103,10 +112,17 @@ class SpeechModels:
             self._release(name, held)
 
     async def aclose(self) -> None:
-        """Free everything, once what runs has come to the end of its window: that ends with EngineBroken."""
+        """Free everything, once what runs has come to the end of its window: that ends with EngineBroken.
+
+        A download is not waited for; a model that is being read from the disk is.
+        """
         self._closed = True
         for run in self._runs:
             run.stop.set()
+        loads = [model.loading for model in self._models.values()]
+        for load in loads:
+            load.cancel()
+        await asyncio.gather(*loads, return_exceptions=True)
         await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
         for model in self._models.values():
             if model.idle is not None:
@@ -123,26 +139,37 @@ class SpeechModels:
                 if run.stop.is_set():
                     return
 
+    async def _opened(self, name: str) -> whisper.Whisper:
+        """In a thread of the pool a model is loaded, and not fetched: that may take long, and must end at once."""
+        await self._fetch(name, self._config, self._cache)
+        return await self._loop.run_in_executor(self._pool, self._load, name, self._config, self._cache)
+
     def _hold(self, name: str) -> _Model:
         model = self._models.get(name)
         if model is None:
-            loading = self._loop.run_in_executor(self._pool, self._load, name, self._config, self._cache)
-            loading.add_done_callback(lambda done: self._loaded(name, done))
-            model = self._models[name] = _Model(loading)
+            model = self._models[name] = _Model(self._loop.create_task(self._opened(name)))
+            model.loading.add_done_callback(partial(self._loaded, name, model))
         if model.idle is not None:
             model.idle.cancel()
             model.idle = None
         model.users += 1
         return model
 
-    def _loaded(self, name: str, loading: asyncio.Future[whisper.Whisper]) -> None:
+    def _loaded(self, name: str, model: _Model, loading: asyncio.Task[whisper.Whisper]) -> None:
         """A load that failed is forgotten: the next who asks tries again."""
-        if loading.cancelled() or loading.exception() is not None:
-            self._models.pop(name, None)
+        if not (loading.cancelled() or loading.exception()):
+            self._rest(name, model)
+        elif self._models.get(name) is model:
+            del self._models[name]
 
     def _release(self, name: str, model: _Model) -> None:
         model.users -= 1
-        if model.users == 0 and self._models.get(name) is model:
+        self._rest(name, model)
+
+    def _rest(self, name: str, model: _Model) -> None:
+        """Its time begins when nobody uses it any more; not before it is there, or the next would load it once more."""
+        here = model.loading.done() and self._models.get(name) is model
+        if here and model.users == 0 and model.idle is None and not self._closed:
             model.idle = self._loop.call_later(self._config.idle_unload, self._unload, name, model)
 
     def _unload(self, name: str, model: _Model) -> None:

@@ -191,6 +191,7 @@ def load(name: str, config: SpeechConfig, cache: Path) -> Whisper:
             cpu_threads=config.threads or min(MOST_THREADS, os.cpu_count() or 1),
             num_workers=config.workers,
             download_root=str(cache),
+            local_files_only=True,  # it was fetched before; whoever waits for this thread must not wait for a network
         )
     except Exception as error:
         raise ModelError(f"the speech model {name} cannot be loaded ({_one_line(error)})") from error

@@ -22,7 +22,7 @@ from adapters.console import files
 from adapters.console.adapter import Console
 from adapters.web.adapter import WebPage
 from bot.config import WebConfig
-from bot.errors import MessageGone, PlatformError
+from bot.errors import MessageGone, TooLarge
 from bot.messages import (
     Attachment,
     Author,
@@ -322,8 +322,9 @@ async def test_a_file_comes_byte_for_byte_whenever_it_is_asked_for(bench: Bench)
 async def test_a_file_that_is_larger_than_the_limit_is_not_loaded(bench: Bench) -> None:
     most = bench.adapter.limits.file_bytes
     assert len(await bench.adapter.fetch(await bench.brought(bytes(most)))) == most
-    with pytest.raises(PlatformError):
+    with pytest.raises(TooLarge) as caught:
         await bench.adapter.fetch(await bench.brought(bytes(most + 1)))
+    assert caught.value.most == most
 
 
 async def test_a_file_that_is_not_there_says_message_gone(bench: Bench) -> None:

@@ -229,6 +229,25 @@ class TestForgetPerson:
         await store.close(claim, AnswerState.DONE, word)
         assert await store.find_conversation(GROUP) == replace(place, settings=Settings(persona="pirate"))
 
+    async def test_a_question_that_is_not_kept_goes_alone(self, store: SqlStore) -> None:
+        """Its conversation and the settings there stay, and it does not come back."""
+        await ask(store, "1", "one")
+        _, tip = await answer(store, "eins")
+        await store.set_settings((await store.conversation(CHAT)).id, Settings(persona="pirate"))
+        await ask(store, "2", "")
+        await ask(store, "3", "three")
+        claim = await claimed(store)
+        await send(store, claim, "m2")
+        word = Finished(outcome=AnswerState.FAILED, text="What is that?", unkept=True)
+        await store.keep(claim, word)
+        assert await store.close(claim, AnswerState.FAILED, word) == ()
+        assert await store.find_sent(CHAT, "m2") is None
+        assert await store.find_sent(CHAT, "2") is None
+        place = await store.conversation(CHAT)
+        assert (place.head, place.settings.persona) == (tip, "pirate")
+        assert (await ask(store, "2", "again")).duplicate
+        assert (await claimed(store)).event.text == "three"
+
     async def test_what_came_meanwhile_keeps_its_conversation(self, store: SqlStore) -> None:
         """But none of its settings."""
         await ask(store, "1", "/forgetme")

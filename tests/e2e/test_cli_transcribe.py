@@ -37,7 +37,7 @@ def test_json(hearth: CommandLine, note: Path) -> None:
 def test_verbose_json(hearth: CommandLine, note: Path) -> None:
     """As the OpenAI API has it."""
     told = json.loads(hearth.says("transcribe", str(note), "--format", "verbose_json", "--words"))
-    assert (told["task"], told["language"], told["text"]) == ("transcribe", "en", TEXT)
+    assert (told["task"], told["language"], told["text"]) == ("transcribe", "english", TEXT)
     assert 0.5 < told["duration"] < 3
     [segment] = told["segments"]
     assert set(segment) == {
@@ -69,6 +69,30 @@ def test_several_are_read_and_the_bad_ones_told(hearth: CommandLine, note: Path,
     assert first.startswith(f"hearth: {tmp_path}/text.ogg: not a recording that I can read")
     assert second == f"hearth: {tmp_path}/none.ogg: No such file or directory"
     assert third.startswith(f"hearth: {tmp_path}/cut.opus: the recording is damaged after 0:0")
+
+
+def test_of_a_damaged_one_the_words_are_printed_and_the_exit_code_tells(hearth: CommandLine, note: Path) -> None:
+    data = speech.wav(TEXT)
+    header = bytearray(data[:44])
+    header[4:8] = (len(data) * 2).to_bytes(4, "little")  # of which half is missing
+    note.write_bytes(header + data[44:])
+    done = hearth("transcribe", str(note))
+    assert (done.returncode, done.stdout) == (1, f"{TEXT}\n")
+    assert done.stderr.startswith(f"hearth: {note}: the recording is damaged after 0:0")
+
+
+def test_what_cannot_be_read_is_told_before_it_is(hearth: CommandLine, tmp_path: Path) -> None:
+    """A file of a size that no memory has."""
+    large = tmp_path / "large.wav"
+    with large.open("wb") as file:
+        file.truncate(2**40)
+    done = hearth("transcribe", str(large), str(tmp_path), "/dev/zero")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
+        f"hearth: {large}: larger than 25 MiB",
+        f"hearth: {tmp_path}: Is a directory",
+        "hearth: /dev/zero: larger than 25 MiB",
+    ]
 
 
 def test_each_into_a_file_of_its_own(hearth: CommandLine, note: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Dialog, expect
 
 from bot.transcription import SAMPLE_RATE
 from tests import speech
@@ -96,6 +96,53 @@ def test_the_microphone(chromium: Browser, demo: Served) -> None:
         expect(somebody.questions.last).to_contain_text(TEXT)
         expect(somebody.questions.last.locator(".files")).to_contain_text("Recording")
         assert NOT_TOLD in somebody.words(somebody.last)[0]
+
+
+def test_a_recording_is_not_lost_without_a_question(chromium: Browser, demo: Served) -> None:
+    """The browser asks who would leave the page; after it was sent or thrown away it does not."""
+    with visiting(chromium, demo) as somebody:
+        somebody.open()
+        somebody.fresh()
+        page = somebody.page
+        page.get_by_role("button", name="Record a voice message").click()
+        expect(page.locator("#recording-state")).to_contain_text("0:01")
+        with page.expect_event("dialog") as asked:
+            page.close(run_before_unload=True)
+        assert asked.value.type == "beforeunload"
+        asked.value.dismiss()
+        page.get_by_role("button", name="Throw the recording away").click()
+        expect(page.locator("#recording-state")).to_be_hidden()
+        asked_again: list[str] = []
+
+        def answer(dialog: Dialog) -> None:
+            asked_again.append(dialog.type)
+            dialog.accept()
+
+        page.on("dialog", answer)
+        page.reload()
+        somebody.ready()
+        assert asked_again == []
+
+
+def test_a_recording_ends_at_the_limit_that_is_configured(chromium: Browser, tmp_path: Path) -> None:
+    """A little before it, and is sent: what is longer the server would not hear."""
+    served = Served(tmp_path, "hearth", config='[speech]\nmax_duration = "5s"\n')
+    with serving(served), visiting(chromium, served) as somebody:
+        somebody.open()
+        somebody.fresh()
+        somebody.page.get_by_role("button", name="Record a voice message").click()
+        expect(somebody.answers).to_have_count(1)
+        somebody.settled()
+        expect(somebody.page.locator("#recording-state")).to_be_hidden()
+        expect(somebody.questions.last).to_contain_text(TEXT)
+
+
+def test_where_nothing_hears_there_is_no_microphone(chromium: Browser, tmp_path: Path) -> None:
+    served = Served(tmp_path, "hearth", config="[speech]\nenabled = false\n")
+    with serving(served), visiting(chromium, served) as somebody:
+        somebody.open()
+        expect(somebody.page.get_by_role("button", name="Attach files")).to_be_visible()
+        expect(somebody.page.locator("#record")).to_be_hidden()
 
 
 def test_a_recording_can_be_thrown_away(chromium: Browser, demo: Served) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from bot.errors import MessageGone, PlatformError, Unreachable
+from bot.errors import MessageGone, PlatformError, TooLarge, Unreachable
 from bot.messages import Attachment, Limits, Role
 from bot.testing import MemoryAdapter, ScriptedEngine
+from storage.store import SqlStore
 from tests.attacks import bank
-from tests.house import BEA, configuration, house, question, stalled, until
+from tests.house import BEA, DEADLINE, configuration, house, place, question, stalled, until
 
 U, A = Role.USER, Role.ASSISTANT
 NOTES = Attachment(kind="file", name="notes.txt", media_type="text/plain", size=14, reference="notes")
@@ -140,14 +141,56 @@ async def test_neither_a_documents_words_nor_its_name_forge_a_role(tmp_path: Pat
 
 
 async def test_what_cannot_be_read_is_the_answer_where_nothing_else_came(tmp_path: Path, platform: Files) -> None:
+    """And nothing of it is kept."""
+    platform.limits = replace(platform.limits, buttons=True)
     async with house(tmp_path, platform=platform) as h:
         assert await h.ask("", attachments=(PDF,)) == "I cannot read this: `cv.pdf` (not a text file)."
         assert await h.ask(" ", attachments=(PHOTO,)) == (
             "I cannot read this: `photo.jpg` (pictures are not understood yet)."
         )
+        sticker = await h.say("")
+        await h.settled()
+        assert h.texts()[-1] == "There is no text in this message, and text is all that I understand so far."
         assert (h.engine.requests, platform.fetched) == ([], [])
+        assert await h.line() == []
+        assert await h.store.find_sent(place(), sticker) is None
+        assert not any(state.buttons for state in platform.standing(place()))
         await h.ask("What did I send?")
-        assert "user\n[cv.pdf: not read, not a text file]<|im_end|>" in h.prompts()[0]
+        assert len(h.prompts()[0].split("<|im_start|>user")) == 2
+    assert holds(tmp_path, b"cv.pdf", b"photo.jpg") == []
+
+
+async def test_what_may_be_read_another_time_is_kept(tmp_path: Path, platform: Files) -> None:
+    platform.refusals = [MessageGone("404")]
+    async with house(tmp_path, platform=platform) as h:
+        event = await h.say("", attachments=(NOTES, PDF))
+        await h.settled()
+        assert await h.store.find_sent(place(), event) is not None
+
+
+async def test_a_word_that_was_said_and_not_closed_is_said_once_and_nothing_is_kept_then(
+    tmp_path: Path, platform: Files
+) -> None:
+    """The process ended in between."""
+    closing = asyncio.Event()
+
+    class Slow(SqlStore):
+        async def close(self, *_: object) -> tuple[int, ...]:
+            closing.set()
+            await asyncio.Event().wait()
+            return ()
+
+        async def keep(self, *_: object) -> None:
+            raise AssertionError("not a word of it is written down")
+
+    store = await Slow.open(f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", default_retention_days=30)
+    async with house(tmp_path, platform=platform, store=store) as h:
+        event = await h.say("", attachments=(PHOTO,))
+        await asyncio.wait_for(closing.wait(), DEADLINE)
+    async with house(tmp_path, platform=platform) as h:
+        await h.settled()
+        assert h.texts() == ["I cannot read this: `photo.jpg` (pictures are not understood yet)."]
+        assert await h.store.find_sent(place(), event) is None
 
 
 async def test_beside_words_it_is_told_to_both_the_model_and_the_person(tmp_path: Path, platform: Files) -> None:
@@ -180,6 +223,18 @@ async def test_what_is_gone_is_told_and_a_retry_looks_again(tmp_path: Path, plat
         assert await h.ask("/retry") == "You said: File notes.txt:\nBuy a lantern."
         await h.ask("Thanks")
         assert "user\nFile notes.txt:\nBuy a lantern.<|im_end|>" in h.prompts()[-1]
+
+
+@pytest.mark.parametrize(
+    ("most", "words"), [(20 * 2**20, "20 MiB"), (20_000_000, "19 MiB"), (2**20 - 1, "1023 KiB"), (10, "10 bytes")]
+)
+async def test_what_the_platform_does_not_give_is_told_with_its_limit(
+    tmp_path: Path, platform: Files, most: int, words: str
+) -> None:
+    platform.refusals = [TooLarge(most)]
+    async with house(tmp_path, platform=platform) as h:
+        shown = await h.ask("What is it?", attachments=(NOTES,))
+        assert shown.endswith(f"\n\n[`notes.txt`: not read, larger than {words}]")
 
 
 async def test_a_document_that_does_not_fit_is_too_long_and_the_next_question_is_answered(

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from bot.errors import UnreadError
-from bot.speech.decode import AudioLimits, Decoder
-from bot.transcription import SAMPLE_RATE
-from tests.recordings import FORMATS, RATE, encoded, recording, silence, silent_video, tone, with_stated_samples
+from bot.speech.decode import ENVIRONMENT, AudioLimits, Decoder
+from bot.transcription import SAMPLE_RATE, Audio
+from tests.recordings import FORMATS, RATE, encoded, recording, silence, silent_video, tone, video, with_stated_samples
 
 MEBIBYTE = 2**20
 LIMITS = AudioLimits(max_seconds=900, max_bytes=25 * MEBIBYTE)
@@ -40,6 +40,12 @@ def bomb() -> bytes:
     data = encoded(silence(3600), "flac", "flac", RATE)
     assert len(data) < MEBIBYTE
     return data
+
+
+def loudest(audio: Audio, start: float, end: float) -> int:
+    """Of the samples between two times, in seconds."""
+    samples = array.array("h", audio.pcm)
+    return max(map(abs, samples[round(start * SAMPLE_RATE) : round(end * SAMPLE_RATE)]))
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -133,6 +139,57 @@ class TestDamage:
                 assert audio.duration <= LIMITS.max_seconds
 
 
+CLUSTER, TIMESTAMP = b"\x1f\x43\xb6\x75", b"\xe7\x82"
+"""Of a WebM file (RFC 9559, section 5.1.3). The second has two bytes here."""
+
+
+class TestTimes:
+    """What is said keeps its time, whatever the timestamps are."""
+
+    async def test_a_pause_that_was_left_out_is_silence(self, decode: Decoder) -> None:
+        audio = await decode(video([(0, tone(2)), (5, tone(2))], "webm"))
+        assert audio.duration == pytest.approx(7.0, abs=0.1)
+        assert audio.damaged_after is None
+        assert loudest(audio, 2.5, 4.5) < 200
+        assert loudest(audio, 5.5, 6.5) > 5000
+
+    @pytest.mark.parametrize("container", ["mp4", "webm"])
+    async def test_sound_that_begins_behind_the_pictures_begins_there(self, decode: Decoder, container: str) -> None:
+        audio = await decode(video([(3, tone(2))], container, seconds=6))
+        assert audio.duration == pytest.approx(5.0, abs=0.1)
+        assert audio.damaged_after is None
+        assert loudest(audio, 0, 2.8) < 200
+        assert loudest(audio, 3.2, 4.8) > 5000
+
+    @pytest.mark.parametrize("container", ["mp4", "webm"])
+    async def test_who_joins_a_stream_late_hears_no_silence_before_it(self, decode: Decoder, container: str) -> None:
+        audio = await decode(video([(3000, tone(2))], container))
+        assert audio.duration == pytest.approx(2.0, abs=0.1)
+        assert audio.damaged_after is None
+
+    @pytest.mark.parametrize("number", [1, 4, 8])
+    async def test_a_false_timestamp_is_damage_and_no_silence(self, number: int) -> None:
+        """A minute ahead, in a file that states eight seconds."""
+        data = bytearray(encoded(tone(8), "webm", "libopus", RATE, cluster_time_limit="1000"))
+        at = 0
+        for _ in range(number + 1):
+            at = data.index(CLUSTER, at + 1)
+        at = data.index(TIMESTAMP, at) + len(TIMESTAMP)
+        data[at : at + 2] = b"\xff\xff"
+        audio = await Decoder(AudioLimits(max_seconds=20, max_bytes=MEBIBYTE))(bytes(data))
+        assert audio.duration == pytest.approx(8.0, abs=0.1)
+        assert audio.damaged_after == pytest.approx(number, abs=0.2)
+
+    @pytest.mark.parametrize(("seconds", "whole", "damaged_after"), [(20, 22.0, None), (5000, 4.0, 2.0)])
+    async def test_where_no_length_is_stated_only_a_short_step_is_a_pause(
+        self, decode: Decoder, seconds: int, whole: float, damaged_after: float | None
+    ) -> None:
+        """As in what browsers record."""
+        audio = await decode(video([(0, tone(2)), (seconds, tone(2))], "webm", live="1"))
+        assert audio.duration == pytest.approx(whole, abs=0.1)
+        assert audio.damaged_after == (damaged_after and pytest.approx(damaged_after, abs=0.1))
+
+
 class TestRefusals:
     async def test_an_empty_file(self, decode: Decoder) -> None:
         assert await refusal(decode, b"") == "the file is empty"
@@ -214,6 +271,36 @@ class TestProcesses:
         os.kill(children[0].pid, 9)
         with pytest.raises(UnreadError, match="it could not be read"):
             await task
+
+    async def test_no_secret_of_this_process_is_known_to_it(
+        self, decode: Decoder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HEARTH_TEST_SECRET", "hunter2")
+        monkeypatch.setenv("LANG", "C.UTF-8")
+        task = asyncio.create_task(decode(with_stated_samples(bomb(), 0)))
+        parent = psutil.Process()
+        while not (children := parent.children()) or "bot.speech.decoder" not in children[0].cmdline():
+            await asyncio.sleep(0.001)
+        known = children[0].environ()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert known["LANG"] == "C.UTF-8"
+        assert known.keys() <= ENVIRONMENT
+
+    async def test_a_large_file_fits_into_its_memory(self, decode: Decoder) -> None:
+        """As large as `speech.max_bytes` may be: the limit is for what the decoder needs beside it."""
+        data = with_stated_samples(bomb(), 0) + bytes(20 * MEBIBYTE)
+        task = asyncio.create_task(decode(data))
+        parent = psutil.Process()
+        while not (children := parent.children()) or "bot.speech.decoder" not in children[0].cmdline():
+            await asyncio.sleep(0.001)
+        while (most := children[0].rlimit(psutil.RLIMIT_AS)[1]) == psutil.RLIM_INFINITY:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert 2**30 + 1.125 * len(data) < most < 2**31  # by an eighth Python lets it grow while it reads
 
     async def test_the_current_directory_has_no_say(
         self, decode: Decoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,9 +9,9 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from bot.dispatcher import GIVEN_UP
-from bot.errors import EngineError, MessageGone, PlatformError, Unreachable
+from bot.errors import Barred, EngineError, MessageGone, PlatformError, Unreachable
 from bot.generation import Generation
-from bot.messages import AnswerState, Destination, Draft, Finished, MessageRef, Outgoing, Role
+from bot.messages import ActionName, AnswerState, Destination, Draft, Finished, MessageRef, MessageState, Outgoing, Role
 from bot.testing import MemoryAdapter, ScriptedEngine, StreamEvent
 from bot.testing_platform import Fault
 from tests.house import BEA, House, configuration, house, place, question, stalled, until
@@ -83,6 +83,68 @@ async def test_a_finished_answer_that_was_not_delivered_is_not_computed_again(tm
         await h.settled()
         assert h.texts() == ["You said: tell me"]
         assert len(h.engine.requests) == 1
+
+
+# Who does not want the bot
+
+
+async def test_an_answer_that_is_not_wanted_any_more_is_closed_at_once(tmp_path: Path) -> None:
+    """No second attempt, no last word, no trace in the log; the next question finds the way free."""
+    async with house(tmp_path, start=False) as h:
+        h.platform.faults.append(Fault(Barred("bot was blocked by the user")))
+        with capture_logs() as logs:
+            event = await h.say("tell me")
+            h.start()
+            await h.settled()
+        assert len(h.platform.calls) - sum(call.kind == "show" for call in h.platform.calls) == 1
+        assert h.texts() == []
+        assert [entry["log_level"] for entry in logs if "not wanted" in entry["event"]] == ["info"]
+        assert [entry for entry in logs if entry["log_level"] in {"warning", "error"}] == []
+        asked = await h.store.find_sent(place(), event)
+        assert asked is not None
+        assert asked.state is MessageState.CONTEXT
+        assert await h.ask("and now?") == "You said: and now?"
+        assert [text for _, text in await h.line()] == ["tell me", "and now?", "You said: and now?"]
+
+
+async def test_the_engine_is_free_once_the_answer_is_not_wanted(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        h.engine.stall_after = 5
+        h.platform.faults.append(Fault(Barred("bot was kicked")))
+        await h.say("tell me")
+        await h.settled()
+        assert h.engine.active == 0
+        assert len(h.engine.requests) == 1
+
+
+async def test_what_an_answer_cost_that_nobody_wanted_is_counted(tmp_path: Path) -> None:
+    async with house(tmp_path, start=False) as h:
+        h.platform.faults += [Fault(PlatformError("no")), Fault(Barred("bot was blocked by the user"))]
+        await h.say("tell me")
+        h.start()
+        await h.settled()
+        [day] = await h.store.usage()
+        assert day["messages"] == 1
+
+
+async def test_who_asks_to_be_forgotten_and_blocks_the_bot_is_forgotten(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        await h.ask("the secret word is xyzzy")
+        h.platform.faults.append(Fault(Barred("bot was blocked by the user")))
+        await h.say("/forgetme")
+        await h.settled()
+        assert (await h.store.export("memory", "1")).data["conversations"] == []
+        assert await h.store.find_conversation(place()) is None
+
+
+async def test_a_word_to_who_does_not_want_it_is_no_warning(tmp_path: Path) -> None:
+    async with house(tmp_path) as h:
+        h.platform.faults.append(Fault(Barred("bot was blocked by the user")))
+        with capture_logs() as logs:
+            await h.press(ActionName.STOP)
+            await until(lambda: h.platform.faults == [], "the word")
+            await h.drain()
+        assert [entry for entry in logs if entry["log_level"] != "debug"] == []
 
 
 async def kept(h: House, text: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -17,11 +17,13 @@ from bot.ports import SpeechToText
 from bot.speech.decode import AudioLimits, Decoder
 from bot.speech.models import SpeechModels
 from bot.testing import MemoryAdapter, ScriptedSpeech
+from bot.testing_speech import loud
+from bot.transcription import Audio
 from bot.voice import Limits as VoiceLimits
 from bot.voice import Voice
 from tests import speech
 from tests.house import configuration, house, question, until
-from tests.recordings import RATE, encoded, recording, silence
+from tests.recordings import RATE, encoded, recording, silence, silent_video, tone, video
 
 U, A = Role.USER, Role.ASSISTANT
 NOTE = Attachment(kind="voice", name="voice.ogg", media_type="audio/ogg", size=None, reference="note", duration=4)
@@ -198,6 +200,27 @@ async def test_a_sound_file_is_a_recording_and_a_text_beside_it_is_read(tmp_path
         assert question(h.prompts()[0]) == f"{SAID}\n\nFile notes.txt:\nBuy a lantern."
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "media_type"),
+    [
+        ("video", "note.mp4", "video/mp4"),
+        ("file", "holiday.mp4", "video/mp4"),
+        ("file", "holiday.MOV", "application/octet-stream"),
+        ("file", "talk.webm", ""),
+    ],
+)
+async def test_of_a_video_the_sound_is_heard(
+    tmp_path: Path, phone: Phone, kind: Literal["video", "file"], name: str, media_type: str
+) -> None:
+    """Which may end before the pictures do."""
+    phone.files["note"] = video([(0.5, tone(2))], seconds=10)
+    item = replace(NOTE, kind=kind, name=name, media_type=media_type, duration=10)
+    async with house(tmp_path, platform=phone, voice=ears()) as h:
+        assert await h.ask("", attachments=(item,)) == f"> {SAID}\n\nYou said: {SAID}"
+        phone.files["note"] = silent_video()
+        assert await h.ask("", attachments=(item,)) == f"I cannot read this: `{name}` (there is no sound in it)."
+
+
 class TestNotHeard:
     @pytest.mark.parametrize(
         ("data", "why"),
@@ -331,6 +354,26 @@ async def test_two_hundred_at_once_are_each_answered(tmp_path: Path, phone: Phon
         await asyncio.gather(*(h.say("", chat=f"c{number}", attachments=(note,)) for number in range(200)))
         for chat in [f"c{number}" for number in range(200)]:
             await until(lambda chat=chat: h.texts(chat)[-1:] == [f"> {SAID}\n\nYou said: {SAID}"], "the answer")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("workers", "places"), [(1, 3), (5, 5)])
+async def test_a_few_are_in_memory_at_once_and_one_for_each_who_hears(workers: int, places: int) -> None:
+    here, most = 0, 0
+
+    async def decode(data: bytes, *, stated: float | None = None) -> Audio:
+        nonlocal here, most
+        here += 1
+        most = max(most, here)
+        await asyncio.sleep(0.01)
+        here -= 1
+        return loud(1.0)
+
+    async def load() -> bytes:
+        return b"a recording"
+
+    hearing = Voice(decode, ScriptedSpeech(), VoiceLimits(900, 2**20), workers=workers)
+    await asyncio.gather(*(hearing.hear(NOTE, load) for _ in range(20)))
+    assert most == places
 
 
 async def test_real_speech_is_heard_by_the_embedded_model(tmp_path: Path, phone: Phone) -> None:

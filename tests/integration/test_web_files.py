@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,9 +16,9 @@ import pytest
 
 from adapters.web import uploads
 from tests import speech
-from tests.house import until
+from tests.house import DEADLINE, until
 from tests.recordings import recording, silent_video
-from tests.web import ANN_TOKEN, BEN_TOKEN, TOKENS, Browser, Site, site, status
+from tests.web import ANN_TOKEN, BEN_TOKEN, TOKENS, Answer, Browser, Site, site, status
 
 TEXT = "what is my name"
 MEBIBYTE = 2**20
@@ -76,7 +78,7 @@ async def test_a_document_that_is_dropped_is_read(owner: Browser) -> None:
     ("data", "name", "media_type", "why"),
     [
         (b"no sound", "a.ogg", "audio/ogg", "not a recording that I can read"),
-        (silent_video(), "a.mp4", "audio/mp4", "there is no sound in it"),
+        (silent_video(), "a.mp4", "video/mp4", "there is no sound in it"),
         (recording("opus", 1.0), "a.ogg", "audio/ogg", "I understand no word in it"),
         (b"\x89PNG", "a.png", "image/png", "pictures are not understood yet"),
     ],
@@ -149,6 +151,47 @@ async def test_a_branch_can_begin_with_a_recording(home: Site, owner: Browser) -
     shown = await owner.settled(where)
     assert shown["messages"][0]["text"] == TEXT
     assert len(shown["messages"][0]["siblings"]) == 2
+
+
+class TestPlaces:
+    """Each file is held in memory until it is whole, so there are a few places for all, and fewer for each person."""
+
+    @asynccontextmanager
+    async def coming(self, somebody: Browser, where: str, count: int) -> AsyncIterator[list[asyncio.Task[Answer]]]:
+        """So many files on their way until the block ends; there is no place for one more of this person."""
+        end = asyncio.Event()
+
+        async def slowly() -> AsyncIterator[bytes]:
+            yield b"My name "
+            await end.wait()
+            yield b"is Zora."
+
+        tasks = [asyncio.create_task(somebody.bring(where, slowly())) for _ in range(count)]
+        async with asyncio.timeout(DEADLINE):
+            while (refused := await somebody.bring(where, b"one more")).status != 503:
+                await asyncio.sleep(0.01)
+        assert (refused.error, refused.headers["Retry-After"]) == (uploads.BUSY, "3")
+        yield tasks
+        end.set()
+        await asyncio.wait(tasks)
+
+    async def test_one_person_does_not_keep_the_others_out(self, tmp_path: Path) -> None:
+        async with site(tmp_path, TOKENS) as home, home.person(ANN_TOKEN) as ann, home.person(BEN_TOKEN) as ben:
+            hers, his = await ann.begin(), await ben.begin()
+            async with self.coming(ann, hers, uploads.EACH) as tasks:
+                assert (await ben.bring(his, b"hello")).status == 202
+            assert [task.result().status for task in tasks] == [202] * uploads.EACH
+            assert (await ann.bring(hers, b"hello")).status == 202
+
+    async def test_all_together_have_no_more_than_there_are(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(uploads, "AT_ONCE", uploads.EACH)
+        async with site(tmp_path, TOKENS) as home, home.person(ANN_TOKEN) as ann, home.person(BEN_TOKEN) as ben:
+            hers, his = await ann.begin(), await ben.begin()
+            async with self.coming(ann, hers, uploads.EACH):
+                assert (await ben.bring(his, b"hello")).status == 503
+            assert (await ben.bring(his, b"hello")).status == 202
 
 
 class TestGuard:

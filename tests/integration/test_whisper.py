@@ -7,7 +7,9 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import faster_whisper
 import numpy as np
 import pytest
 
@@ -18,8 +20,10 @@ from bot.speech.models import SpeechModels
 from bot.transcription import SAMPLE_RATE, Audio, Detected, Segment, Task, TranscribeOptions
 from tests import speech
 from tests.house import until
+from tests.hub import Repo, silent, standing_in
 
 TEXT = "what is my name"
+DEADLINE = 60.0
 STRANGE = "quantum chromodynamics bewilders archaeologists throughout yesterday"
 """Of words that the embedded model does not know: what it makes of them it does not believe itself."""
 PHRASES = ["what is my name", "count to twenty", "who are you", "good morning", "start a new conversation"]
@@ -135,6 +139,44 @@ class TestLongRecordings:
         assert segments[-1].start == pytest.approx(35, abs=1.5)
 
 
+class TestPrompts:
+    """What came before is told to the library's model before each window. The embedded one was not trained to heed it."""
+
+    @pytest.fixture
+    def prompts(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What the model is given, as text."""
+        told: list[str] = []
+
+        class Listening(faster_whisper.WhisperModel):  # type: ignore[misc]  # the library has no types
+            def get_prompt(self, tokenizer: Any, *arguments: Any, **more: Any) -> list[int]:
+                prompt: list[int] = super().get_prompt(tokenizer, *arguments, **more)
+                told.append(tokenizer.tokenizer.decode(prompt, skip_special_tokens=False))
+                return prompt
+
+        monkeypatch.setattr(faster_whisper, "WhisperModel", Listening)
+        return told
+
+    @pytest.mark.parametrize("batch_size", [1, 8])
+    @pytest.mark.parametrize("words", ["hello Zelda", "Gwendolyn " * 1000 + "hello Zelda"], ids=["short", "too long"])
+    async def test_the_last_words_of_one_are_told(
+        self, tmp_path: Path, prompts: list[str], batch_size: int, words: str
+    ) -> None:
+        """Of one that does not fit into half of the model's context: the other half is for what it writes."""
+        audio = one_after_the_other((TEXT, 35), (TEXT, 35))
+        async with models(tmp_path, batch_size=batch_size) as ears:
+            assert await heard(ears, audio, TranscribeOptions(language="en", prompt=words))
+        before, found, _ = prompts[0].partition("<|startoftranscript|>")
+        assert found
+        assert before.startswith("<|startofprev|>")
+        assert before.endswith("hello Zelda")
+        assert ("Gwendolyn" in before) == ("Gwendolyn" in words)
+
+    async def test_without_one_nothing_is(self, tmp_path: Path, prompts: list[str]) -> None:
+        async with models(tmp_path) as ears:
+            await heard(ears, speech.audio(TEXT))
+        assert prompts[0].startswith("<|startoftranscript|>")
+
+
 class TestCancelling:
     @pytest.fixture
     async def counted(self, tmp_path: Path) -> Counted:
@@ -199,6 +241,29 @@ class TestModels:
         assert loads == ["demo", "demo"]
         await ears.aclose()
 
+    async def test_one_that_takes_long_to_load_is_not_loaded_once_more(self, tmp_path: Path) -> None:
+        """Who asked for it first has gone, and its time with them."""
+        loads: list[str] = []
+        held = threading.Event()
+
+        def load(name: str, config: SpeechConfig, cache: Path) -> whisper.Whisper:
+            loads.append(name)
+            held.wait()
+            return whisper.load(name, config, cache)
+
+        ears = SpeechModels(SpeechConfig(device="cpu", threads=1, idle_unload=0.05), tmp_path, load=load)
+        first = asyncio.create_task(heard(ears, speech.audio(TEXT)))
+        await until(lambda: loads == ["demo"], "the load")
+        first.cancel()
+        await asyncio.sleep(0.2)
+        second = asyncio.create_task(heard(ears, speech.audio(TEXT)))
+        await asyncio.sleep(0.1)
+        held.set()
+        assert await second
+        assert loads == ["demo"]
+        await until(lambda: ears.loaded == [], "the end of its time")
+        await ears.aclose()
+
     async def test_a_model_in_use_stays(self, tmp_path: Path) -> None:
         async with models(tmp_path, idle_unload=0.01) as ears:
             async with aclosing(ears.transcribe(speech.audio(TEXT), ENGLISH)) as stream:
@@ -226,6 +291,19 @@ class TestModels:
                 assert "\n" not in str(caught.value)
             assert ears.loaded == []
 
+    async def test_one_from_the_hub_is_downloaded_and_then_needs_none(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        files = {file.name: file.read_bytes() for file in EMBEDDED_SPEECH_MODEL.iterdir()}
+        with standing_in(owner__ears=Repo(files)) as hub:
+            monkeypatch.setenv("HF_ENDPOINT", hub.url)
+            async with models(tmp_path, model="owner/ears") as ears:
+                [segment] = await heard(ears, speech.audio(TEXT))
+        assert segment.text.strip() == TEXT
+        assert sum("model.bin" in line for line in hub.asked if line.startswith("store ")) == 1
+        async with models(tmp_path, model="owner/ears") as ears:  # where nobody answers any more
+            assert await heard(ears, speech.audio(TEXT)) == [segment]
+
     async def test_a_model_that_learnt_no_translation_is_not_asked_for_one(self, tmp_path: Path) -> None:
         folder = tmp_path / "my-turbo"
         folder.symlink_to(EMBEDDED_SPEECH_MODEL)
@@ -244,6 +322,44 @@ class TestModels:
             assert found[1].text.strip() == "guten morgen"
             [segment] = await heard(ears, audio, TranscribeOptions(task=Task.TRANSLATE, language="de"))
             assert segment.text.strip() == "good morning"
+
+
+class TestClosing:
+    """What is asked for a model that is not there yet ends as everything else does."""
+
+    async def test_a_download_is_not_waited_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with silent() as hub:
+            monkeypatch.setenv("HF_ENDPOINT", hub.url)
+            ears = SpeechModels(SpeechConfig(device="cpu", model="nobody/nothing"), tmp_path)
+            waiting = asyncio.create_task(heard(ears, speech.audio(TEXT)))
+            await until(hub.asked.is_set, "the download")
+            await asyncio.wait_for(ears.aclose(), DEADLINE)
+            with pytest.raises(EngineBroken, match="closed"):
+                await waiting
+            await until(hub.left.is_set, "the end of its process")
+
+    async def test_neither_a_load_nor_one_that_waits_behind_it_is_a_cancellation(self, tmp_path: Path) -> None:
+        loads: list[str] = []
+        held = threading.Event()
+
+        def load(name: str, config: SpeechConfig, cache: Path) -> whisper.Whisper:
+            loads.append(name)
+            held.wait()
+            return whisper.load(name, config, cache)
+
+        ears = SpeechModels(SpeechConfig(device="cpu", threads=1), tmp_path, load=load)
+        names = ("demo", str(EMBEDDED_SPEECH_MODEL))
+        streams = [ears.transcribe(speech.audio(TEXT), ENGLISH, model=name) for name in names]
+        waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
+        await until(lambda: loads == ["demo"], "the first load")
+        closing = asyncio.create_task(ears.aclose())
+        for one in waiting:
+            with pytest.raises(EngineBroken, match="closed"):
+                await one
+        assert not closing.done()
+        held.set()
+        await asyncio.wait_for(closing, DEADLINE)
+        assert loads == ["demo"]
 
 
 def threads() -> Iterator[str]:

@@ -11,8 +11,10 @@ import pytest
 from adapters.delivery.pacing import Slot
 from adapters.text import split, telegram_length
 from bot.errors import FloodWait
-from bot.messages import AnswerState, Button, Limits, Notice, Outcome, Preview, Text, Typing
-from bot.testing import Fault
+from bot.messages import AnswerState, Button, Destination, Limits, Notice, Outcome, Preview, Text, Typing
+from bot.metered import Metered
+from bot.metrics import Metrics
+from bot.testing import Fault, MemoryAdapter
 from tests.staging import CHAT, Stage, a_claim, done, in_group
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -212,6 +214,38 @@ async def test_there_are_no_previews_in_groups() -> None:
     assert stage.calls("edit") == [(2, "Hello")]
 
 
+async def test_a_preview_says_which_question_it_answers() -> None:
+    """Telegram's drafts are told apart by a number that the adapter makes of it."""
+    shown: list[tuple[str | None, object]] = []
+
+    class Noting(MemoryAdapter):
+        async def show(self, to: Destination, sign: Typing | Preview) -> None:
+            shown.append((to.reply_to, sign))
+
+    stage = Stage(previews=True)
+    stage.platform = Noting(limits=stage.platform.limits, clock=stage.time.now, sleep=stage.time.sleep)
+    await stage.deliver(a_claim(5), Text("Hel"), 2.0, done("Hello"))
+    assert ("q5", Preview("Hel")) in shown
+
+
+async def test_previews_that_the_platform_refuses_give_way_to_edits_in_the_same_answer() -> None:
+    class Refusing(MemoryAdapter):
+        async def show(self, to: Destination, sign: Typing | Preview) -> None:
+            await super().show(to, sign)
+            if isinstance(sign, Preview):
+                self.limits = replace(self.limits, previews=False)
+
+    stage, claim = Stage(), a_claim()
+    limits = replace(stage.platform.limits, previews=True)
+    stage.platform = Refusing(limits=limits, clock=stage.time.now, sleep=stage.time.sleep)
+    adapter = Metered(stage.platform, Metrics())
+    steps = stage.pieces((Text("Hel"), 2.0, Text("lo"), 2.0, done("Hello!")))
+    await stage.time.run(stage.delivery.deliver(claim, adapter, steps))
+    assert [sign for sign in stage.shown() if sign != Typing()] == [Preview("Hel")]
+    assert stage.calls() == [(1, "Hel"), (2, "Hello"), (4, "Hello!")]
+    stage.agree(claim)
+
+
 async def test_an_answer_that_is_replaced_in_place_is_edited_and_not_previewed() -> None:
     stage, claim = Stage(previews=True), a_claim()
     await stage.deliver(claim, done("old"))
@@ -246,6 +280,19 @@ async def test_the_pace_is_kept_from_one_answer_to_the_next() -> None:
     await stage.deliver(a_claim(1), done("one"))
     await stage.deliver(a_claim(2), done("two"))
     assert stage.calls() == [(0, "one"), (1, "two")]
+
+
+async def test_groups_have_a_pace_of_their_own_where_the_platform_has_one_for_them() -> None:
+    steps = [step for _ in range(9) for step in (1.0, Text("x"))]
+    stage = Stage(seconds_per_call=0.5, group_seconds_per_call=3.0)
+    await stage.deliver(in_group(a_claim()), *steps, done("x" * 9))
+    assert [at for at, _ in stage.calls()] == [1, 4, 7, 10]
+    stage = Stage(seconds_per_call=0.5, group_seconds_per_call=3.0)
+    await stage.deliver(a_claim(), *steps, done("x" * 9))
+    assert [at for at, _ in stage.calls()] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    stage = Stage(seconds_per_call=0.5)
+    await stage.deliver(in_group(a_claim()), *steps, done("x" * 9))
+    assert len(stage.calls()) == 9
 
 
 async def test_who_waits_for_the_slot_comes_before_who_only_tries() -> None:

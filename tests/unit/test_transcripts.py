@@ -12,6 +12,7 @@ import webvtt
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.languages import NAMES
 from bot.transcription import Segment, Word, clock
 from bot.transcripts import Format, Transcript, written
 
@@ -53,7 +54,7 @@ def test_vtt_escapes_what_is_markup_there() -> None:
 
 def test_verbose_json() -> None:
     told = json.loads(written(TALK, Format.VERBOSE_JSON))
-    assert (told["task"], told["language"], told["duration"]) == ("transcribe", "en", 3700.123)
+    assert (told["task"], told["language"], told["duration"]) == ("transcribe", "english", 3700.123)
     assert [segment["id"] for segment in told["segments"]] == [0, 1]
     assert told["segments"][1]["tokens"] == [1, 2]
     assert "words" not in told
@@ -62,6 +63,15 @@ def test_verbose_json() -> None:
         {"word": "Good", "start": 0.0, "end": 0.7},
         {"word": "morning.", "start": 0.7, "end": 1.5},
     ]
+
+
+def test_every_language_of_the_library_has_a_name() -> None:
+    from faster_whisper.tokenizer import _LANGUAGE_CODES
+
+    assert NAMES.keys() == set(_LANGUAGE_CODES)
+    assert (len(NAMES), NAMES["ht"], NAMES["zh"]) == (100, "haitian creole", "chinese")
+    unknown = Transcript(segments=(), language="tlh", duration=2.0)
+    assert json.loads(written(unknown, Format.VERBOSE_JSON))["language"] == "tlh"
 
 
 def test_where_nobody_speaks_each_is_still_one() -> None:

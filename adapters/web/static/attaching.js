@@ -8,13 +8,14 @@ import { canRecord, Recorder } from "./recorder.js";
 export class Attaching {
   /**
    * @param {import("./uploads.js").Uploads} uploads
+   * @param {{seconds: number, bytes: number} | null} recording the limits of one; null where nothing hears them
    * @param {{changed: () => void, problem: (words: string) => void, place: () => {key: string, conversation: string | null}, sent: () => void}} on
    */
-  constructor(uploads, on) {
+  constructor(uploads, recording, on) {
     this.uploads = uploads;
     this.on = on;
     this.files = new Files({ changed: () => on.changed(), problem: (words) => on.problem(words) });
-    this.recorder = new Recorder({
+    this.recorder = new Recorder(recording ?? { seconds: 0, bytes: 0 }, {
       tick: (seconds) => {
         byId("recording-clock").textContent = clock(seconds);
       },
@@ -22,7 +23,7 @@ export class Attaching {
     });
     this.mic = byId("record");
     this.drop = byId("record-drop");
-    this.mic.hidden = !canRecord();
+    this.mic.hidden = !recording || !canRecord();
     this.mic.addEventListener("click", () => (this.recorder.running ? this.recorder.stop() : this.record()));
     this.drop.addEventListener("click", () => this.recorder.cancel());
   }

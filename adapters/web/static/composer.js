@@ -11,14 +11,13 @@ const SLOW_MS = 700;
 
 export class Composer {
   /**
-   * @param {string} person
+   * @param {{person: string, commands: {name: string, help: string, argument: string}[], recording: object | null}} me
    * @param {import("./outbox.js").Outbox} outbox
    * @param {import("./uploads.js").Uploads} uploads
-   * @param {{name: string, help: string, argument: string}[]} commands
    * @param {{stop: () => void, fresh: () => void, editLast: () => boolean, sent: () => void}} on
    */
-  constructor(person, outbox, uploads, commands, on) {
-    this.person = person;
+  constructor(me, outbox, uploads, on) {
+    this.person = me.person;
     this.outbox = outbox;
     this.on = on;
     this.key = null;
@@ -29,13 +28,13 @@ export class Composer {
     this.sendButton = byId("send");
     this.stopButton = byId("stop");
     this.fit = grow(this.area);
-    this.attaching = new Attaching(uploads, {
+    this.attaching = new Attaching(uploads, me.recording, {
       changed: () => this.show(),
       problem: (words) => showWords(byId("composer-state"), words),
       place: () => ({ key: this.key, conversation: this.key === FRESH ? null : this.key }),
       sent: () => on.sent(),
     });
-    this.menu = new CommandMenu(this.area, byId("commands"), commands, () => this.changed());
+    this.menu = new CommandMenu(this.area, byId("commands"), me.commands, () => this.changed());
     this.area.addEventListener("input", () => this.changed());
     this.area.addEventListener("keydown", (event) => this.pressed(event));
     byId("composer").addEventListener("submit", (event) => this.submit(event));

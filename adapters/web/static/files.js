@@ -71,7 +71,7 @@ export class Files {
         el(
           "li",
           { class: "attached" },
-          icon(file.type.startsWith("audio/") ? "mic" : "file"),
+          icon(/^(audio|video)\//.test(file.type) ? "mic" : "file"),
           el("span", { class: "attached-name" }, file.name),
           el("span", { class: "attached-size" }, sizeWords(file.size)),
           iconButton("close", `Leave ${file.name} out`, () => this.remove(index)),

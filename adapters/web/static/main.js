@@ -37,7 +37,7 @@ class Page {
       received: (key, message) => this.brought(key, message),
       refused: (key, message, words) => this.composer.giveBack(key, message, words),
     });
-    this.composer = new Composer(me.person, this.outbox, this.uploads, me.commands, {
+    this.composer = new Composer(me, this.outbox, this.uploads, {
       stop: () => this.chat.stop(),
       fresh: () => this.fresh(),
       editLast: () => this.chat.messages.editLast(),

@@ -1,0 +1,326 @@
+"""The Adapter of one Telegram bot: the platform's own calls, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import structlog
+from telegram import (
+    BotCommand,
+    BotCommandScopeAllGroupChats,
+    BotCommandScopeAllPrivateChats,
+    InlineKeyboardButton,
+    InlineKeyboardMarkup,
+    LinkPreviewOptions,
+    ReplyParameters,
+)
+from telegram.constants import ChatAction, ParseMode
+from telegram.error import BadRequest, ChatMigrated, InvalidToken, TelegramError
+
+from adapters.delivery.pacing import Slot
+from adapters.telegram.addressing import Me
+from adapters.telegram.client import NO_THREAD, NOT_MODIFIED, UPLOAD_SECONDS, as_platform_errors, make_bot
+from adapters.telegram.intake import Intake
+from adapters.telegram.polling import REST_LEAST, REST_MOST, Poller
+from adapters.telegram.updates import KINDS, PLATFORM
+from adapters.telegram.webhook import Webhook, secret_of
+from adapters.text.telegram import telegram_html, telegram_length
+from bot.config import TelegramConfig
+from bot.errors import MessageGone, PlatformError, StartError, TooLarge
+from bot.messages import (
+    Attachment,
+    Button,
+    Command,
+    ConversationKey,
+    Destination,
+    Limits,
+    MessageRef,
+    Outgoing,
+    Preview,
+    Typing,
+)
+from bot.ports import Receive
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+LONGEST_TEXT = 4096
+"""UTF-16 units, after the entities are parsed."""
+LONGEST_CAPTION = 1024
+BURST = 3
+"""Calls that a chat takes at once after a rest: a placeholder, and what follows when the answer is short."""
+FILE_BYTES = 20 * 2**20
+"""The most that Telegram's own server gives a bot of a file; a server of one's own gives more."""
+OWN_SERVER_BYTES = 512 * 2**20
+OFFICIAL = "https://api.telegram.org"
+LONGEST_HELP = 256
+"""Characters of a command's description in the menu."""
+MOVED = 1000
+"""Chats that are remembered by their old id, for answers that were begun there."""
+WIDE = "choose:"
+"""Buttons that begin so are choices, each on a line of its own."""
+
+
+class Telegram:
+    """Implements bot.ports.Adapter. Belongs to one event loop."""
+
+    name = PLATFORM
+
+    def __init__(self, config: TelegramConfig) -> None:
+        self._config = config
+        self._bot = make_bot(config.token.get_secret_value(), config.api_base)
+        self.account = config.account
+        self._me = Me(int(self.account), "")
+        self._intake = Intake(self._bot, lambda: self._me, self.account)
+        self._commands: Sequence[Command] = ()
+        self._connected = False
+        self._previews = True
+        self._moved: dict[str, str] = {}
+        # Of all chats together; each chat's own pace is delivery's.
+        every = Limits(text=1, seconds_per_call=1 / config.calls_per_second, burst=round(config.calls_per_second))
+        self._pace = Slot(every, asyncio.get_running_loop().time, asyncio.sleep)
+        self.webhook = Webhook(config, self._intake) if config.webhook_url else None
+
+    @property
+    def limits(self) -> Limits:
+        """Without previews once Telegram has refused one."""
+        return Limits(
+            text=LONGEST_TEXT,
+            measure=telegram_length,
+            seconds_per_call=self._config.private_pace,
+            group_seconds_per_call=self._config.group_pace,
+
+            burst=BURST,
+            previews=self._previews,
+            buttons=True,
+            files=True,
+            file_bytes=FILE_BYTES if self._config.api_base == OFFICIAL else OWN_SERVER_BYTES,
+        )
+
+    async def listen(self, receive: Receive) -> None:
+        """Hear updates until cancelled. Raises StartError for a token that was never good, and DatabaseError."""
+        try:
+            await self._connect()
+            if self.webhook is not None:
+                await self._hear_by_webhook(self.webhook, receive)
+            else:
+                with as_platform_errors():
+                    await self._bot.delete_webhook()
+                await Poller(self._bot, self._intake).run(receive)
+        except asyncio.CancelledError:
+            await self._bot.request.shutdown()
+            raise
+
+    async def send(self, to: Destination, what: Outgoing) -> MessageRef:
+        """Send one message; more than one file, or files with a long text, are messages beside it."""
+        common = self._place(to.key) | {"reply_parameters": _reply(to), "reply_markup": _keyboard(what.buttons)}
+        files = list(what.files)
+        if not files:
+            sent = await self._call(to.key, lambda place: self._bot.send_message(**place, **_message(what)), common)
+            return MessageRef(to.key, str(sent.message_id))
+        caption = _caption(what)
+        if what.text and telegram_length(what.text) > LONGEST_CAPTION:
+            sent = await self._call(to.key, lambda place: self._bot.send_message(**place, **_message(what)), common)
+            caption = {}
+        else:
+            sent = await self._document(to.key, files.pop(0), common | caption)
+        for file in files:
+            await self._document(to.key, file, self._place(to.key))
+        return MessageRef(to.key, str(sent.message_id))
+
+    async def edit(self, message: MessageRef, what: Outgoing) -> None:
+        """Change a message's text and buttons."""
+        where = {"chat_id": self._chat(message.key), "message_id": int(message.message_id)}
+        where["reply_markup"] = _keyboard(what.buttons)
+        await self._call(message.key, lambda place: self._bot.edit_message_text(**place, **_message(what)), where)
+
+    async def delete(self, message: MessageRef) -> None:
+        """Remove a message; Telegram lets bots do that for 48 hours."""
+        where = {"chat_id": self._chat(message.key), "message_id": int(message.message_id)}
+        try:
+            await self._call(message.key, lambda place: self._bot.delete_message(**place), where)
+        except MessageGone:
+            return
+
+    async def show(self, to: Destination, sign: Typing | Preview) -> None:
+        """The typing sign, or a draft of the answer in a private chat."""
+        place = self._place(to.key)
+        try:
+            if isinstance(sign, Typing):
+                await self._bot.send_chat_action(**place, action=ChatAction.TYPING)
+            else:
+                await self._pace.take()
+                await self._bot.send_message_draft(**place, draft_id=_draft(to), **_text(sign.text))
+        except (BadRequest, InvalidToken) as error:  # an older server of one's own says of the method that it is not found
+            if isinstance(sign, Preview):
+                log.warning("previews are refused; answers are edited from now on", error=type(error).__name__)
+                self._previews = False
+        except TelegramError as error:
+            log.debug("a sign of life was not shown", error=type(error).__name__)
+
+    async def fetch(self, attachment: Attachment) -> bytes:
+        """Load a file: its path is asked for anew each time, for it is good for an hour."""
+        most = self.limits.file_bytes
+        try:
+            with as_platform_errors():
+                file = await self._bot.get_file(attachment.reference)
+        except PlatformError as error:
+            raise _unfetched(error) from error
+        if (file.file_size or 0) > most:
+            raise TooLarge(f"{file.file_size} bytes")
+        try:
+            with as_platform_errors():
+                data = bytes(await file.download_as_bytearray(read_timeout=UPLOAD_SECONDS))
+        except PlatformError as error:
+            raise MessageGone("the file is no longer there") if _is_refused(error) else error from error
+        if len(data) > most:
+            raise TooLarge(f"{len(data)} bytes")
+        return data
+
+    async def publish(self, commands: Sequence[Command]) -> None:
+        """The menus of private chats and of groups, in every language that there is."""
+        self._commands = tuple(commands)
+        self._me = Me(self._me.id, self._me.username, frozenset(command.name for command in commands))
+        if self._connected:
+            await self._show_menus()
+
+    async def _connect(self) -> None:
+        """Learn who the bot is. Raises StartError for a token that was never good."""
+        rest = REST_LEAST
+        while not self._connected:
+            try:
+                me = await self._bot.get_me()
+            except InvalidToken as error:
+                raise StartError(
+                    "Telegram refuses the token. BotFather (https://t.me/BotFather) shows the right one (telegram.token)."
+                ) from error
+            except TelegramError as error:
+                log.warning("Telegram does not answer", error=type(error).__name__, seconds=rest)
+                await asyncio.sleep(rest)
+                rest = min(rest * 2, REST_MOST)
+                continue
+            self._me = Me(me.id, me.username or "", self._me.commands)
+            self._connected = True
+            log.info("Telegram is connected", bot=f"@{me.username}", way="webhook" if self.webhook else "polling")
+            await self._show_menus()
+
+    async def _hear_by_webhook(self, webhook: Webhook, receive: Receive) -> None:
+        """Telegram is told where to bring updates once there is somebody who takes them."""
+        ready = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(webhook.run(receive, ready))
+            await asyncio.wait([serving, group.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
+            if ready.is_set():
+                with as_platform_errors():
+                    await self._bot.set_webhook(
+                        self._config.webhook_url,
+                        secret_token=secret_of(self._config),
+                        allowed_updates=list(KINDS),
+                        max_connections=1,  # one after the other: so they come in order
+                    )
+
+    async def _show_menus(self) -> None:
+        """What cannot be shown now is shown at the next start: the commands work without a menu."""
+        languages = sorted({language for command in self._commands for language in command.translations})
+        scopes = (BotCommandScopeAllPrivateChats(), [c for c in self._commands]), (
+            BotCommandScopeAllGroupChats(),
+            [c for c in self._commands if not c.private],
+        )
+        try:
+            for scope, commands in scopes:
+                for language in ("", *languages):
+                    rows = [BotCommand(c.name, _help(c, language)) for c in commands]
+                    await self._bot.set_my_commands(rows, scope=scope, language_code=language or None)
+        except TelegramError as error:
+            log.warning("the command menus could not be set", error=type(error).__name__)
+
+    async def _document(self, key: ConversationKey, file: Any, place: dict[str, Any]) -> Any:
+        return await self._call(
+            key,
+            lambda where: self._bot.send_document(**where, document=file.data, filename=file.name),
+            place,
+        )
+
+    async def _call(
+        self, key: ConversationKey, work: Callable[[dict[str, Any]], Awaitable[T]], place: dict[str, Any]
+    ) -> T:
+        """Call, once more where a chat has moved or a thread is not there. Raises PlatformError."""
+        await self._pace.take()
+        with as_platform_errors():
+            try:
+                return await work(place)
+            except ChatMigrated as error:
+                self._move(key.chat, str(error.new_chat_id))
+                return await work(place | {"chat_id": error.new_chat_id})
+            except BadRequest as error:
+                words = error.message.lower()
+                if NOT_MODIFIED in words:
+                    return None  # type: ignore[return-value]  # of an edit, whose result nobody asks for
+                if NO_THREAD not in words or "message_thread_id" not in place:
+                    raise
+                return await work({name: value for name, value in place.items() if name != "message_thread_id"})
+
+    def _move(self, old: str, new: str) -> None:
+        if len(self._moved) >= MOVED:
+            self._moved.clear()
+        self._moved[old] = new
+
+    def _chat(self, key: ConversationKey) -> int:
+        return int(self._moved.get(key.chat, key.chat))
+
+    def _place(self, key: ConversationKey) -> dict[str, Any]:
+        thread = {"message_thread_id": int(key.thread)} if key.thread else {}
+        return {"chat_id": self._chat(key), **thread}
+
+
+def _text(text: str, *, plain: bool = False) -> dict[str, Any]:
+    return {"text": text} if plain else {"text": telegram_html(text), "parse_mode": ParseMode.HTML}
+
+
+def _message(what: Outgoing) -> dict[str, Any]:
+    """Links are not shown as cards: they would be taken for the answer."""
+    return {**_text(what.text, plain=what.plain), "link_preview_options": LinkPreviewOptions(is_disabled=True)}
+
+
+def _caption(what: Outgoing) -> dict[str, Any]:
+    made = _text(what.text, plain=what.plain) if what.text else {}
+    return {("caption" if name == "text" else name): value for name, value in made.items()}
+
+
+def _reply(to: Destination) -> ReplyParameters | None:
+    """In groups an answer shows its question; in a private chat it follows it anyway. Chats of persons have ids above 0."""
+    if to.key.chat.startswith("-") and to.reply_to is not None and to.reply_to.isdecimal():
+        return ReplyParameters(int(to.reply_to), allow_sending_without_reply=True)
+    return None
+
+
+def _keyboard(buttons: Sequence[Button]) -> InlineKeyboardMarkup | None:
+    if not buttons:
+        return None
+    row = [InlineKeyboardButton(button.label, callback_data=button.id) for button in buttons]
+    wide = buttons[0].id.startswith(WIDE)
+    return InlineKeyboardMarkup([[button] for button in row] if wide else [row])
+
+
+def _draft(to: Destination) -> int:
+    """A draft's number must not be 0, and is kept while it changes: the question's does."""
+    return int(to.reply_to) if to.reply_to is not None and to.reply_to.isdecimal() else 1
+
+
+def _help(command: Command, language: str) -> str:
+    return command.translations.get(language, command.help)[:LONGEST_HELP]
+
+
+def _is_refused(error: PlatformError) -> bool:
+    return type(error) is PlatformError
+
+
+def _unfetched(error: PlatformError) -> PlatformError:
+    words = str(error).lower()
+    if "file is too big" in words:
+        return TooLarge(str(error))
+    gone = "file_id" in words or "file id" in words or "temporarily unavailable" in words
+    return MessageGone(str(error)) if gone and _is_refused(error) else error

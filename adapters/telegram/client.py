@@ -1,0 +1,105 @@
+"""The library's bot, and its errors as Hearth's own."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from telegram import Bot
+from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, NetworkError, RetryAfter, TelegramError
+from telegram.request import HTTPXRequest
+
+from bot.errors import Barred, FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
+
+CONNECTIONS = 64
+"""At once. Chats are paced one by one, so that a slow call must not keep another chat's from its way."""
+CONNECT_SECONDS = 10.0
+CALL_SECONDS = 20.0
+"""For an answer to a call; what takes longer is tried again."""
+UPLOAD_SECONDS = 120.0
+
+_GONE = ("message to edit not found", "message can't be edited", "message_id_invalid", "message to delete not found")
+_REFUSED = ("can't parse entities", "entity_bounds_invalid", "unsupported start tag", "can't find end")
+_BARRED = (
+    "chat not found",
+    "not enough rights",
+    "have no rights to send",
+    "chat_write_forbidden",
+    "topic_closed",
+    "user is deactivated",
+    "chat_restricted",
+    "need administrator rights",
+    "peer_id_invalid",
+    "group chat was deactivated",
+)
+"""How Telegram's words about it begin; it has no codes for them."""
+NOT_MODIFIED = "message is not modified"
+NO_THREAD = "message thread not found"
+
+
+def make_bot(token: str, api_base: str) -> Bot:
+    """A bot that calls this server. Nothing is sent yet. Its connections are closed by `bot.request.shutdown()`."""
+    os.environ.setdefault("PTB_TIMEDELTA", "1")  # durations as timedelta, which the library will make its default
+    # The library logs what it cannot parse, and the client below it logs URLs: people's words, and the token.
+    logging.getLogger("telegram").setLevel(logging.CRITICAL)
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    request = HTTPXRequest(
+        connection_pool_size=CONNECTIONS,
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=CALL_SECONDS,
+        write_timeout=CALL_SECONDS,
+        pool_timeout=CALL_SECONDS,
+        media_write_timeout=UPLOAD_SECONDS,
+    )
+    bases = {"base_url": f"{api_base}/bot", "base_file_url": f"{api_base}/file/bot"}
+    return Bot(token, **bases, request=request, get_updates_request=request)
+
+
+async def call(bot: Bot, method: str, *, seconds: float = CALL_SECONDS, **parameters: Any) -> Any:
+    """Call a method and return its result as the JSON has it: the library need not understand every update of a batch.
+
+    Telegram's methods are case-insensitive; the library warns of those that it has itself, by their usual spelling.
+    """
+    return await bot.do_api_request(method.lower(), api_kwargs=parameters, read_timeout=seconds)
+
+
+@contextmanager
+def as_platform_errors() -> Iterator[None]:
+    """What Telegram refuses, as PlatformError. ChatMigrated is the caller's. No words hold the token."""
+    try:
+        yield
+    except RetryAfter as error:
+        raise FloodWait(seconds_of(error.retry_after)) from error
+    except ChatMigrated:
+        raise
+    except BadRequest as error:
+        raise _bad_request(error.message) from error
+    except Forbidden as error:
+        raise Barred(error.message) from error
+    except InvalidToken as error:  # its words are the token's
+        raise PlatformError("Telegram refuses the token, or does not know the method") from error
+    except NetworkError as error:
+        raise Unreachable(type(error).__name__) from error
+    except TelegramError as error:  # an answer that is no JSON, a conflict
+        raise Unreachable(type(error).__name__) from error
+
+
+def seconds_of(value: float | timedelta) -> float:
+    """A duration as the library gives it, in seconds."""
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
+def _bad_request(message: str) -> PlatformError:
+    words = message.lower()
+    if any(part in words for part in _GONE):
+        return MessageGone(message)
+    if any(part in words for part in _REFUSED):
+        return TextRefused(message)
+    if any(part in words for part in _BARRED):
+        return Barred(message)
+    return PlatformError(message)

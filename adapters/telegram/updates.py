@@ -1,0 +1,176 @@
+"""What Telegram sends -> Hearth's events. Pure; what is of no concern is None.
+
+Decided by the kind of the update: the library's `effective_message` would take a channel's post, a guest's or a business
+account's message for one that was written to the bot.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from telegram import CallbackQuery, Chat, ChatMember, ChatMemberUpdated, Update
+from telegram import Message as Sent
+
+from adapters.telegram.addressing import Me, is_for_another, is_meant, replies_to, words
+from adapters.telegram.files import attachments
+from bot.messages import Action, ActionName, Attachment, Author, ConversationKey, Edited, Event, Left, Message, Migrated
+
+PLATFORM: Final = "telegram"
+KINDS: Final = ("message", "edited_message", "callback_query", "my_chat_member")
+"""`allowed_updates`: Telegram sends no others."""
+LONGEST_QUOTE = 2000
+"""Characters of the message that somebody replies to, which the model is shown."""
+_OUT = frozenset({ChatMember.LEFT, ChatMember.BANNED})
+_SECOND = 2**20
+"""Revisions that fit into a second: two edits of one second are told apart by the low bits of their update's id."""
+_ACTIONS = {"stop": ActionName.STOP, "retry": ActionName.RETRY}
+
+
+def event_of(update: Update, me: Me, account: str) -> Event | None:
+    """The event that an update is."""
+    if update.message:
+        return _message(update.message, me, account)
+    if update.edited_message:
+        return _edited(update.edited_message, update.update_id, me, account)
+    if update.callback_query:
+        return _press(update.callback_query, account)
+    if update.my_chat_member:
+        return _membership(update.my_chat_member, update.update_id, account)
+    return None
+
+
+def is_direct(chat: Chat) -> bool:
+    """Whether a chat is a person's with the bot alone."""
+    return chat.type == Chat.PRIVATE
+
+
+def _message(sent: Sent, me: Me, account: str, revision: int = 0) -> Message | Migrated | None:
+    if moved := _moved(sent, account):
+        return moved
+    author = _author(sent)
+    if author is None or is_for_another(sent, me) or not _is_said(sent):
+        return None
+    direct, meant = is_direct(sent.chat), is_meant(sent, me)
+    return Message(
+        key=_key(sent, account),
+        event_id=str(sent.message_id),
+        author=author,
+        text=_text(sent, me),
+        sent_at=sent.date,
+        revision=revision,
+        direct=direct,
+        addressed=meant,
+        reply_to=None if _replied(sent) is None else str(_replied(sent).message_id),  # type: ignore[union-attr]
+        attachments=_attached(sent, me, meant=direct or meant),
+    )
+
+
+def _edited(sent: Sent, update_id: int, me: Me, account: str) -> Event | None:
+    """An edit that calls the bot by now is a message to it, if it was none before: the store knows which."""
+    edited_at = sent.edit_date or sent.date
+    revision = int(edited_at.timestamp()) * _SECOND + update_id % _SECOND
+    message = _message(sent, me, account, revision)
+    if not isinstance(message, Message) or (message.addressed and not message.direct):
+        return message
+    return Edited(
+        key=message.key,
+        event_id=message.event_id,
+        revision=revision,
+        author=message.author,
+        text=message.text,
+        sent_at=edited_at,
+    )
+
+
+def _press(query: CallbackQuery, account: str) -> Action | None:
+    name, _, choice = (query.data or "").partition(":")
+    if query.message is None or name not in _ACTIONS:
+        return None
+    key = ConversationKey(PLATFORM, account, str(query.message.chat.id))
+    if isinstance(query.message, Sent):
+        key = _key(query.message, account)
+    return Action(
+        key=key,
+        event_id=f"press-{query.id}",
+        author=Author(str(query.from_user.id), query.from_user.full_name, query.from_user.is_bot),
+        name=_ACTIONS[name],
+        sent_at=datetime.now(UTC),
+        target=str(query.message.message_id),
+    )
+
+
+def _membership(change: ChatMemberUpdated, update_id: int, account: str) -> Left | None:
+    """The bot was removed from a chat, or its person has blocked it."""
+    if change.new_chat_member.status not in _OUT:
+        return None
+    key = ConversationKey(PLATFORM, account, str(change.chat.id))
+    return Left(key=key, event_id=f"left-{update_id}", sent_at=change.date)
+
+
+def _moved(sent: Sent, account: str) -> Migrated | None:
+    """A group became a supergroup: told in both chats, once is enough."""
+    old, new = sent.chat.id, sent.migrate_to_chat_id
+    if sent.migrate_from_chat_id:
+        old, new = sent.migrate_from_chat_id, sent.chat.id
+    if not new:
+        return None
+    key = ConversationKey(PLATFORM, account, str(old))
+    return Migrated(key=key, event_id=f"moved-{new}", new_chat=str(new), sent_at=sent.date)
+
+
+def _key(sent: Sent, account: str) -> ConversationKey:
+    """A topic is a conversation of its own. The thread of a reply in an ordinary group is none."""
+    thread = str(sent.message_thread_id) if sent.is_topic_message and sent.message_thread_id else ""
+    return ConversationKey(PLATFORM, account, str(sent.chat.id), thread)
+
+
+def _author(sent: Sent) -> Author | None:
+    """Who wrote it: an admin who stays anonymous and a channel write as a chat."""
+    if sent.sender_chat is not None:
+        chat = sent.sender_chat
+        return Author(str(chat.id), chat.title or chat.username or "anonymous")
+    user = sent.from_user
+    return None if user is None else Author(str(user.id), user.full_name, user.is_bot)
+
+
+def _is_said(sent: Sent) -> bool:
+    """Whether somebody said or sent something: that a member came or a message was pinned is no message."""
+    return bool(sent.text or sent.caption or sent.effective_attachment or sent.story or sent.checklist)
+
+
+def _text(sent: Sent, me: Me) -> str:
+    text = words(sent, me)
+    if text.startswith("/"):
+        return text
+    quote = _quote(sent, me)
+    return "\n\n".join(part for part in (quote, text) if part)
+
+
+def _quote(sent: Sent, me: Me) -> str:
+    """What somebody refers to, where the history does not tell it: a part of a message, or somebody else's message."""
+    replied = _replied(sent)
+    said = sent.quote.text if sent.quote else ""
+    if not said and replied is not None and not replies_to(sent, me):
+        said = replied.text or replied.caption or ""
+    if not said.strip():
+        return ""
+    author = _author(replied) if replied is not None else None
+    name = f"{author.name}: " if author and not replies_to(sent, me) else ""
+    shown = said if len(said) <= LONGEST_QUOTE else said[:LONGEST_QUOTE] + " ..."
+    return "\n".join(f"> {line}".rstrip() for line in (name + shown).splitlines())
+
+
+def _replied(sent: Sent) -> Sent | None:
+    """The message that this one replies to. In a topic everything replies to its first, which says nothing."""
+    replied = sent.reply_to_message
+    return None if replied is None or replied.forum_topic_created else replied
+
+
+def _attached(sent: Sent, me: Me, *, meant: bool) -> tuple[Attachment, ...]:
+    """The files of a message; of one that only refers to another's, that one's: "@bot what does she say?"."""
+    own, replied = attachments(sent), _replied(sent)
+    refers = meant and not own and replied is not None and not replies_to(sent, me)
+    if refers and replied is not None and not words(sent, me).startswith("/"):
+        return attachments(replied)
+    return own
