@@ -129,7 +129,7 @@ class Control:
             log.warning("a message of a removed answer stays", conversation=str(message.key))
 
     async def _call(self, message: MessageRef, call: Callable[[Adapter], Awaitable[None]]) -> bool:
-        """Change a message, as patiently as that is worth; whether it is so now, or is gone."""
+        """Change a message, as patiently as that is worth; whether it is so now, or nobody can see it."""
         adapter = self._adapters.get((message.key.platform, message.key.account))
         for _ in range(TRIES if adapter else 0):
             assert adapter is not None, "an account that is not connected is not called"

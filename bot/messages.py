@@ -380,4 +380,4 @@ class Command:
     translations: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The help in other languages, by their code (ISO 639-1)."""
     private: bool = False
-    """Its answer is for the asker alone: in a group there is none, where the platform cannot show it to one person."""
+    """Its answer is for the asker's eyes: in a group it says no more than that."""

@@ -49,7 +49,9 @@ class TelegramHouse:
 
     async def answered(self, chat: Chat, *texts: str) -> None:
         """Return when the bot's messages in a chat are these, and nothing is in progress."""
-        await self.server.wait_for(lambda: chat.texts_of_bot() == list(texts), f"{texts}; there is {chat.texts_of_bot()}")
+        await self.server.wait_for(
+            lambda: chat.texts_of_bot() == list(texts), f"{texts}; there is {chat.texts_of_bot()}"
+        )
         await self.settled()
 
     async def settled(self) -> None:

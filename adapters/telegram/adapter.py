@@ -92,7 +92,6 @@ class Telegram:
             measure=telegram_length,
             seconds_per_call=self._config.private_pace,
             group_seconds_per_call=self._config.group_pace,
-
             burst=BURST,
             previews=self._previews,
             buttons=True,
@@ -133,7 +132,7 @@ class Telegram:
 
     async def edit(self, message: MessageRef, what: Outgoing) -> None:
         """Change a message's text and buttons."""
-        where = {"chat_id": self._chat(message.key), "message_id": int(message.message_id)}
+        where: dict[str, Any] = {"chat_id": self._chat(message.key), "message_id": int(message.message_id)}
         where["reply_markup"] = _keyboard(what.buttons)
         await self._call(message.key, lambda place: self._bot.edit_message_text(**place, **_message(what)), where)
 
@@ -154,7 +153,10 @@ class Telegram:
             else:
                 await self._pace.take()
                 await self._bot.send_message_draft(**place, draft_id=_draft(to), **_text(sign.text))
-        except (BadRequest, InvalidToken) as error:  # an older server of one's own says of the method that it is not found
+        except (
+            BadRequest,
+            InvalidToken,
+        ) as error:  # an older server of one's own says of the method that it is not found
             if isinstance(sign, Preview):
                 log.warning("previews are refused; answers are edited from now on", error=type(error).__name__)
                 self._previews = False
@@ -225,9 +227,12 @@ class Telegram:
     async def _show_menus(self) -> None:
         """What cannot be shown now is shown at the next start: the commands work without a menu."""
         languages = sorted({language for command in self._commands for language in command.translations})
-        scopes = (BotCommandScopeAllPrivateChats(), [c for c in self._commands]), (
-            BotCommandScopeAllGroupChats(),
-            [c for c in self._commands if not c.private],
+        scopes = (
+            (BotCommandScopeAllPrivateChats(), [c for c in self._commands]),
+            (
+                BotCommandScopeAllGroupChats(),
+                [c for c in self._commands if not c.private],
+            ),
         )
         try:
             for scope, commands in scopes:

@@ -56,8 +56,13 @@ def make_bot(token: str, api_base: str) -> Bot:
         pool_timeout=CALL_SECONDS,
         media_write_timeout=UPLOAD_SECONDS,
     )
-    bases = {"base_url": f"{api_base}/bot", "base_file_url": f"{api_base}/file/bot"}
-    return Bot(token, **bases, request=request, get_updates_request=request)
+    return Bot(
+        token,
+        base_url=f"{api_base}/bot",
+        base_file_url=f"{api_base}/file/bot",
+        request=request,
+        get_updates_request=request,
+    )
 
 
 async def call(bot: Bot, method: str, *, seconds: float = CALL_SECONDS, **parameters: Any) -> Any:

@@ -91,4 +91,6 @@ async def _chat(bot: Bot, me: User, chat: str) -> Look:
     if isinstance(member, ChatMemberRestricted) and not member.can_send_messages:
         return Look(what, False, f"the bot may not write in {name}")
     admin = member.status in {ChatMember.ADMINISTRATOR, ChatMember.OWNER}
-    return Look(what, True, f"{name}; the bot is {'an administrator, who is told of every message' if admin else 'a member'}")
+    return Look(
+        what, True, f"{name}; the bot is {'an administrator, who is told of every message' if admin else 'a member'}"
+    )

@@ -24,7 +24,7 @@ LONGEST_QUOTE = 2000
 _OUT = frozenset({ChatMember.LEFT, ChatMember.BANNED})
 _SECOND = 2**20
 """Revisions that fit into a second: two edits of one second are told apart by the low bits of their update's id."""
-_ACTIONS = {"stop": ActionName.STOP, "retry": ActionName.RETRY}
+_ACTIONS = {"stop": ActionName.STOP, "retry": ActionName.RETRY, "choose": ActionName.CHOOSE}
 
 
 def event_of(update: Update, me: Me, account: str) -> Event | None:
@@ -97,6 +97,7 @@ def _press(query: CallbackQuery, account: str) -> Action | None:
         name=_ACTIONS[name],
         sent_at=datetime.now(UTC),
         target=str(query.message.message_id),
+        choice=choice,
     )
 
 

@@ -31,6 +31,7 @@ def menu() -> list[Command]:
             argument=entry.argument,
             changes=entry.changes,
             translations={"de": entry.german},
+            private=entry.private,
         )
         for name, entry in TABLE.items()
         if not entry.hidden

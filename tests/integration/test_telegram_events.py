@@ -12,9 +12,23 @@ import pytest
 
 from adapters.telegram.adapter import Telegram
 from bot import commands
-from bot.messages import Action, ActionName, ConversationKey, Edited, Event, Left, Message, Migrated
+from bot.messages import (
+    Action,
+    ActionName,
+    Button,
+    ConversationKey,
+    Destination,
+    Edited,
+    Event,
+    Left,
+    Message,
+    Migrated,
+    Outgoing,
+)
 from tests.telegram import Chat, TelegramServer, User, serving
 from tests.telegram_house import telegram_config
+
+STOP, RETRY = Button("stop:7", "Stop"), Button("retry:7", "Retry")
 
 
 @dataclass
@@ -130,7 +144,9 @@ async def test_an_anonymous_admin_and_a_channel_are_who_they_say(
     assert (second.author.id, second.author.name) == (str(channel.id), "News")
 
 
-async def test_what_service_messages_tell_is_nobodys_word(ears: Ears, server: TelegramServer, group: Chat, ada: User) -> None:
+async def test_what_service_messages_tell_is_nobodys_word(
+    ears: Ears, server: TelegramServer, group: Chat, ada: User
+) -> None:
     group.rename(ada, "Best friends")
     group.join(server.world.user("Cay"))
     assert await ears.all() == []
@@ -173,7 +189,7 @@ async def test_a_mention_in_a_caption_counts(ears: Ears, group: Chat, ada: User)
 
 
 async def test_a_reply_to_the_bot_means_it(ears: Ears, group: Chat, ada: User) -> None:
-    sent = await ears.adapter._bot.send_message(group.id, "You are welcome.")
+    sent = await ears.adapter.send(Destination(key=key(ears.server, group)), Outgoing(text="You are welcome."))
     group.say(ada, "why?", reply_to=group.from_bot[0])
     heard = await ears.one()
     assert heard.addressed
@@ -205,7 +221,7 @@ async def test_anothers_message_that_is_replied_to_is_quoted(ears: Ears, group: 
 
 
 async def test_a_quote_is_what_the_person_has_marked(ears: Ears, group: Chat, ada: User) -> None:
-    await ears.adapter._bot.send_message(group.id, "The moon is made of rock, not of cheese.")
+    await ears.adapter.send(Destination(key=key(ears.server, group)), Outgoing(text="The moon is rock, not of cheese."))
     group.say(ada, "why?", reply_to=group.from_bot[0], quote="not of cheese")
     assert (await ears.one()).text == "> not of cheese\n\nwhy?"
 
@@ -300,7 +316,9 @@ async def test_a_blocked_bot_and_one_that_is_thrown_out_have_left(
     assert [event.key for event in left] == [key(ears.server, private), key(ears.server, group)]
 
 
-async def test_to_come_or_to_be_promoted_is_no_event(ears: Ears, server: TelegramServer, group: Chat, ada: User) -> None:
+async def test_to_come_or_to_be_promoted_is_no_event(
+    ears: Ears, server: TelegramServer, group: Chat, ada: User
+) -> None:
     group.promote_bot(ada)
     server.world.supergroup("Others", ada).add_bot(ada)
     assert await ears.all() == []
@@ -310,8 +328,7 @@ async def test_to_come_or_to_be_promoted_is_no_event(ears: Ears, server: Telegra
 
 
 async def test_a_press_is_acknowledged_once_it_is_committed(ears: Ears, private: Chat, ada: User) -> None:
-    markup = {"inline_keyboard": [[{"text": "Stop", "callback_data": "stop:7"}]]}
-    await ears.adapter._bot.send_message(private.id, "Well", reply_markup=markup)
+    await ears.adapter.send(Destination(key=key(ears.server, private)), Outgoing(text="Well", buttons=(STOP,)))
     message = private.from_bot[0]
     query = private.press(ada, message, "Stop")
     (action,) = await ears.all()
@@ -323,15 +340,14 @@ async def test_a_press_is_acknowledged_once_it_is_committed(ears: Ears, private:
 
 
 async def test_a_press_that_means_nothing_any_more_is_acknowledged_too(ears: Ears, private: Chat, ada: User) -> None:
-    await ears.adapter._bot.send_message(private.id, "Well")
+    await ears.adapter.send(Destination(key=key(ears.server, private)), Outgoing(text="Well"))
     private.press(ada, private.from_bot[0], "no-such-thing", forged=True)
     assert await ears.all() == []
     await ears.server.wait_for(lambda: ears.server.called("answerCallbackQuery"), "the acknowledgement")
 
 
 async def test_a_press_under_a_message_that_cannot_be_read_any_more(ears: Ears, private: Chat, ada: User) -> None:
-    markup = {"inline_keyboard": [[{"text": "Retry", "callback_data": "retry:7"}]]}
-    await ears.adapter._bot.send_message(private.id, "Well", reply_markup=markup)
+    await ears.adapter.send(Destination(key=key(ears.server, private)), Outgoing(text="Well", buttons=(RETRY,)))
     private.press(ada, private.from_bot[0], "Retry", readable=False)
     (action,) = await ears.all()
     assert isinstance(action, Action)
