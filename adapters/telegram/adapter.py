@@ -227,13 +227,8 @@ class Telegram:
     async def _show_menus(self) -> None:
         """What cannot be shown now is shown at the next start: the commands work without a menu."""
         languages = sorted({language for command in self._commands for language in command.translations})
-        scopes = (
-            (BotCommandScopeAllPrivateChats(), [c for c in self._commands]),
-            (
-                BotCommandScopeAllGroupChats(),
-                [c for c in self._commands if not c.private],
-            ),
-        )
+        private, group = self._commands, [command for command in self._commands if not command.private]
+        scopes = ((BotCommandScopeAllPrivateChats(), private), (BotCommandScopeAllGroupChats(), group))
         try:
             for scope, commands in scopes:
                 for language in ("", *languages):

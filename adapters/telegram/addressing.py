@@ -26,8 +26,7 @@ def is_meant(message: Message, me: Me) -> bool:
 
 def is_for_another(message: Message, me: Me) -> bool:
     """Whether a message is another bot's command (`/new@other_bot`)."""
-    command = _command(message)
-    name, at, bot = command.partition("@")
+    _, at, bot = _command(message).partition("@")
     return bool(at) and bot.lower() != me.username.lower()
 
 

@@ -37,7 +37,7 @@ class Spec:
     def __init__(self, document: Json) -> None:
         self.methods: Json = document["methods"]
         self.types: Json = document["types"]
-        self._spelt = {name.lower(): name for name in self.methods}
+        self._spelt: dict[str, str] = {name.lower(): name for name in self.methods}
 
     def spelt(self, method: str) -> str:
         """A method's name as the documentation has it: they are case-insensitive."""
