@@ -110,8 +110,12 @@ class Telegram:
                     await self._bot.delete_webhook()
                 await Poller(self._bot, self._intake).run(receive)
         except asyncio.CancelledError:
-            await self._bot.request.shutdown()
+            await self.aclose()
             raise
+
+    async def aclose(self) -> None:
+        """Let go of the connections."""
+        await self._bot.request.shutdown()
 
     async def send(self, to: Destination, what: Outgoing) -> MessageRef:
         """Send one message; more than one file, or files with a long text, are messages beside it."""
