@@ -69,8 +69,10 @@ class Telegram:
 
     name = PLATFORM
 
-    def __init__(self, config: TelegramConfig) -> None:
+    def __init__(self, config: TelegramConfig, *, file_bytes: int | None = None) -> None:
+        """`file_bytes`: the most that is loaded of a file, if that is not what the server gives."""
         self._config = config
+        self._file_bytes = file_bytes or (FILE_BYTES if config.api_base == OFFICIAL else OWN_SERVER_BYTES)
         self._bot = make_bot(config.token.get_secret_value(), config.api_base)
         self.account = config.account
         self._me = Me(int(self.account), "")
@@ -96,7 +98,7 @@ class Telegram:
             previews=self._previews,
             buttons=True,
             files=True,
-            file_bytes=FILE_BYTES if self._config.api_base == OFFICIAL else OWN_SERVER_BYTES,
+            file_bytes=self._file_bytes,
         )
 
     async def listen(self, receive: Receive) -> None:
@@ -169,7 +171,7 @@ class Telegram:
 
     async def fetch(self, attachment: Attachment) -> bytes:
         """Load a file: its path is asked for anew each time, for it is good for an hour."""
-        most = self.limits.file_bytes
+        most = self._file_bytes
         try:
             with as_platform_errors():
                 file = await self._bot.get_file(attachment.reference)

@@ -20,6 +20,7 @@ import pytest
 
 from adapters.console import files
 from adapters.console.adapter import Console
+from adapters.telegram.adapter import Telegram
 from adapters.web.adapter import WebPage
 from bot.config import WebConfig
 from bot.errors import MessageGone, TooLarge
@@ -43,6 +44,8 @@ from bot.metrics import Metrics
 from bot.ports import Adapter, Receive
 from bot.testing import MemoryAdapter
 from storage.store import SqlStore
+from tests.telegram import serving
+from tests.telegram_house import telegram_config
 from tests.web import asked, web_house
 
 
@@ -194,11 +197,54 @@ async def web() -> AsyncIterator[Bench]:
             await store.aclose()
 
 
+@asynccontextmanager
+async def telegram() -> AsyncIterator[Bench]:
+    """A private chat on the stand-in for Telegram."""
+    async with serving() as server:
+        with TemporaryDirectory() as folder:
+            config = telegram_config(Path(folder), server)
+        adapter = Telegram(config.telegram, file_bytes=10_000)
+        ann = server.world.user("Ann")
+        chat = server.world.private(ann)
+
+        async def standing() -> list[str]:
+            return chat.texts_of_bot()
+
+        async def hear(text: str) -> None:
+            chat.say(ann, text)
+            await server.wait_for(lambda: not server.queue.pending, "the acknowledgement")
+
+        async def bring(data: bytes) -> Attachment:
+            file = chat.document(ann, data, file_name="a.txt", mime="text/plain").json["document"]
+            server.queue.pending.clear()
+            told = {"name": file["file_name"], "media_type": file["mime_type"], "size": file["file_size"]}
+            return Attachment(kind="file", reference=file["file_id"], **told)
+
+        async def menu() -> list[tuple[str, str]]:
+            await server.wait_for(lambda: server.called("getUpdates"), "the adapter")
+            usual = [call.given for call in server.called("setMyCommands") if "language_code" not in call.given]
+            shown = [given for given in usual if given["scope"]["type"] == "all_private_chats"][-1]["commands"]
+            return [(row["command"], row["description"]) for row in shown]
+
+        try:
+            yield Bench(
+                adapter,
+                Destination(key=ConversationKey("telegram", adapter.account, str(chat.id))),
+                standing,
+                hear,
+                bring,
+                menu,
+            )
+        finally:
+            await adapter.aclose()
+
+
 BENCHES: dict[str, Callable[[], AbstractAsyncContextManager[Bench]]] = {
     "memory": memory,
     "metered": metered,
     "console": console,
     "web": web,
+    "telegram": telegram,
 }
 
 

@@ -145,6 +145,19 @@ async def test_in_a_group_the_answer_is_a_reply_and_edited(h: TelegramHouse, gro
     assert "nice weather" not in h.prompts()[0]  # group talk is not kept, unless that is configured
 
 
+async def test_a_question_that_was_deleted_meanwhile_is_answered_all_the_same(
+    h: TelegramHouse, group: Chat, ada: User
+) -> None:
+    """Telegram tells bots of no deletions."""
+    h.engine.stall_after = 0
+    question = group.say(ada, "@hearth_bot tell me")
+    await h.server.wait_for(lambda: h.engine.active == 1, "the question")
+    group.delete(question)
+    h.engine.resume.set()
+    await h.answered(group, "You said: Ada: tell me")
+    assert group.from_bot[0].reply_to is None
+
+
 async def test_a_reply_to_an_older_answer_goes_on_from_there(
     h: TelegramHouse, group: Chat, ada: User, bea: User
 ) -> None:
