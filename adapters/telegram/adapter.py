@@ -217,18 +217,15 @@ class Telegram:
 
     async def _hear_by_webhook(self, webhook: Webhook, receive: Receive) -> None:
         """Telegram is told where to bring updates once there is somebody who takes them."""
-        ready = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            serving = group.create_task(webhook.run(receive, ready))
-            await asyncio.wait([serving, group.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
-            if ready.is_set():
-                with as_platform_errors():
-                    await self._bot.set_webhook(
-                        self._config.webhook_url,
-                        secret_token=secret_of(self._config),
-                        allowed_updates=list(KINDS),
-                        max_connections=1,  # one after the other: so they come in order
-                    )
+        async with webhook.serving(receive):
+            with as_platform_errors():
+                await self._bot.set_webhook(
+                    self._config.webhook_url,
+                    secret_token=secret_of(self._config),
+                    allowed_updates=list(KINDS),
+                    max_connections=1,  # one after the other: so they come in order
+                )
+            await asyncio.Event().wait()
 
     async def _show_menus(self) -> None:
         """What cannot be shown now is shown at the next start: the commands work without a menu."""

@@ -5,10 +5,11 @@ On a port of its own, for it is meant to be reached from outside, through a prox
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import structlog
@@ -40,11 +41,10 @@ class Webhook:
         self._config = config
         self._intake = intake
         self._secret = secret_of(config)
-        self.port = config.webhook_port
-        """The real one while it runs."""
 
-    async def run(self, receive: Receive, register: asyncio.Event) -> None:
-        """Hear until cancelled; `register` is set once updates can come. Raises StartError."""
+    @asynccontextmanager
+    async def serving(self, receive: Receive) -> AsyncIterator[None]:
+        """Within the block updates can come. Raises StartError if the port is taken."""
 
         async def update(request: web.Request) -> web.Response:
             return await self._update(request, receive)
@@ -55,17 +55,14 @@ class Webhook:
         await runner.setup()
         host, port = self._config.webhook_host, self._config.webhook_port
         try:
-            site = web.TCPSite(runner, host, port)
             try:
-                await site.start()
+                await web.TCPSite(runner, host, port).start()
             except OSError as error:
                 raise StartError(
                     f"{host}:{port} cannot be opened for Telegram's webhook ({error.strerror}). "
                     "telegram.webhook_port chooses another."
                 ) from error
-            self.port = runner.addresses[0][1]
-            register.set()
-            await asyncio.Event().wait()
+            yield
         finally:
             await runner.cleanup()
 

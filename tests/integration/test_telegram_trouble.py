@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from adapters.telegram import intake, polling
+from adapters.telegram import polling, updates
 from adapters.telegram.adapter import Telegram
 from bot.errors import Barred, DatabaseError, FloodWait, MessageGone, StartError, TextRefused, Unreachable
 from bot.messages import ConversationKey, Destination, Event, Message, MessageRef, Outgoing, Preview, Typing
@@ -95,7 +95,7 @@ async def test_what_the_database_refuses_is_not_acknowledged(
 async def test_an_update_that_nobody_can_take_does_not_keep_the_later_ones(
     tmp_path: Path, server: TelegramServer, private: Chat, ada: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = intake.event_of
+    original = updates.event_of
 
     def fragile(update: object, *rest: object) -> object:
         event = original(update, *rest)  # type: ignore[arg-type]
@@ -103,7 +103,7 @@ async def test_an_update_that_nobody_can_take_does_not_keep_the_later_ones(
             raise TypeError("what is this?")
         return event
 
-    monkeypatch.setattr(intake, "event_of", fragile)
+    monkeypatch.setattr("adapters.telegram.intake.event_of", fragile)
     monkeypatch.setattr("bot.app.RESTART_SECONDS", 0.01)
     async with telegram_house(tmp_path, server) as h:
         private.say(ada, "poison")
