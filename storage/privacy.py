@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import BigInteger, bindparam, cast, delete, exists, func, literal, select, update
 
 from bot.ports import Forgotten
-from storage.models import answers, conversations, events, messages, usage
+from storage.models import answers, conversations, events, messages, pairings, usage
 from storage.places import today, versions_of
 from storage.removal import remove, vacate
 from storage.transaction import Scrub, Transaction
@@ -47,6 +47,7 @@ def forget_person(transaction: Transaction, platform: str, author: str, but: int
         )
     vacate(transaction, places)
     transaction.execute(delete(usage).where(usage.c.platform == platform, usage.c.author == author))
+    transaction.execute(delete(pairings).where(pairings.c.platform == platform, pairings.c.person == author))
     # With `but` there is more to remove in a moment: the file is cleaned once, when that answer is closed.
     transaction.scrub = Scrub.FILE if but is None else Scrub.LOG
     return removed

@@ -101,6 +101,8 @@ async def test_a_database_of_the_first_schema_is_brought_up_to_this_one(empty_ur
     voice = await ask(store, "2", "", attachments=(replace(NOTES, kind="voice", reference=digest, data=b"OggS"),))
     assert voice.message is not None
     assert await store.file(digest) == b"OggS"
+    await store.pair("telegram", "ann")
+    assert await store.is_paired("telegram", "ann")
     await store.aclose()
 
 
@@ -110,6 +112,7 @@ def _downgrade(url: str) -> None:
     with engine.begin() as connection:
         for column in ("language", "duration", "data"):
             connection.execute(text(f"ALTER TABLE contents DROP COLUMN {column}"))
+        connection.execute(text("DROP TABLE pairings"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     engine.dispose()
 
