@@ -127,7 +127,7 @@ async def open_house(folder: Path, url: str, engine: AnswersAtOnce) -> AsyncIter
         dispatcher = Dispatcher(store, manager, Delivery(store), adapters, lambda: config)
         running = asyncio.create_task(dispatcher.run())
         try:
-            yield House(Inbox(store, lambda: config, dispatcher.committed), dispatcher, engine)
+            yield House(Inbox(store, lambda: config, dispatcher.committed, dispatcher.say), dispatcher, engine)
         finally:
             await dispatcher.drain(DEADLINE)
             await running

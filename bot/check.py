@@ -144,5 +144,7 @@ async def _database(url: str) -> Finding:
 
 
 def _permissions(config: Config) -> str:
-    named = config.permissions.allow + config.permissions.admins
-    return f"the terminal's user, and {', '.join(named)}" if named else "the terminal's user alone"
+    known = [*config.permissions.allow, *config.permissions.admins]
+    if config.permissions.pairing_code.get_secret_value():
+        known.append("whoever sends the pairing code")
+    return f"the terminal's user, and {', '.join(known)}" if known else "the terminal's user alone"

@@ -53,10 +53,19 @@ WEB_OWNER = "owner"
 """Who the web page's owner is on its platform: whoever has `web.token`, or reaches the page where no token is asked for."""
 MIN_TOKEN = 12
 """Characters of a token for the web page. A random one of so many stands for 60 bits and more; a word does not."""
+STRANGER_WORD = "I do not know you yet. My owner can let you in with this id: {id}"
+STRANGER_WORD_IN_GROUPS = (
+    "I do not know you here yet. My owner can let in you alone with the id {id}, or everybody in this chat with {chat}"
+)
+MAX_WORD = 1000
+"""Characters: half of what the strictest platform takes in one message."""
+MIN_CODE, MAX_CODE = 8, 64
+"""Characters of the pairing code: few tries are allowed, and a deep link of Telegram's takes 64."""
 MAX_SOCKET_PATH = 100
 """A unix socket's path is at most 108 bytes on Linux and 104 on macOS (sun_path)."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)?")
+_PLACE = re.compile(r"\{\w*\}")
 _PERSON = re.compile(r"[\w.-]{1,64}")
 _BOT_TOKEN = re.compile(r"\d{1,20}:[A-Za-z0-9_-]{20,}")
 _WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
@@ -230,8 +239,27 @@ class PermissionsConfig(Section):
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     admins: tuple[str, ...] = ()
+    pairing_code: SecretStr = SecretStr("")
+    stranger_word: str = Field(default=STRANGER_WORD, max_length=MAX_WORD)
+    stranger_word_in_groups: str = Field(default=STRANGER_WORD_IN_GROUPS, max_length=MAX_WORD)
     messages_per_minute: int = Field(default=20, ge=1)
     tokens_per_day: int = Field(default=0, ge=0)
+
+    @field_validator("pairing_code")
+    @classmethod
+    def _is_a_code(cls, code: SecretStr) -> SecretStr:
+        """Words of an error never hold the code."""
+        text = code.get_secret_value()
+        if text and not (MIN_CODE <= len(text) <= MAX_CODE and text.isprintable() and " " not in text):
+            raise ValueError(f"a code has {MIN_CODE} to {MAX_CODE} characters and no blank")
+        return code
+
+    @field_validator("stranger_word", "stranger_word_in_groups")
+    @classmethod
+    def _has_known_places(cls, word: str) -> str:
+        if strange := set(_PLACE.findall(word)) - {"{id}", "{chat}"}:
+            raise ValueError(f"there is no {sorted(strange)[0]}; there are {{id}} and {{chat}}")
+        return word
 
 
 class GroupsConfig(Section):

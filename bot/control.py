@@ -103,6 +103,16 @@ class Control:
         """Answers were removed: stop making them, and delete what was sent of them."""
         self._supersede(gone.superseded, gone.orphans)
 
+    def say(self, event: Message, words: str) -> None:
+        """Answer a message with a passing word, without waiting for it."""
+        to = Destination(
+            key=event.key,
+            reply_to=None if event.direct else event.event_id,
+            interaction=event.interaction,
+            asked_at=event.sent_at,
+        )
+        self._keep(self._send(to, words, private=event.can_reply_privately and not event.direct))
+
     def marked(self, claim: Claim) -> Claim:
         """A new claim, with a stop that was committed while it was on its way."""
         if claim.id not in self._marked:
@@ -246,17 +256,22 @@ class Control:
 
     async def _say(self, action: Action, words: str) -> None:
         """A passing word that nobody waits for in line: not kept, and nothing is lost with it."""
-        adapter = self._adapters.get((action.key.platform, action.key.account))
+        # A press is no message that one could reply to: what it was under is.
+        replied = action.target or action.event_id
+        await self._send(Destination(key=action.key, reply_to=replied, interaction=action.event_id), words)
+
+    async def _send(self, to: Destination, words: str, *, private: bool = True) -> None:
+        """`private`: for one person alone, where the platform can do that."""
+        adapter = self._adapters.get((to.key.platform, to.key.account))
         if adapter is None:
             return
         try:
-            # A press is no message that one could reply to: what it was under is.
-            to = Destination(key=action.key, reply_to=action.target or action.event_id, interaction=action.event_id)
-            await adapter.send(to, Outgoing(text=words, private=adapter.limits.private_answers, notice=True))
+            what = Outgoing(text=words, private=private and adapter.limits.private_answers, notice=True)
+            await adapter.send(to, what)
         except Barred:
-            log.debug("not said to who does not want it", conversation=str(action.key))
+            log.debug("not said to who does not want it", conversation=str(to.key))
         except PlatformError as error:
-            log.warning("not said", conversation=str(action.key), error=str(error))
+            log.warning("not said", conversation=str(to.key), error=str(error))
 
     def _keep(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)

@@ -8,10 +8,11 @@ import structlog
 
 from bot.commands import as_action
 from bot.config import Config
-from bot.messages import Event, Triage
+from bot.messages import Event, Message, Triage
 from bot.metrics import Metrics
 from bot.permissions import always, named, triage
 from bot.ports import Received, Store
+from bot.strangers import Say, Strangers
 
 log = structlog.get_logger(__name__)
 
@@ -23,9 +24,15 @@ class Inbox:
     """The one entrance. `receive` is what every adapter's `listen` is given."""
 
     def __init__(
-        self, store: Store, config: Callable[[], Config], committed: Committed, metrics: Metrics | None = None
+        self,
+        store: Store,
+        config: Callable[[], Config],
+        committed: Committed,
+        say: Say,
+        metrics: Metrics | None = None,
     ) -> None:
         self._store = store
+        self._strangers = Strangers(store, say)
         self._config = config
         self._committed = committed
         self._metrics = metrics or Metrics()
@@ -33,14 +40,20 @@ class Inbox:
     async def receive(self, event: Event) -> None:
         """Commit an event once; a duplicate and an ignored message change nothing.
 
+        What strangers say is not stored; who brings the pairing code is.
         Raises DatabaseError: the event is not safe, and the adapter must not acknowledge it.
         """
         config = self._config()
-        event = as_action(always(config.groups, named(config.groups, event)))
-        decision = triage(config.permissions, event, remember_group_talk=config.chat.remember_group_talk)
+        event = named(config.groups, event)
+        meant = always(config.groups, event)
+        paired = await self._strangers.paired(config, meant)
+        if isinstance(event, Message) and await self._strangers.keep_out(config, event, paired=paired):
+            self._ignored(event)
+            return
+        event, talk = as_action(meant), config.chat.remember_group_talk
+        decision = triage(config.permissions, event, paired=paired, remember_group_talk=talk)
         if decision is Triage.IGNORED:
-            self._metrics.received(event, decision)
-            log.debug("ignored", conversation=str(event.key), event_id=event.event_id)
+            self._ignored(event)
             return
         received = await self._store.receive(event, decision)
         self._metrics.received(event, decision, duplicate=received.duplicate)
@@ -48,3 +61,7 @@ class Inbox:
             log.debug("seen before", conversation=str(event.key), event_id=event.event_id)
             return
         self._committed(event, received)
+
+    def _ignored(self, event: Event) -> None:
+        self._metrics.received(event, Triage.IGNORED)
+        log.debug("ignored", conversation=str(event.key), event_id=event.event_id)

@@ -31,8 +31,8 @@ def matches(entries: tuple[str, ...], author: Author, key: ConversationKey) -> b
     return not names.isdisjoint(entries)
 
 
-def may_talk(config: PermissionsConfig, author: Author, key: ConversationKey) -> bool:
-    """Denied beats allowed; nobody is allowed who is not named; another bot only by its own id (no loops)."""
+def may_talk(config: PermissionsConfig, author: Author, key: ConversationKey, *, paired: bool = False) -> bool:
+    """Denied beats allowed; nobody is allowed who is not named, or `paired`; another bot only by its own id (no loops)."""
     if _owns_the_process(author, key):
         return True
     if matches(config.deny, author, key):
@@ -41,7 +41,12 @@ def may_talk(config: PermissionsConfig, author: Author, key: ConversationKey) ->
         return True
     if author.is_bot:
         return f"{key.platform}:{author.id}" in config.allow
-    return matches(config.allow, author, key) or is_admin(config, author, key)
+    return paired or matches(config.allow, author, key) or is_admin(config, author, key)
+
+
+def is_stranger(config: PermissionsConfig, author: Author, key: ConversationKey) -> bool:
+    """Whether somebody may not talk whom the pairing code would let in: neither denied nor a bot."""
+    return not may_talk(config, author, key) and may_talk(config, author, key, paired=True)
 
 
 def is_admin(config: PermissionsConfig, author: Author, key: ConversationKey) -> bool:
@@ -107,13 +112,13 @@ def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
 
 
-def triage(config: PermissionsConfig, event: Event, *, remember_group_talk: bool) -> Triage:
+def triage(config: PermissionsConfig, event: Event, *, paired: bool = False, remember_group_talk: bool) -> Triage:
     """What becomes of an event, before it is committed.
 
     An edit or a deletion changes what is stored already, whoever sends it; an edit of one who may not talk (any more)
     changes the text only.
     """
-    if isinstance(event, Message | Action | Edited) and not may_talk(config, event.author, event.key):
+    if isinstance(event, Message | Action | Edited) and not may_talk(config, event.author, event.key, paired=paired):
         return Triage.CONTEXT if isinstance(event, Edited) else Triage.IGNORED
     if not isinstance(event, Message):
         return Triage.PENDING

@@ -347,12 +347,18 @@ class Store(Ledger, Protocol):
     async def forget_person(self, platform: str, author: str, *, but: int | None = None) -> Forgotten:
         """Remove everything of one person, from the write-ahead log too; redelivered events stay known.
 
-        That is what they wrote, what was answered to it, their private conversations with their settings, and their
-        counters. On SQLite no byte of it is left in the data directory; PostgreSQL reuses the space in its own time.
+        That is what they wrote, what was answered to it, their private conversations with their settings, their
+        counters and their pairing. On SQLite no byte of it is left in the data directory; PostgreSQL reuses the space in its own time.
         `but`: the id of an answer in progress (the word about this very command), which `close` removes by
         `Finished.erase`; what cleans the file is done there, once. Raises DatabaseError also where all is removed but
         another program that reads the file keeps copies alive.
         """
+
+    async def pair(self, platform: str, person: str) -> None:
+        """Let a person in from now on, until `forget_person`; again, it changes nothing."""
+
+    async def is_paired(self, platform: str, person: str) -> bool:
+        """Whether a person was let in. Costs nothing for who was found lately; another process's removal counts in a minute."""
 
     async def expire(self, now: datetime, default_days: int) -> Forgotten:
         """Remove what is older than its conversation's (or the default) retention, in many small transactions.

@@ -7,6 +7,7 @@
     events: what was received, without content; stays when the message goes, so that a redelivery brings nothing back
             (after /forgetme under a digest of its chat, whose name a person may have chosen)
     usage:  counters by day, person and model
+    pairings: who was let in by the pairing code
 
 Invariants, kept by the modules of this package:
 - An answer is open while `closed_at` is null, in progress while `lease_until` is not null, and `ready` if it is the
@@ -311,4 +312,12 @@ usage = Table(
     _count("prompt_tokens"),
     _count("cached_tokens"),
     _count("completion_tokens"),
+)
+
+pairings = Table(
+    "pairings",
+    metadata,
+    _text("platform", primary_key=True),
+    _text("person", primary_key=True),
+    Column("paired_at", BigInteger, nullable=False),
 )

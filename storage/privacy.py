@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, bindparam, cast, delete, exists, func, litera
 
 from bot.messages import Settings
 from bot.ports import Forgotten
-from storage.models import answers, conversations, events, messages, usage
+from storage.models import answers, conversations, events, messages, pairings, usage
 from storage.places import today, versions_of
 from storage.removal import remove, vacate
 from storage.transaction import Scrub, Transaction
@@ -49,6 +49,7 @@ def forget_person(transaction: Transaction, platform: str, author: str, but: int
         )
     vacate(transaction, places)
     transaction.execute(delete(usage).where(usage.c.platform == platform, usage.c.author == author))
+    transaction.execute(delete(pairings).where(pairings.c.platform == platform, pairings.c.person == author))
     # With `but` there is more to remove in a moment: the file is cleaned once, when that answer is closed.
     transaction.scrub = Scrub.FILE if but is None else Scrub.LOG
     return removed

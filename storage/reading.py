@@ -13,6 +13,7 @@ from bot.messages import Conversation, ConversationKey, MessageState, Role, Stor
 from bot.ports import Exported
 from storage import attachments, rows
 from storage.models import answers, conversations, events, messages, usage
+from storage.pairing import paired_at
 from storage.places import answer_at, tip_of, today
 from storage.privacy import messages_of, places_of
 from storage.rows import CONVERSATION, HERE, MESSAGE, at
@@ -152,10 +153,12 @@ def export(transaction: Transaction, platform: str, author: str) -> Exported:
     for chunk in chunks(sorted(told)):
         here = select(*CONVERSATION).where(conversations.c.id.in_(chunk))
         places.update({row.id: row for row in transaction.execute(here)})
+    paired = paired_at(transaction, platform, author)
     return Exported(
         data={
             "person": {"platform": platform, "id": author},
             "exported_at": time_of(transaction.now).isoformat(),
+            "paired_at": None if paired is None else time_of(paired).isoformat(),
             "conversations": [_place(places[place], told[place]) for place in sorted(places)],
             "usage": usage_by_day(transaction, platform, author),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import date, datetime
 from functools import partial
@@ -31,6 +32,7 @@ from storage import (
     claiming,
     closing,
     lines,
+    pairing,
     privacy,
     reading,
     receiving,
@@ -58,6 +60,7 @@ class SqlStore:
         self._engines = engines
         self._transactions = transactions
         self._scrubbed_on: date | None = None
+        self._paired = pairing.Known(pairing.SHARED_SECONDS if engines.path is None else math.inf)
 
     @classmethod
     async def open(
@@ -231,7 +234,24 @@ class SqlStore:
 
     async def forget_person(self, platform: str, author: str, *, but: int | None = None) -> Forgotten:
         """See `bot.ports.Store`."""
-        return await self._transactions.write(lambda t: privacy.forget_person(t, platform, author, but))
+        try:
+            return await self._transactions.write(lambda t: privacy.forget_person(t, platform, author, but))
+        finally:  # it may have been removed although its traces could not be cleaned away
+            self._paired.forget((platform, author))
+
+    async def pair(self, platform: str, person: str) -> None:
+        """See `bot.ports.Store`."""
+        await self._transactions.write(lambda t: pairing.pair(t, platform, person))
+
+    async def is_paired(self, platform: str, person: str) -> bool:
+        """See `bot.ports.Store`."""
+        if (platform, person) in self._paired:
+            return True
+        forgotten = self._paired.forgotten
+        found = await self._transactions.read(lambda t: pairing.paired_at(t, platform, person)) is not None
+        if found:
+            self._paired.note((platform, person), forgotten)
+        return found
 
     async def expire(self, now: datetime, default_days: int) -> Forgotten:
         """See `bot.ports.Store`. Many small transactions; then, once a day, SQLite's file is written anew.

@@ -236,7 +236,7 @@ async def house(
         lease=lease,
         metrics=metrics,
     )
-    inbox = Inbox(opened, lambda: built.config, dispatcher.committed, metrics)
+    inbox = Inbox(opened, lambda: built.config, dispatcher.committed, dispatcher.say, metrics)
     built = House(folder, config, engine, opened, registry, platform, dispatcher, inbox, metrics)
     if start:
         built.start()

@@ -107,6 +107,8 @@ async def test_a_database_of_the_first_schema_is_brought_up_to_this_one(empty_ur
     assert place.settings == Settings(persona="pirate")
     await store.set_settings(place.id, Settings(persona="pirate", transcripts="never"))
     assert (await store.conversation(CHAT)).settings.transcripts == "never"
+    await store.pair("telegram", "ann")
+    assert await store.is_paired("telegram", "ann")
     await store.aclose()
 
 
@@ -117,6 +119,7 @@ def _downgrade(url: str) -> None:
         for column in ("language", "duration", "data"):
             connection.execute(text(f"ALTER TABLE contents DROP COLUMN {column}"))
         connection.execute(text("ALTER TABLE conversations DROP COLUMN transcripts"))
+        connection.execute(text("DROP TABLE pairings"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     engine.dispose()
 

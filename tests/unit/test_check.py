@@ -99,6 +99,8 @@ async def test_the_page_s_port_is_tried(tmp_path: Path) -> None:
 async def test_who_may_talk_is_listed(tmp_path: Path) -> None:
     found = await findings(config(tmp_path, permissions={"allow": ["telegram:1"], "admins": ["discord:2"]}))
     assert found["who may talk"].words == "the terminal's user, and telegram:1, discord:2"
+    coded = await findings(config(tmp_path, permissions={"pairing_code": "open-sesame"}))
+    assert coded["who may talk"].words == "the terminal's user, and whoever sends the pairing code"
 
 
 async def test_a_model_that_is_missing_is_told_by_its_alias(tmp_path: Path) -> None:

@@ -16,6 +16,9 @@ def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
 
 
+A_CODE = "a code has 8 to 64 characters and no blank"
+
+
 def write(folder: Path, text: str) -> Path:
     file = folder / "config.toml"
     file.write_text(text, "utf-8")
@@ -64,6 +67,14 @@ def test_every_key_has_its_place_in_the_example_file() -> None:
             "[models.big]\nslots = 2",
             "models.big.path: is missing; a model is a file (path) or on a server (url)",
         ),
+        *(
+            (f"[permissions]\npairing_code = '{code}'", f"permissions.pairing_code: {A_CODE}")
+            for code in ("seven77", "a" * 65, "with blank", "line\u2028break")
+        ),
+        (
+            "[permissions]\nstranger_word = 'Hi {name}'",
+            "permissions.stranger_word: there is no {name}; there are {id} and {chat}",
+        ),
         ("[groups]\nnames = ['hearth', ' ']", "groups.names: a name has at least one letter"),
         ("[chat]\nmax_tokens = 0", "chat.max_tokens: Input should be greater than or equal to 1"),
         ("[chat]\nmax_document_bytes = 0", "chat.max_document_bytes: Input should be greater than or equal to 1"),
@@ -80,6 +91,13 @@ def test_every_key_has_its_place_in_the_example_file() -> None:
 def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, words: str) -> None:
     file = write(tmp_path, text)
     assert refusal(file) == f"{file}: {words}"
+
+
+def test_a_code_is_not_shown(tmp_path: Path) -> None:
+    config = load(write(tmp_path, "[permissions]\npairing_code = 'open-sesame'"), {})
+    assert config.permissions.pairing_code.get_secret_value() == "open-sesame"
+    assert "sesame" not in repr(config)
+    assert "sesame" not in refusal(write(tmp_path, "[permissions]\npairing_code = 'open sesame'"))
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:

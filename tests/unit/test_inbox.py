@@ -24,7 +24,13 @@ class Hall:
     def __init__(self, store: SqlStore, config: Config) -> None:
         self.store = store
         self.passed: list[tuple[Event, Received]] = []
-        self.inbox = Inbox(store, lambda: config, lambda event, received: self.passed.append((event, received)))
+        self.words: list[tuple[str, str]] = []
+        self.inbox = Inbox(
+            store,
+            lambda: config,
+            lambda event, received: self.passed.append((event, received)),
+            lambda event, words: self.words.append((event.event_id, words)),
+        )
 
     async def receive(self, *events: Event) -> None:
         for event in events:

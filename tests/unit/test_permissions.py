@@ -8,7 +8,7 @@ import pytest
 from bot.config import GroupsConfig, PermissionsConfig
 from bot.errors import NotAllowed
 from bot.messages import Action, ActionName, Author, ConversationKey, Deleted, Edited, Left, Message, Migrated, Triage
-from bot.permissions import RateLimit, always, is_admin, may_talk, named, triage
+from bot.permissions import RateLimit, always, is_admin, is_stranger, may_talk, named, triage
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CHAT = ConversationKey("telegram", "bot", "-100")
@@ -74,6 +74,35 @@ def test_another_bot_is_let_in_by_its_own_id_only() -> None:
     assert not may_talk(wide, BOT, CHAT)
     assert may_talk(permissions(allow=("telegram:99",)), BOT, CHAT)
     assert not may_talk(permissions(allow=("telegram:99",), deny=("telegram:99",)), BOT, CHAT)
+
+
+def test_who_is_paired_may_talk_and_does_not_own_the_bot() -> None:
+    assert may_talk(permissions(), ADA, CHAT, paired=True)
+    assert not is_admin(permissions(), ADA, CHAT)
+    assert not may_talk(permissions(deny=("telegram:42",)), ADA, CHAT, paired=True)
+    assert not may_talk(permissions(), BOT, CHAT, paired=True)
+
+
+def test_strangers_are_those_whom_a_pairing_would_let_in() -> None:
+    assert is_stranger(permissions(), ADA, CHAT)
+    for config in (
+        permissions(allow=("telegram:42",)),
+        permissions(deny=("telegram:*",)),
+        permissions(admins=("telegram:42",)),
+    ):
+        assert not is_stranger(config, ADA, CHAT)
+    assert not is_stranger(permissions(), BOT, CHAT)
+    for place in (web("ann"), (ADA, ConversationKey("console", "local", "default"))):
+        assert not is_stranger(permissions(deny=("web:*", "console:*")), *place)
+        assert not is_stranger(permissions(), *place)
+
+
+def test_what_the_paired_say_change_and_press_counts() -> None:
+    edited = Edited(key=CHAT, event_id="1", revision=5, author=ADA, text="new", sent_at=NOW)
+    press = Action(key=CHAT, event_id="2", author=ADA, name=ActionName.RETRY, sent_at=NOW)
+    for event in (message(direct=True), edited, press):
+        assert triage(permissions(), event, paired=True, remember_group_talk=False) is Triage.PENDING
+        assert triage(permissions(), event, remember_group_talk=False) is not Triage.PENDING
 
 
 def test_whoever_reaches_the_terminal_owns_the_bot() -> None:
