@@ -30,7 +30,7 @@ async def test_a_fresh_machine_has_all_it_needs(tmp_path: Path) -> None:
     assert [finding.what for finding in found.values() if not finding.good] == []
     assert list(found) == [
         *("data directory", "process", "database", "model default"),
-        *("voice messages", "web page", "who may talk"),
+        *("voice messages", "web page", "Telegram", "who may talk"),
     ]
     assert found["process"].words == "none is running"
     assert found["database"].words == f"{tmp_path}/data/hearth.db, made at the next start"
