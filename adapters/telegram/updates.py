@@ -51,7 +51,7 @@ def _message(sent: Sent, me: Me, account: str, revision: int = 0) -> Message | M
     author = _author(sent)
     if author is None or is_for_another(sent, me) or not _is_said(sent):
         return None
-    direct, meant = is_direct(sent.chat), is_meant(sent, me)
+    direct, meant, replied = is_direct(sent.chat), is_meant(sent, me), _replied(sent)
     return Message(
         key=_key(sent, account),
         event_id=str(sent.message_id),
@@ -61,7 +61,7 @@ def _message(sent: Sent, me: Me, account: str, revision: int = 0) -> Message | M
         revision=revision,
         direct=direct,
         addressed=meant,
-        reply_to=None if _replied(sent) is None else str(_replied(sent).message_id),  # type: ignore[union-attr]
+        reply_to=None if replied is None else str(replied.message_id),
         attachments=_attached(sent, me, meant=direct or meant),
     )
 
