@@ -152,22 +152,21 @@ class Telegram:
 
     async def show(self, to: Destination, sign: Typing | Preview) -> None:
         """The typing sign, or a draft of the answer in a private chat."""
-        place = self._place(to.key)
         try:
             if isinstance(sign, Typing):
-                await self._bot.send_chat_action(**place, action=ChatAction.TYPING)
-            else:
-                await self._pace.take()
-                await self._bot.send_message_draft(**place, draft_id=_draft(to), **_text(sign.text))
-        except (
-            BadRequest,
-            InvalidToken,
-        ) as error:  # an older server of one's own says of the method that it is not found
-            if isinstance(sign, Preview):
-                log.warning("previews are refused; answers are edited from now on", error=type(error).__name__)
+                with as_platform_errors():
+                    await self._bot.send_chat_action(**self._place(to.key), action=ChatAction.TYPING)
+                return
+            draft = {"draft_id": _draft(to), **_text(sign.text)}
+            await self._call(to.key, lambda place: self._bot.send_message_draft(**place, **draft), self._place(to.key))
+        except PlatformError as error:
+            # Not an outage, nor what is about this text or this chat: the server does not have drafts.
+            if isinstance(sign, Preview) and _is_refused(error):
+                log.warning("previews are refused; answers are edited from now on", reason=str(error))
                 self._previews = False
-        except TelegramError as error:
             log.debug("a sign of life was not shown", error=type(error).__name__)
+        except ChatMigrated:  # what is sent next follows
+            return
 
     async def fetch(self, attachment: Attachment) -> bytes:
         """Load a file: its path is asked for anew each time, for it is good for an hour."""
@@ -318,6 +317,7 @@ def _help(command: Command, language: str) -> str:
 
 
 def _is_refused(error: PlatformError) -> bool:
+    """Whether Telegram said no for another reason than those that have a name."""
     return type(error) is PlatformError
 
 

@@ -265,7 +265,13 @@ async def test_a_sign_of_life_never_fails(server: TelegramServer, telegram: Tele
         server.fail("sendMessageDraft", kind)
         await telegram.show(to(server, private), Typing())
         await telegram.show(to(server, private), Preview("half a sen"))
-    assert telegram.limits.previews  # an outage is no refusal
+    for words in ("can't parse entities: unexpected end tag", "chat not found"):
+        server.fail("sendMessageDraft", "refuse", description=f"Bad Request: {words}")
+        await telegram.show(to(server, private), Preview("half a sen"))
+    assert telegram.limits.previews  # neither an outage nor a text is a refusal of all drafts
+    server.fail("sendMessageDraft", "refuse", code=404, description="Not Found")
+    await telegram.show(to(server, private), Preview("half a sen"))
+    assert not telegram.limits.previews
 
 
 async def test_the_token_is_in_no_log_and_no_error(
