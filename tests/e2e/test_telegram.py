@@ -144,7 +144,7 @@ def test_a_wrong_token_ends_the_start_with_one_line(bot: CommandLine, telegram: 
 
 
 def test_it_is_configured_by_a_file_too(bot: CommandLine, telegram: Platform, tmp_path: Path) -> None:
-    """Also the token, by a secret's file; who is not allowed hears nothing."""
+    """Also the token, by a secret's file; who is not allowed is told an id and no more."""
     server = telegram.server
     ada, eve = telegram.do(lambda: (server.world.user("Ada"), server.world.user("Eve")))
     (tmp_path / "token").write_text(server.token + "\n", "utf-8")
@@ -154,4 +154,4 @@ def test_it_is_configured_by_a_file_too(bot: CommandLine, telegram: Platform, tm
         telegram.do(lambda: hers.say(eve, "Hello!"))
         chat = telegram.do(lambda: server.world.private(ada))
         answered(telegram, chat, lambda: chat.say(ada, "Count to 3."), "1 2 3")
-    assert hers.from_bot == []
+    assert hers.texts_of_bot() == [f"I do not know you yet. My owner can let you in with this id: telegram:{eve.id}"]
