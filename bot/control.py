@@ -59,7 +59,8 @@ class Running:
 class Control:
     """Stops, interrupts and removes answers, and changes settings.
 
-    `running`: the answers in progress here, by id; `rest`: seconds between tries.
+    `running`: the answers in progress here, by id; `paced`: an adapter whose calls wait for their chat's turn; `rest`: seconds
+    between tries.
     """
 
     def __init__(
@@ -69,13 +70,17 @@ class Control:
         config: Callable[[], Config],
         running: Mapping[int, Running],
         *,
+        paced: Callable[[Adapter], Adapter],
         rest: float,
     ) -> None:
         self._store = store
         self._adapters = adapters
         self._config = config
         self._running = running
+        self._paced = paced
         self._rest = rest
+        self._saying: set[tuple[str, str, str]] = set()
+        """Chats in which a passing word waits for its turn: another one would be noise, where all see it."""
         self._marked: set[int] = set()
         """Answers that were to be stopped while no task was making them: a claim may have been on its way."""
         self.tasks: set[asyncio.Task[None]] = set()
@@ -140,7 +145,7 @@ class Control:
 
     async def _call(self, message: MessageRef, call: Callable[[Adapter], Awaitable[None]]) -> bool:
         """Change a message, as patiently as that is worth; whether it is so now, or nobody can see it."""
-        adapter = self._adapters.get((message.key.platform, message.key.account))
+        adapter = self._adapter(message.key)
         for _ in range(TRIES if adapter else 0):
             assert adapter is not None, "an account that is not connected is not called"
             try:
@@ -148,8 +153,8 @@ class Control:
                 return True
             except (MessageGone, Barred):
                 return True
-            except FloodWait as error:
-                await asyncio.sleep(error.seconds)
+            except FloodWait:
+                continue  # the next turn comes when the platform allows it
             except Unreachable:
                 await asyncio.sleep(self._rest)
             except PlatformError as error:
@@ -262,9 +267,10 @@ class Control:
 
     async def _send(self, to: Destination, words: str, *, private: bool = True) -> None:
         """`private`: for one person alone, where the platform can do that."""
-        adapter = self._adapters.get((to.key.platform, to.key.account))
-        if adapter is None:
+        adapter, chat = self._adapter(to.key), (to.key.platform, to.key.account, to.key.chat)
+        if adapter is None or (chat in self._saying and not adapter.limits.private_answers):
             return
+        self._saying.add(chat)
         try:
             what = Outgoing(text=words, private=private and adapter.limits.private_answers, notice=True)
             await adapter.send(to, what)
@@ -272,6 +278,13 @@ class Control:
             log.debug("not said to who does not want it", conversation=str(to.key))
         except PlatformError as error:
             log.warning("not said", conversation=str(to.key), error=str(error))
+        finally:
+            self._saying.discard(chat)
+
+    def _adapter(self, key: ConversationKey) -> Adapter | None:
+        """Of a connected account, at the pace of its chats."""
+        adapter = self._adapters.get((key.platform, key.account))
+        return None if adapter is None else self._paced(adapter)
 
     def _keep(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)

@@ -66,7 +66,7 @@ class Adapter(Protocol):
         """Remove a message of the bot's own; one that is gone is no error."""
 
     async def show(self, to: Destination, sign: Typing | Preview) -> None:
-        """Give a sign of life or a streamed preview; may do nothing; never raises PlatformError."""
+        """Give a sign of life or a streamed preview; may do nothing. Raises FloodWait, and no other PlatformError."""
 
     async def fetch(self, attachment: Attachment) -> bytes:
         """Load an attachment, within `limits.file_bytes`; also after a restart.
@@ -119,6 +119,9 @@ class Ledger(Protocol):
 
 class Deliver(Protocol):
     """Pieces become messages on a platform."""
+
+    def paced(self, adapter: Adapter) -> Adapter:
+        """The same adapter for what is said beside answers: its calls wait for their chat's turn, as the answers' do."""
 
     async def deliver(self, claim: Claim, adapter: Adapter, pieces: AsyncIterator[Piece]) -> Finished:
         """Send the pieces of one answer as they come, and return the last.

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from adapters.delivery.answering import Answering
+from adapters.delivery.paced import Paced
 from adapters.delivery.pacing import Clock, Sleep, Slots
 from adapters.delivery.posting import Posting
 from bot.messages import Claim, Finished, Piece
@@ -27,6 +28,10 @@ class Delivery:
         self._clock = clock
         self._sleep = sleep
         self._slots = Slots(clock, sleep)
+
+    def paced(self, adapter: Adapter) -> Adapter:
+        """See `bot.ports.Deliver`."""
+        return Paced(adapter, self._slots)
 
     async def deliver(self, claim: Claim, adapter: Adapter, pieces: AsyncIterator[Piece]) -> Finished:
         """Send the pieces of one answer as they come, and return the last.

@@ -110,8 +110,12 @@ class Answering:
         """The typing sign, until there is text."""
         to = Destination(key=self._claim.event.key, interaction=self._claim.event.interaction)
         while self._claim.kept is None and not self._chunks:
-            await self._adapter.show(to, Typing())
-            await self._sleep(TYPING_SECONDS)
+            wait = TYPING_SECONDS
+            try:
+                await self._adapter.show(to, Typing())
+            except FloodWait as error:
+                wait = max(wait, error.seconds)
+            await self._sleep(wait)
 
     async def _pause(self, delay: float | None) -> None:
         """Until something has changed, or for so long."""
@@ -139,12 +143,18 @@ class Answering:
             self._needs_slot = True
             return max(wait, self._posting.slot.wait())
         if preview:
-            self._previewed = (what.text, self._clock())
-            event = self._claim.event
-            await self._adapter.show(Destination(key=event.key, reply_to=event.event_id), Preview(what.text))
+            await self._preview(what.text)
         else:
             await self._try(index, what)
         return 0
+
+    async def _preview(self, text: str) -> None:
+        self._previewed = (text, self._clock())
+        event = self._claim.event
+        try:
+            await self._adapter.show(Destination(key=event.key, reply_to=event.event_id), Preview(text))
+        except FloodWait as error:
+            self._posting.slot.block(error.seconds)
 
     def _due(self) -> tuple[int, Outgoing] | None:
         """The first message that is not what it should be by now; of a preview, the present text."""

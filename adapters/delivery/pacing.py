@@ -22,13 +22,17 @@ class Slot:
     """The right to call a chat: `burst` calls at once after a rest, then one every `seconds_per_call`."""
 
     def __init__(self, limits: Limits, clock: Clock, sleep: Sleep) -> None:
-        self._period = limits.seconds_per_call
-        self._slack = limits.seconds_per_call * (max(1, limits.burst) - 1)
+        self.keep(limits)
         self._clock = clock
         self._sleep = sleep
         self._paid_until = clock()
         self._blocked_until = clock()
         self._queue = asyncio.Lock()
+
+    def keep(self, limits: Limits) -> None:
+        """Have this pace from now on."""
+        self._period = limits.seconds_per_call
+        self._slack = limits.seconds_per_call * (max(1, limits.burst) - 1)
 
     def try_take(self) -> bool:
         """Take the slot if it is free and nobody waits for it."""
@@ -72,13 +76,16 @@ class Slots:
         self._sleep = sleep
         self._slots: dict[tuple[str, str, str], Slot] = {}
 
-    def of(self, key: ConversationKey, limits: Limits, *, direct: bool) -> Slot:
-        """The slot of a chat, which is direct for ever or never."""
+    def of(self, key: ConversationKey, limits: Limits, *, direct: bool | None) -> Slot:
+        """The slot of a chat. `direct` None: that is not known; a slot that is new then has the slower pace."""
         chat = (key.platform, key.account, key.chat)
-        if chat not in self._slots:
-            if len(self._slots) >= _REMEMBERED:
-                self._slots = {known: slot for known, slot in self._slots.items() if not slot.rested()}
-            if not direct and limits.group_seconds_per_call is not None:
-                limits = replace(limits, seconds_per_call=limits.group_seconds_per_call)
-            self._slots[chat] = Slot(limits, self._clock, self._sleep)
-        return self._slots[chat]
+        if not direct and limits.group_seconds_per_call is not None:
+            limits = replace(limits, seconds_per_call=limits.group_seconds_per_call)
+        if (slot := self._slots.get(chat)) is not None:
+            if direct is not None:
+                slot.keep(limits)
+            return slot
+        if len(self._slots) >= _REMEMBERED:
+            self._slots = {known: slot for known, slot in self._slots.items() if not slot.rested()}
+        slot = self._slots[chat] = Slot(limits, self._clock, self._sleep)
+        return slot

@@ -17,18 +17,18 @@ from telegram import (
     ReplyParameters,
 )
 from telegram.constants import ChatAction, ParseMode
-from telegram.error import BadRequest, ChatMigrated, InvalidToken, TelegramError
+from telegram.error import BadRequest, ChatMigrated, InvalidToken, RetryAfter, TelegramError
 
 from adapters.delivery.pacing import Slot
 from adapters.telegram.addressing import Me
-from adapters.telegram.client import NO_THREAD, NOT_MODIFIED, UPLOAD_SECONDS, as_platform_errors, make_bot
+from adapters.telegram.client import NO_THREAD, NOT_MODIFIED, UPLOAD_SECONDS, as_platform_errors, make_bot, seconds_of
 from adapters.telegram.intake import Intake
 from adapters.telegram.polling import REST_LEAST, REST_MOST, Poller
 from adapters.telegram.updates import KINDS, PLATFORM
 from adapters.telegram.webhook import Webhook, secret_of
 from adapters.text.telegram import telegram_html, telegram_length
 from bot.config import TelegramConfig
-from bot.errors import MessageGone, PlatformError, StartError, TooLarge
+from bot.errors import FloodWait, MessageGone, PlatformError, StartError, TooLarge
 from bot.messages import (
     Attachment,
     Button,
@@ -56,6 +56,8 @@ FILE_BYTES = 20 * 2**20
 """The most that Telegram's own server gives a bot of a file; a server of one's own gives more."""
 OWN_SERVER_BYTES = 512 * 2**20
 OFFICIAL = "https://api.telegram.org"
+DRAFT_SECONDS = 3.0
+"""A draft that takes longer is not waited for: the final text must not come behind it."""
 LONGEST_HELP = 256
 """Characters of a command's description in the menu."""
 MOVED = 1000
@@ -105,12 +107,15 @@ class Telegram:
         """Hear updates until cancelled. Raises StartError for a token that was never good, and DatabaseError."""
         try:
             await self._connect()
-            if self.webhook is not None:
-                await self._hear_by_webhook(self.webhook, receive)
-            else:
-                with as_platform_errors():
-                    await self._bot.delete_webhook()
-                await Poller(self._bot, self._intake).run(receive)
+            menus = asyncio.create_task(self._show_menus())
+            try:
+                if self.webhook is not None:
+                    await self._hear_by_webhook(self.webhook, receive)
+                else:
+                    await self._until_done(self._bot.delete_webhook)
+                    await Poller(self._bot, self._intake).run(receive)
+            finally:
+                menus.cancel()
         except asyncio.CancelledError:
             await self.aclose()
             raise
@@ -157,16 +162,16 @@ class Telegram:
                 with as_platform_errors():
                     await self._bot.send_chat_action(**self._place(to.key), action=ChatAction.TYPING)
                 return
-            draft = {"draft_id": _draft(to), **_text(sign.text)}
+            draft = {"draft_id": _draft(to), "read_timeout": DRAFT_SECONDS, **_text(sign.text)}
             await self._call(to.key, lambda place: self._bot.send_message_draft(**place, **draft), self._place(to.key))
+        except FloodWait:
+            raise
         except PlatformError as error:
             # Not an outage, nor what is about this text or this chat: the server does not have drafts.
             if isinstance(sign, Preview) and _is_refused(error):
                 log.warning("previews are refused; answers are edited from now on", reason=str(error))
                 self._previews = False
             log.debug("a sign of life was not shown", error=type(error).__name__)
-        except ChatMigrated:  # what is sent next follows
-            return
 
     async def fetch(self, attachment: Attachment) -> bytes:
         """Load a file: its path is asked for anew each time, for it is good for an hour."""
@@ -196,34 +201,44 @@ class Telegram:
 
     async def _connect(self) -> None:
         """Learn who the bot is. Raises StartError for a token that was never good."""
+        if self._connected:
+            return
+        try:
+            me = await self._until_done(self._bot.get_me)
+        except InvalidToken as error:
+            raise StartError(
+                "Telegram refuses the token. BotFather (https://t.me/BotFather) shows the right one (telegram.token)."
+            ) from error
+        self._me = Me(me.id, me.username or "", self._me.commands)
+        self._connected = True
+        log.info("Telegram is connected", bot=f"@{me.username}", way="webhook" if self.webhook else "polling")
+
+    async def _until_done(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Call until Telegram answers. Raises BadRequest and InvalidToken: that will not change."""
         rest = REST_LEAST
-        while not self._connected:
+        while True:
             try:
-                me = await self._bot.get_me()
-            except InvalidToken as error:
-                raise StartError(
-                    "Telegram refuses the token. BotFather (https://t.me/BotFather) shows the right one (telegram.token)."
-                ) from error
+                return await call()
+            except (BadRequest, InvalidToken):
+                raise
             except TelegramError as error:
-                log.warning("Telegram does not answer", error=type(error).__name__, seconds=rest)
-                await asyncio.sleep(rest)
+                wait = seconds_of(error.retry_after) if isinstance(error, RetryAfter) else rest
+                log.warning("Telegram does not answer", error=type(error).__name__, seconds=wait)
+                await asyncio.sleep(wait)
                 rest = min(rest * 2, REST_MOST)
-                continue
-            self._me = Me(me.id, me.username or "", self._me.commands)
-            self._connected = True
-            log.info("Telegram is connected", bot=f"@{me.username}", way="webhook" if self.webhook else "polling")
-            await self._show_menus()
 
     async def _hear_by_webhook(self, webhook: Webhook, receive: Receive) -> None:
         """Telegram is told where to bring updates once there is somebody who takes them."""
+        how: dict[str, Any] = {
+            "secret_token": secret_of(self._config),
+            "allowed_updates": list(KINDS),
+            "max_connections": 1,  # one after the other: so they come in order
+        }
         async with webhook.serving(receive):
-            with as_platform_errors():
-                await self._bot.set_webhook(
-                    self._config.webhook_url,
-                    secret_token=secret_of(self._config),
-                    allowed_updates=list(KINDS),
-                    max_connections=1,  # one after the other: so they come in order
-                )
+            try:
+                await self._until_done(lambda: self._bot.set_webhook(self._config.webhook_url, **how))
+            except BadRequest as error:
+                raise StartError(f"Telegram refuses telegram.webhook_url: {error.message}") from error
             await asyncio.Event().wait()
 
     async def _show_menus(self) -> None:

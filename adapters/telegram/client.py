@@ -15,8 +15,8 @@ from telegram.request import HTTPXRequest
 
 from bot.errors import Barred, FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
 
-CONNECTIONS = 64
-"""At once. Chats are paced one by one, so that a slow call must not keep another chat's from its way."""
+CONNECTIONS = 512
+"""At once: twice as many as answers in progress (`chat.concurrent_conversations`), so that slow calls keep none from its way."""
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 20.0
 """For an answer to a call; what takes longer is tried again."""
@@ -37,6 +37,7 @@ _BARRED = (
     "group chat was deactivated",
 )
 """How Telegram's words about it begin; it has no codes for them."""
+TOO_LARGE = "(413)"
 NOT_MODIFIED = "message is not modified"
 NO_THREAD = "message thread not found"
 
@@ -75,13 +76,13 @@ async def call(bot: Bot, method: str, *, seconds: float = CALL_SECONDS, **parame
 
 @contextmanager
 def as_platform_errors() -> Iterator[None]:
-    """What Telegram refuses, as PlatformError. ChatMigrated is the caller's. No words hold the token."""
+    """What Telegram refuses, as PlatformError. No words hold the token."""
     try:
         yield
     except RetryAfter as error:
         raise FloodWait(seconds_of(error.retry_after)) from error
-    except ChatMigrated:
-        raise
+    except ChatMigrated as error:
+        raise Unreachable("the chat has moved") from error
     except BadRequest as error:
         raise _bad_request(error.message) from error
     except Forbidden as error:
@@ -89,6 +90,8 @@ def as_platform_errors() -> Iterator[None]:
     except InvalidToken as error:  # its words are the token's
         raise PlatformError("Telegram refuses the token, or does not know the method") from error
     except NetworkError as error:
+        if TOO_LARGE in error.message:
+            raise PlatformError("the file is larger than Telegram takes") from error
         raise Unreachable(type(error).__name__) from error
     except TelegramError as error:  # an answer that is no JSON, a conflict
         raise Unreachable(type(error).__name__) from error

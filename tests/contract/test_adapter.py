@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import aiohttp
 import pytest
@@ -221,10 +222,12 @@ async def telegram() -> AsyncIterator[Bench]:
             return Attachment(kind="file", reference=file["file_id"], **told)
 
         async def menu() -> list[tuple[str, str]]:
-            await server.wait_for(lambda: server.called("getUpdates"), "the adapter")
-            usual = [call.given for call in server.called("setMyCommands") if "language_code" not in call.given]
-            shown = [given for given in usual if given["scope"]["type"] == "all_private_chats"][-1]["commands"]
-            return [(row["command"], row["description"]) for row in shown]
+            def shown() -> list[Any]:
+                usual = [call.given for call in server.called("setMyCommands") if "language_code" not in call.given]
+                return [given["commands"] for given in usual if given["scope"]["type"] == "all_private_chats"]
+
+            await server.wait_for(shown, "a menu")
+            return [(row["command"], row["description"]) for row in shown()[-1]]
 
         try:
             yield Bench(

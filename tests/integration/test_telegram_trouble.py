@@ -259,8 +259,13 @@ async def test_a_flood_says_how_long_to_wait(server: TelegramServer, telegram: T
     assert caught.value.seconds == 17
 
 
-async def test_a_sign_of_life_never_fails(server: TelegramServer, telegram: Telegram, private: Chat) -> None:
-    for kind in ("429", "500", "drop", "garbage"):
+async def test_a_sign_of_life_fails_for_floods_alone(server: TelegramServer, telegram: Telegram, private: Chat) -> None:
+    for sign in (Typing(), Preview("half a sen")):
+        server.fail("*", "429", retry_after=7)
+        with pytest.raises(FloodWait) as caught:  # so that nothing else is sent there meanwhile
+            await telegram.show(to(server, private), sign)
+        assert caught.value.seconds == 7
+    for kind in ("500", "drop", "garbage"):
         server.fail("sendChatAction", kind)
         server.fail("sendMessageDraft", kind)
         await telegram.show(to(server, private), Typing())
