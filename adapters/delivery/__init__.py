@@ -27,6 +27,7 @@ class Delivery:
         self._clock = clock
         self._sleep = sleep
         self._slots = Slots(clock, sleep)
+        self._under_way = 0
 
     async def deliver(self, claim: Claim, adapter: Adapter, pieces: AsyncIterator[Piece]) -> Finished:
         """Send the pieces of one answer as they come, and return the last.
@@ -37,8 +38,11 @@ class Delivery:
         """
         slot = self._slots.of(claim.event.key, adapter.limits, direct=claim.event.direct)
         posting = Posting(claim, adapter, self._ledger, slot, self._sleep)
+        answering = Answering(claim, adapter, posting, self._clock, self._sleep, alone=lambda: self._under_way == 1)
+        self._under_way += 1
         try:
-            return await Answering(claim, adapter, posting, self._clock, self._sleep).run(pieces)
+            return await answering.run(pieces)
         finally:
+            self._under_way -= 1
             if isinstance(pieces, AsyncGenerator):
                 await pieces.aclose()
