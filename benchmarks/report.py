@@ -122,12 +122,17 @@ def scratch_directory() -> Iterator[Path]:
         yield Path(folder)
 
 
-def run(tables: AsyncIterator[Table]) -> None:
-    """Print each table as soon as it is measured. Warnings and errors of what is measured go to standard error; the rest would be in the way."""
+def quietly() -> None:
+    """Warnings and errors of what is measured go to standard error; the rest would be in the way."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
+
+
+def run(tables: AsyncIterator[Table]) -> None:
+    """Print each table as soon as it is measured."""
+    quietly()
 
     async def show() -> None:
         async for table in tables:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import BindParameter, Update, and_, bindparam, delete, exists, literal, select, update
@@ -14,7 +15,7 @@ from storage.models import answers, conversations, messages, sent_parts, usage
 from storage.places import day_of_line, today, versions_of
 from storage.removal import drop_answers, remove, vacate
 from storage.rows import Group
-from storage.transaction import Scrub, Transaction, insert
+from storage.transaction import Scrub, Transaction, insert_of
 from storage.values import pack_finished, pack_ids
 from storage.waiting import promote
 
@@ -85,6 +86,21 @@ _CUT = update(messages).where(messages.c.id == bindparam("k_id")).values(window_
 _COUNTERS = ("messages", "prompt_tokens", "cached_tokens", "completion_tokens")
 
 
+@cache
+def _intended(shared: bool) -> Any:
+    statement = insert_of(sent_parts, shared=shared)
+    changed = {name: statement.excluded[name] for name in ("nonce", *_SENT)}
+    return statement.on_conflict_do_update(index_elements=["answer", "number"], set_=changed)
+
+
+@cache
+def _counted(shared: bool) -> Any:
+    statement = insert_of(usage, shared=shared)
+    sums = {name: usage.c[name] + statement.excluded[name] for name in _COUNTERS}
+    keys = [column.name for column in usage.primary_key.columns]
+    return statement.on_conflict_do_update(index_elements=keys, set_=sums)
+
+
 def extend(transaction: Transaction, claim: Claim, lease: float) -> None:
     """See `bot.ports.Store.extend`."""
     _mine(transaction, _EXTEND, claim, k_lease_until=transaction.now + int(lease * SECOND))
@@ -106,9 +122,7 @@ def intend(transaction: Transaction, claim: Claim, part: SentPart) -> None:
     """See `bot.ports.Ledger.intend`."""
     _mine(transaction, _STREAM, claim)
     row = {"answer": claim.id, "number": part.index, "nonce": part.nonce, **_sent(part)}
-    statement = insert(transaction, sent_parts)
-    changed = {name: statement.excluded[name] for name in ("nonce", *_SENT)}
-    transaction.execute(statement.on_conflict_do_update(index_elements=["answer", "number"], set_=changed), row)
+    transaction.execute(_intended(transaction.shared), row)
 
 
 def record_sent(transaction: Transaction, claim: Claim, part: SentPart) -> None:
@@ -246,10 +260,7 @@ def _count(transaction: Transaction, platform: str, author: str, finished: Finis
         "cached_tokens": finished.usage.cached_tokens,
         "completion_tokens": finished.usage.completion_tokens,
     }
-    statement = insert(transaction, usage)
-    sums = {name: usage.c[name] + statement.excluded[name] for name in _COUNTERS}
-    keys = [column.name for column in usage.primary_key.columns]
-    transaction.execute(statement.on_conflict_do_update(index_elements=keys, set_=sums), row)
+    transaction.execute(_counted(transaction.shared), row)
 
 
 def _mine(transaction: Transaction, statement: Update, claim: Claim, **values: Any) -> None:

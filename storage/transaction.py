@@ -76,7 +76,12 @@ class Transaction:
 
 def insert(transaction: Transaction, table: Table) -> Any:
     """The database's own INSERT, which has ON CONFLICT."""
-    return postgresql.insert(table) if transaction.shared else sqlite.insert(table)
+    return insert_of(table, shared=transaction.shared)
+
+
+def insert_of(table: Table, *, shared: bool) -> Any:
+    """The same, for statements that are made once: `excluded` makes a copy of every column of the table."""
+    return postgresql.insert(table) if shared else sqlite.insert(table)
 
 
 Operation = Callable[[Transaction], T]

@@ -28,6 +28,7 @@ class Delivery:
         self._clock = clock
         self._sleep = sleep
         self._slots = Slots(clock, sleep)
+        self._under_way = 0
 
     def paced(self, adapter: Adapter) -> Adapter:
         """See `bot.ports.Deliver`."""
@@ -42,8 +43,11 @@ class Delivery:
         """
         slot = self._slots.of(claim.event.key, adapter.limits, direct=claim.event.direct)
         posting = Posting(claim, adapter, self._ledger, slot, self._sleep)
+        answering = Answering(claim, adapter, posting, self._clock, self._sleep, alone=lambda: self._under_way == 1)
+        self._under_way += 1
         try:
-            return await Answering(claim, adapter, posting, self._clock, self._sleep).run(pieces)
+            return await answering.run(pieces)
         finally:
+            self._under_way -= 1
             if isinstance(pieces, AsyncGenerator):
                 await pieces.aclose()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 
 import structlog
@@ -30,8 +30,15 @@ from bot.ports import Adapter
 
 log = structlog.get_logger(__name__)
 
+TYPING_AFTER_SECONDS = 0.2
+"""An answer whose first text comes sooner has no typing sign: nobody would see it, and it is a call."""
 TYPING_SECONDS = 4.0
 """Telegram's typing sign lasts 5 s, Discord's 10 s."""
+HOLD_SECONDS = 0.05
+"""While other answers are under way, one that ends so soon after its first text is sent without a preview before it: calls are
+what a platform gives least of, and nobody notices the wait."""
+PREVIEW_LEAST_SECONDS = 0.2
+"""Between two previews of an answer, however fast the platform's pace: text that comes in between is in the next one."""
 PREVIEW_SECONDS = 20.0
 """A preview that does not change is shown again so often; Telegram's lives 30 s."""
 LONGEST_STREAM = 400_000
@@ -43,13 +50,23 @@ MOST_FAILURES = 10
 class Answering:
     """What one answer's delivery knows. `run` once."""
 
-    def __init__(self, claim: Claim, adapter: Adapter, posting: Posting, clock: Clock, sleep: Sleep) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        adapter: Adapter,
+        posting: Posting,
+        clock: Clock,
+        sleep: Sleep,
+        *,
+        alone: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._claim = claim
         self._adapter = adapter
         self._limits = adapter.limits
         self._posting = posting
         self._clock = clock
         self._sleep = sleep
+        self._alone = alone
         self._splitter = Splitter(self._limits.text, self._limits.measure)
         self._chunks: list[str] = []
         self._length = 0
@@ -59,6 +76,8 @@ class Answering:
         self._needs_slot = False
         """New text does not matter before the next slot: tokens come far more often than a chat may be called."""
         self._previewed = ("", 0.0)
+        self._held_until: float | None = None
+        """No preview before; None until there is text."""
         self._failures = 0
         self._quiet_until = clock()
         self._mute = False
@@ -109,6 +128,7 @@ class Answering:
     async def _type(self) -> None:
         """The typing sign, until there is text."""
         to = Destination(key=self._claim.event.key, interaction=self._claim.event.interaction)
+        await self._sleep(TYPING_AFTER_SECONDS)
         while self._claim.kept is None and not self._chunks:
             wait = TYPING_SECONDS
             try:
@@ -137,6 +157,7 @@ class Answering:
         index, what = found
         preview = self._previews(index) and not what.final
         if preview and (wait := self._preview_wait(what.text)) > 0:
+            self._needs_slot = self._previewed[0] != what.text  # until then newer text changes nothing
             return wait
         wait = self._quiet_until - self._clock()
         if wait > 0 or not self._posting.slot.try_take():
@@ -177,7 +198,11 @@ class Answering:
 
     def _preview_wait(self, text: str) -> float:
         shown, at = self._previewed
-        return at + PREVIEW_SECONDS - self._clock() if shown == text else 0
+        if self._held_until is None:
+            self._held_until = self._clock() + (0 if self._alone() else HOLD_SECONDS)
+        if not shown:
+            return self._held_until - self._clock()
+        return at + (PREVIEW_SECONDS if shown == text else PREVIEW_LEAST_SECONDS) - self._clock()
 
     async def _try(self, index: int, what: Outgoing) -> None:
         """An interim call: when it fails, what comes later makes up for it. Raises Barred: then nothing does."""

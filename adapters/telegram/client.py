@@ -11,8 +11,8 @@ from typing import Any
 
 from telegram import Bot
 from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, NetworkError, RetryAfter, TelegramError
-from telegram.request import HTTPXRequest
 
+from adapters.telegram.requests import Requests
 from bot.errors import Barred, FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
 
 CONNECTIONS = 512
@@ -45,18 +45,9 @@ NO_THREAD = "message thread not found"
 def make_bot(token: str, api_base: str) -> Bot:
     """A bot that calls this server. Nothing is sent yet. Its connections are closed by `bot.request.shutdown()`."""
     os.environ.setdefault("PTB_TIMEDELTA", "1")  # durations as timedelta, which the library will make its default
-    # The library logs what it cannot parse, and the client below it logs URLs: people's words, and the token.
+    # The library logs what it cannot parse: people's words.
     logging.getLogger("telegram").setLevel(logging.CRITICAL)
-    for name in ("httpx", "httpcore"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    request = HTTPXRequest(
-        connection_pool_size=CONNECTIONS,
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=CALL_SECONDS,
-        write_timeout=CALL_SECONDS,
-        pool_timeout=CALL_SECONDS,
-        media_write_timeout=UPLOAD_SECONDS,
-    )
+    request = Requests(connections=CONNECTIONS, connect=CONNECT_SECONDS, call=CALL_SECONDS, upload=UPLOAD_SECONDS)
     return Bot(
         token,
         base_url=f"{api_base}/bot",

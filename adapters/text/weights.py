@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 Measure = Callable[[str], int]
 """Markdown -> length on a platform, after its markup is parsed."""
@@ -22,9 +23,8 @@ class Scale:
 
     def __init__(self, measure: Measure) -> None:
         self.measure = measure
-        self._two, self._three, self._four = (_unit(measure, char) for char in ("é", "字", "😀"))  # by bytes in UTF-8
+        self._two, self._three, self._four, self.row = _units(measure)
         self._same = self._two == self._three == self._four == 1
-        self.row = ROW if measure(_BEFORE_TABLE) > len(_BEFORE_TABLE) else 0
 
     def weigh(self, text: str) -> int:
         """The weight of a text, table lines apart."""
@@ -43,6 +43,13 @@ class Scale:
 def utf16_length(text: str) -> int:
     """Length in UTF-16 code units."""
     return len(text) + sum(char > "\uffff" for char in text)
+
+
+@lru_cache(maxsize=16)
+def _units(measure: Measure) -> tuple[int, int, int, int]:
+    """What a character of two, three and four bytes in UTF-8 takes, and a table's row. Asked for each answer; a measure may be slow."""
+    two, three, four = (_unit(measure, char) for char in ("é", "字", "😀"))
+    return two, three, four, ROW if measure(_BEFORE_TABLE) > len(_BEFORE_TABLE) else 0
 
 
 def _unit(measure: Measure, char: str) -> int:

@@ -59,6 +59,14 @@ async def test_an_answer_is_drafted_and_then_sent_once(h: TelegramHouse, private
     assert answer.edits == ["You said: tell me something"]
     assert answer.reply_to is None
     assert [button["text"] for button in answer.buttons] == ["Retry"]
+
+
+async def test_while_the_model_thinks_the_bot_types(h: TelegramHouse, private: Chat, ada: User) -> None:
+    h.engine.stall_in_prefill = True
+    private.say(ada, "tell me something")
+    await h.server.wait_for(lambda: private.actions, "the typing sign")
+    h.engine.resume.set()
+    await h.answered(private, "You said: tell me something")
     assert [activity.action for activity in private.actions][:1] == ["typing"]
 
 

@@ -11,7 +11,18 @@ import pytest
 from adapters.delivery.pacing import Slot
 from adapters.text import split, telegram_length
 from bot.errors import FloodWait
-from bot.messages import AnswerState, Button, Destination, Limits, Notice, Outcome, Preview, Text, Typing
+from bot.messages import (
+    AnswerState,
+    Button,
+    ConversationKey,
+    Destination,
+    Limits,
+    Notice,
+    Outcome,
+    Preview,
+    Text,
+    Typing,
+)
 from bot.metered import Metered
 from bot.metrics import Metrics
 from bot.testing import Fault, MemoryAdapter
@@ -40,7 +51,13 @@ async def test_an_answer_is_a_typing_sign_a_placeholder_with_the_first_text_and_
 async def test_the_typing_sign_is_repeated_until_there_is_text() -> None:
     stage = Stage()
     await stage.deliver(a_claim(), 9.0, Text("a"), 9.0, done("a b"))
-    assert [call.at - 1000 for call in stage.platform.calls if call.kind == "show"] == [0, 4, 8]
+    assert [round(call.at - 1000, 3) for call in stage.platform.calls if call.kind == "show"] == [0.2, 4.2, 8.2]
+
+
+async def test_text_that_comes_at_once_needs_no_typing_sign() -> None:
+    stage = Stage()
+    await stage.deliver(a_claim(), 0.1, Text("a"), 9.0, done("a b"))
+    assert stage.shown() == []
 
 
 async def test_a_notice_becomes_a_placeholder_that_the_answer_replaces() -> None:
@@ -199,6 +216,30 @@ async def test_new_text_is_previewed_at_once_and_not_when_the_old_preview_fades(
     stage = Stage(previews=True)
     await stage.deliver(a_claim(), Text("Hel"), 3.0, Text("lo"), 3.0, done("Hello!"))
     assert [call.at - 1000 for call in stage.platform.calls if call.what == Preview("Hello")] == [3]
+
+
+async def test_text_in_quick_succession_shares_previews_at_any_pace() -> None:
+    stage = Stage(previews=True, seconds_per_call=0.001, burst=100)
+    words = [step for n in range(50) for step in (Text(f"{n} "), 0.01)]
+    await stage.deliver(a_claim(), *words, done("all"))
+    previews = [round(call.at - 1000, 3) for call in stage.platform.calls if call.kind == "show"]
+    assert previews == [0, 0.2, 0.4]
+
+
+async def test_beside_others_an_answer_that_ends_at_once_is_not_previewed() -> None:
+    """Calls are scarce: many chats share them. One that goes on is previewed like any other."""
+    stage = Stage(previews=True)
+    there = ConversationKey("memory", "bot", "there")
+    async with asyncio.TaskGroup() as group:
+
+        async def both() -> None:
+            long = group.create_task(stage.start(a_claim(1), 5.0, Text("Hel"), 1.0, done("Hello")))
+            short = group.create_task(stage.start(a_claim(2, there), 1.0, Text("Hi"), 0.01, done("Hi!")))
+            await asyncio.gather(long, short)
+
+        await stage.time.run(both())
+    assert [sign for sign in stage.shown() if sign != Typing()] == [Preview("Hel")]
+    assert stage.texts(there) == ["Hi!"]
 
 
 async def test_a_full_message_is_sent_although_there_are_previews() -> None:
