@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -125,6 +126,11 @@ async def all_chats(bot: Bot, each: int, *, at_once: bool) -> Round:
     return Round(total / (ended - began), total / ((stored or now()) - began), (bot.processor() - processor) / total)
 
 
+def _has(chat: Chat, messages: int) -> bool:
+    """Whether there are more than so many."""
+    return len(chat.everything) > messages
+
+
 async def in_turn(bot: Bot, number: int) -> list[float]:
     """One chat, one question after the other: seconds from each update to the first text of its answer."""
     taken = []
@@ -132,7 +138,7 @@ async def in_turn(bot: Bot, number: int) -> list[float]:
     for _ in range(number):
         drafts, messages = len(chat.drafts), len(chat.everything) + 1
         began = bot.say(person, chat)
-        await until(lambda at=messages: len(chat.everything) > at, "an answer")
+        await until(partial(_has, chat, messages), "an answer")
         shown = [draft.at for draft in chat.drafts[drafts:]] + [chat.everything[messages].versions[0][0]]
         taken.append(min(shown) - began)
         await bot.settled()
@@ -215,19 +221,19 @@ async def compare(folder: Path) -> list[Measured]:
 def speed_table(hearth: Measured, echo: Measured, past: Measured) -> Table:
     """Messages per second of 20 chats."""
     rows = []
-    for what, rounds in (
-        ("answered, each chat writes on when it is answered", lambda one: one.following),
-        (f"answered, {EACH} messages of each chat at once", lambda one: one.together),
+    for what, name in (
+        ("answered, each chat writes on when it is answered", "following"),
+        (f"answered, {EACH} messages of each chat at once", "together"),
     ):
-        ours, bare, later = ([each.answered for each in rounds(one)] for one in (hearth, echo, past))
+        ours, bare, later = ([each.answered for each in getattr(one, name)] for one in (hearth, echo, past))
         rows += [
             _ratio(f"{what}: Hearth over bare", ours, bare, "{:.1f}", SPEED),
             _ratio(f"{what}: new over {PAST:,} messages", ours, later, "{:.1f}", FLAT),
         ]
-    stored = [[each.stored for each in one.together] for one in (hearth, echo)]
-    rows.append(_ratio("acknowledged, all at once: Hearth (stored) over bare", *stored, "{:.1f}", None))
-    cost = [[each.processor * 1000 for each in one.following] for one in (hearth, echo)]
-    rows.append(_ratio("CPU per message: Hearth over bare", *cost, "{:.2f} ms", None))
+    ours, bare = ([each.stored for each in one.together] for one in (hearth, echo))
+    rows.append(_ratio("acknowledged, all at once: Hearth (stored) over bare", ours, bare, "{:.1f}", None))
+    ours, bare = ([each.processor * 1000 for each in one.following] for one in (hearth, echo))
+    rows.append(_ratio("CPU per message: Hearth over bare", ours, bare, "{:.2f} ms", None))
     note = f"Messages per second: medians of {PAIRS} rounds of {CHATS * EACH} messages, and the median of the rounds' ratios."
     return Table(f"telegram: {CHATS} chats at once", ("first", "second", "ratios", "median ratio"), rows, [note])
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 
 from bot.commands import as_action
 from bot.config import Config
-from bot.messages import Event, Message, Triage
+from bot.messages import Action, Event, Message, Triage
 from bot.metrics import Metrics
-from bot.permissions import always, named, triage
+from bot.permissions import always, is_admin, named, triage
 from bot.ports import Received, Store
 from bot.strangers import Say, Strangers
 
@@ -50,7 +51,7 @@ class Inbox:
         if isinstance(event, Message) and await self._strangers.keep_out(config, event, paired=paired):
             self._ignored(event)
             return
-        event, talk = as_action(meant), config.chat.remember_group_talk
+        event, talk = _by_owner(config, as_action(meant)), config.chat.remember_group_talk
         decision = triage(config.permissions, event, paired=paired, remember_group_talk=talk)
         if decision is Triage.IGNORED:
             self._ignored(event)
@@ -65,3 +66,9 @@ class Inbox:
     def _ignored(self, event: Event) -> None:
         self._metrics.received(event, Triage.IGNORED)
         log.debug("ignored", conversation=str(event.key), event_id=event.event_id)
+
+
+def _by_owner(config: Config, event: Event) -> Event:
+    if isinstance(event, Action) and is_admin(config.permissions, event.author, event.key):
+        return replace(event, owner=True)
+    return event

@@ -79,7 +79,9 @@ class Manager:
         """Raises NotAllowed. Owners have no limits; a second attempt was counted at the first."""
         limits, event = self._config().permissions, claim.event
         if claim.attempt == 1 and not is_admin(limits, event.author, event.key):
-            self._rate.admit(event.key.platform, event.author.id, claim.received_at, limits.messages_per_minute)
+            # What was written during an outage comes all at once; a retry is asked for when it comes.
+            at = claim.received_at if claim.retry else event.sent_at
+            self._rate.admit(event.key.platform, event.author.id, at, limits.messages_per_minute)
 
     async def _check_tokens(self, claim: Claim) -> None:
         """Raises NotAllowed. Commands are free: whoever has no tokens left may still have the data removed."""

@@ -105,6 +105,8 @@ class Action:
     """The platform's id of the message that the button is under; None means the conversation's current answer."""
     message: int | None = None
     """RETRY, instead of `target`: the id of the stored question or answer. The new answer becomes the line's end."""
+    owner: bool = False
+    """Whoever asks owns the bot, and may ask it of anybody's answer. Set on the way in."""
     choice: str = ""
     """CHOOSE: what stands behind "choose:" in the button's id."""
     revision: int = 0

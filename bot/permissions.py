@@ -128,27 +128,27 @@ def triage(config: PermissionsConfig, event: Event, *, paired: bool = False, rem
 
 
 class RateLimit:
-    """Messages per minute of each person, counted by the time at which they were received."""
+    """Messages per minute of each person, counted by the time at which they were written."""
 
     def __init__(self) -> None:
         self._received: dict[tuple[str, str], deque[datetime]] = {}
         self._told: dict[tuple[str, str], datetime] = {}
         self._pruned: datetime | None = None
 
-    def admit(self, platform: str, author: str, received_at: datetime, per_minute: int) -> None:
-        """Count a message. Raises NotAllowed beyond the limit: with words once a minute, else with empty ones."""
-        self._prune(received_at)
+    def admit(self, platform: str, author: str, at: datetime, per_minute: int) -> None:
+        """Count a message that was written then. Raises NotAllowed beyond the limit: with words once a minute, else with empty ones."""
+        self._prune(at)
         person = (platform, author)
         times = self._received.setdefault(person, deque())
-        while times and received_at - times[0] >= MINUTE:
+        while times and at - times[0] >= MINUTE:
             times.popleft()
         if len(times) < per_minute:
-            times.append(received_at)
+            times.append(at)
             return
         told = self._told.get(person)
-        if told is not None and received_at - told < MINUTE:
+        if told is not None and at - told < MINUTE:
             raise NotAllowed("", detail="over the limit of messages per minute; told already")
-        self._told[person] = received_at
+        self._told[person] = at
         raise NotAllowed(f"That was more than {per_minute} messages in a minute. Please wait a little and ask again.")
 
     def _prune(self, now: datetime) -> None:

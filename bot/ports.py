@@ -187,7 +187,8 @@ class Store(Ledger, Protocol):
         only; equal text is nothing. Deleted: the message goes, and its answer if that is not begun.
         Edited with triage context (who wrote it may not talk any more) changes the text only.
         Action: RETRY makes a new pending answer (a sibling) to the question of `target`'s answer, or of the head, or to
-        `Action.message`, whose new answer then moves the head wherever it stands.
+        `Action.message`, whose new answer then moves the head wherever it stands. Where others are too, it is for who asked, and
+        for owners.
         Migrated: the conversations of the old chat get the new id.
         Left: every conversation of the chat goes, as by `delete_conversation`; what the platform shows of answers in
         progress is left there, for it cannot be reached any more.

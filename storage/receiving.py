@@ -28,6 +28,7 @@ _OPEN = (
 _HERE = select(messages.c.id, messages.c.answer, messages.c.role, messages.c.state, messages.c.placed).where(
     messages.c.id == bindparam("k_id"), messages.c.conversation == bindparam("k_conversation")
 )
+_ASKER = select(messages.c.author_id).where(messages.c.id == bindparam("k_id"))
 _LAST_ID = select(func.max(messages.c.id))
 GONE = -1
 """`Deleted.revision`."""
@@ -126,13 +127,20 @@ def _action(transaction: Transaction, event: Action) -> Received:
     if place is None or event.name is not ActionName.RETRY:
         return Received()
     question = _retried(transaction, event, place)
-    if question is None:
+    if question is None or not _may_ask_again(transaction, event, place, question):
         return Received()
     if transaction.execute(_OPEN, {"k_question": question}).first() is not None:
         return Received(message=question)
     last: int = transaction.execute(_LAST_ID).scalar_one()
     add_last(transaction, place, question, last, retry=True, leads=event.message is not None)
     return Received(message=question, work=True)
+
+
+def _may_ask_again(transaction: Transaction, event: Action, place: Any, question: int) -> bool:
+    """In a group what somebody asked is theirs to ask again, for it counts as theirs."""
+    if place.direct or event.owner:
+        return True
+    return bool(transaction.execute(_ASKER, {"k_id": question}).scalar() == event.author.id)
 
 
 def _retried(transaction: Transaction, event: Action, place: Any) -> int | None:

@@ -41,15 +41,22 @@ def replies_to(message: Message, me: Me) -> bool:
 def words(message: Message, me: Me) -> str:
     """The text or caption, without a mention of the bot at its beginning or end."""
     text = message.text if message.text is not None else (message.caption or "")
-    for entity, name in _entities(message, MessageEntity.MENTION, MessageEntity.TEXT_MENTION):
+    for entity, name in reversed(_entities(message, MessageEntity.MENTION, MessageEntity.TEXT_MENTION)):
         if not _is_me(entity, name, me):
             continue
-        if text.startswith(name):
-            text = text.removeprefix(name).lstrip(" \t,:\n")
-        elif text.rstrip(" \t.!?\n").endswith(name):
-            end = text.rindex(name)
-            text = text[:end].rstrip(" \t,") + text[end + len(name) :]
+        before, after = _around(text, entity)
+        if not before.strip():
+            text = after.lstrip(" \t,:\n")
+        elif not after.strip(" \t.!?\n"):
+            text = before.rstrip(" \t,") + after
     return text.strip()
+
+
+def _around(text: str, entity: MessageEntity) -> tuple[str, str]:
+    """What stands before and behind an entity, whose place is counted in UTF-16 units."""
+    units = text.encode("utf-16-le")
+    before, after = units[: 2 * entity.offset], units[2 * (entity.offset + entity.length) :]
+    return before.decode("utf-16-le", "replace"), after.decode("utf-16-le", "replace")
 
 
 def _mentions(message: Message, me: Me) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -14,62 +14,86 @@ from telegram.error import TelegramError
 from adapters.telegram.addressing import Me
 from adapters.telegram.updates import event_of
 from bot.errors import DatabaseError
+from bot.messages import Event, Message
 from bot.ports import Receive
 
 log = structlog.get_logger(__name__)
 
 TRIES = 3
-"""An update that fails so often, the database apart, is passed over: it would keep all later ones from being heard."""
-REMEMBERED = 1000
-"""Updates whose failures are counted."""
+"""An event that fails so often, the database apart, is passed over: it would keep all later ones from being heard."""
+REST_SECONDS = 0.1
+ALBUMS = 1000
+"""Of the last ones it is known what was said of them."""
 
 Raw = Mapping[str, Any]
 """An update as the JSON has it."""
 
 
 class Intake:
-    """Takes updates in for one bot. Remembers what failed, so one of it outlives the connection."""
+    """Takes updates in for one bot."""
 
     def __init__(self, bot: Bot, me: Callable[[], Me], account: str) -> None:
         self._bot = bot
         self._me = me
         self._account = account
-        self._failures: Counter[int] = Counter()
+        self._albums: deque[str] = deque(maxlen=ALBUMS)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def take(self, batch: Sequence[Raw], receive: Receive) -> None:
         """Commit every update: in order within a chat, many chats at once. Raises DatabaseError: then none is to be acknowledged."""
-        lines: dict[object, list[Raw]] = {}
-        for raw in batch:
-            lines.setdefault(_chat(raw), []).append(raw)
+        lines: dict[object, list[Update]] = {}
+        for update in map(self._parsed, batch):
+            if update is not None:
+                chat = update.effective_chat
+                lines.setdefault(object() if chat is None else chat.id, []).append(update)
         done = await asyncio.gather(*(self._line(line, receive) for line in lines.values()), return_exceptions=True)
         if failed := [error for error in done if error is not None]:
             raise failed[0]
 
-    async def _line(self, line: Sequence[Raw], receive: Receive) -> None:
-        for raw in line:
-            await self._one(raw, receive)
-
-    async def _one(self, raw: Raw, receive: Receive) -> None:
-        number = raw.get("update_id", 0)
+    def _parsed(self, raw: Raw) -> Update | None:
+        """An update as the library reads it. One that it cannot read now it never can: None."""
         try:
-            update = Update.de_json(dict(raw), self._bot)
-            if (event := event_of(update, self._me(), self._account)) is not None:
-                await receive(event)
-        except DatabaseError:
-            raise
-        except Exception as error:
-            if len(self._failures) > REMEMBERED:
-                self._failures.clear()
-            self._failures[number] += 1
-            if self._failures[number] < TRIES:
+            return Update.de_json(dict(raw), self._bot)
+        except Exception as error:  # noqa: BLE001 - whatever it holds, the later ones are to be heard
+            self._pass_over(raw, error)
+            return None
+
+    async def _line(self, line: Sequence[Update], receive: Receive) -> None:
+        for update in line:
+            await self._one(update, receive)
+
+    async def _one(self, update: Update, receive: Receive) -> None:
+        for tried in range(1, TRIES + 1):
+            try:
+                event = event_of(update, self._me(), self._account)
+                if event is not None and not self._is_more_of_the_same(update, event):
+                    await receive(event)
+                break
+            except DatabaseError:
                 raise
-            # The traceback may hold what somebody wrote.
-            log.error("an update is passed over", update=number, error=type(error).__name__)
-            log.debug("why an update is passed over", exc_info=error)
-            return
+            except Exception as error:  # noqa: BLE001 - as above; it is logged
+                if tried == TRIES:
+                    self._pass_over(update.update_id, error)
+                await asyncio.sleep(REST_SECONDS)
         if update.callback_query is not None:
             self._keep(self._acknowledge(update.callback_query.id))
+
+    def _is_more_of_the_same(self, update: Update, event: Event) -> bool:
+        """Whether it is one more picture of an album: that they are not understood is said once, not ten times."""
+        album = update.message.media_group_id if update.message else None
+        if album is None or not isinstance(event, Message) or event.text:
+            return False
+        if any(item.kind != "image" for item in event.attachments):
+            return False
+        known = album in self._albums
+        self._albums.append(album)
+        return known
+
+    def _pass_over(self, update: object, error: Exception) -> None:
+        """The traceback may hold what somebody wrote."""
+        number = update.get("update_id") if isinstance(update, Mapping) else update
+        log.error("an update is passed over", update=number, error=type(error).__name__)
+        log.debug("why an update is passed over", exc_info=error)
 
     async def _acknowledge(self, query: str) -> None:
         """The button stops turning; nothing is lost if it does not."""
@@ -78,21 +102,7 @@ class Intake:
         except TelegramError as error:
             log.debug("a press was not acknowledged", error=type(error).__name__)
 
-    def _keep(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
+    def _keep(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _chat(raw: Raw) -> object:
-    """The chat of an update; of one without, something of its own."""
-    for kind in ("message", "edited_message", "my_chat_member"):
-        if kind in raw:
-            return _id(raw[kind])
-    if "callback_query" in raw:
-        return _id(raw["callback_query"].get("message") or {})
-    return object()
-
-
-def _id(holder: Raw) -> object:
-    return (holder.get("chat") or {}).get("id")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
-from telegram import CallbackQuery, Chat, ChatMember, ChatMemberUpdated, Update
+from telegram import CallbackQuery, Chat, ChatMember, ChatMemberRestricted, ChatMemberUpdated, Update
 from telegram import Message as Sent
 
 from adapters.telegram.addressing import Me, is_for_another, is_meant, replies_to, words
@@ -87,6 +87,8 @@ def _press(query: CallbackQuery, account: str) -> Action | None:
     name, _, choice = (query.data or "").partition(":")
     if query.message is None or name not in _ACTIONS:
         return None
+    if query.message.chat.is_forum and not query.message.is_accessible:
+        return None  # too old for Telegram to say in which topic it is
     key = ConversationKey(PLATFORM, account, str(query.message.chat.id))
     if isinstance(query.message, Sent):
         key = _key(query.message, account)
@@ -103,7 +105,8 @@ def _press(query: CallbackQuery, account: str) -> Action | None:
 
 def _membership(change: ChatMemberUpdated, update_id: int, account: str) -> Left | None:
     """The bot was removed from a chat, or its person has blocked it."""
-    if change.new_chat_member.status not in _OUT:
+    now = change.new_chat_member
+    if now.status not in _OUT and not (isinstance(now, ChatMemberRestricted) and not now.is_member):
         return None
     key = ConversationKey(PLATFORM, account, str(change.chat.id))
     return Left(key=key, event_id=f"left-{update_id}", sent_at=change.date)
@@ -127,17 +130,22 @@ def _key(sent: Sent, account: str) -> ConversationKey:
 
 
 def _author(sent: Sent) -> Author | None:
-    """Who wrote it: an admin who stays anonymous and a channel write as a chat."""
-    if sent.sender_chat is not None:
-        chat = sent.sender_chat
-        return Author(str(chat.id), chat.title or chat.username or "anonymous")
+    """Who wrote it. An admin who stays anonymous writes as the group.
+
+    Who writes as a channel is not known: it is let in by the channel's own id alone, as another bot is.
+    """
+    if (chat := sent.sender_chat) is not None:
+        return Author(str(chat.id), chat.title or chat.username or "anonymous", is_bot=chat.id != sent.chat.id)
     user = sent.from_user
-    return None if user is None else Author(str(user.id), user.full_name, user.is_bot)
+    return None if user is None else Author(str(user.id), user.full_name or str(user.id), user.is_bot)
 
 
 def _is_said(sent: Sent) -> bool:
     """Whether somebody said or sent something: that a member came or a message was pinned is no message."""
-    return bool(sent.text or sent.caption or sent.effective_attachment or sent.story or sent.checklist)
+    new = (
+        "rich_message" in sent.api_kwargs
+    )  # of a later Bot API than the library's: it is told that it is not understood
+    return bool(sent.text or sent.caption or sent.effective_attachment or sent.story or sent.checklist or new)
 
 
 def _text(sent: Sent, me: Me) -> str:
@@ -152,7 +160,7 @@ def _quote(sent: Sent, me: Me) -> str:
     """What somebody refers to, where the history does not tell it: a part of a message, or somebody else's message."""
     replied = _replied(sent)
     said = sent.quote.text if sent.quote else ""
-    if not said and replied is not None and not replies_to(sent, me):
+    if not said and replied is not None and not replies_to(sent, me) and not _is_known(sent, replied):
         said = replied.text or replied.caption or ""
     if not said.strip():
         return ""
@@ -160,6 +168,11 @@ def _quote(sent: Sent, me: Me) -> str:
     name = f"{author.name}: " if author and not replies_to(sent, me) else ""
     shown = said if len(said) <= LONGEST_QUOTE else said[:LONGEST_QUOTE] + " ..."
     return "\n".join(f"> {line}".rstrip() for line in (name + shown).splitlines())
+
+
+def _is_known(sent: Sent, replied: Sent) -> bool:
+    """Whether the history has it anyway: in a private chat one's own words."""
+    return is_direct(sent.chat) and replied.from_user == sent.from_user and replied.forward_origin is None
 
 
 def _replied(sent: Sent) -> Sent | None:

@@ -69,7 +69,7 @@ class Webhook:
     async def _update(self, request: web.Request, receive: Receive) -> web.Response:
         given = request.headers.get(SECRET_HEADER, "")
         if not hmac.compare_digest(given.encode("utf-8", "replace"), self._secret.encode()):
-            log.warning("a request to the webhook without Telegram's secret", peer=request.remote)
+            log.debug("a request to the webhook without Telegram's secret", peer=request.remote)
             return web.Response(status=403)
         try:
             raw = json.loads(await request.read())

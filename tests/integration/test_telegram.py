@@ -231,6 +231,27 @@ async def test_stop_and_retry(h: TelegramHouse, group: Chat, ada: User) -> None:
     await h.answered(group, "You s", "You said: Ada: tell me")
 
 
+async def test_only_who_asked_asks_again(h: TelegramHouse, group: Chat, ada: User, bea: User) -> None:
+    """It counts as theirs."""
+    group.say(ada, "@hearth_bot tell me")
+    await h.answered(group, "You said: Ada: tell me")
+    group.press(bea, group.from_bot[0], "Retry")
+    await h.settled()
+    assert len(h.prompts()) == 1
+    group.press(ada, group.from_bot[0], "Retry")
+    await h.answered(group, "You said: Ada: tell me", "You said: Ada: tell me")
+
+
+async def test_what_was_written_during_an_outage_is_not_too_much_at_once(
+    tmp_path: Path, server: TelegramServer, private: Chat, ada: User
+) -> None:
+    for number in range(6):
+        private.say(ada, f"question {number}")
+        server.world.scene.pass_(30)
+    async with telegram_house(tmp_path, server, permissions={"messages_per_minute": 2}) as h:
+        await h.answered(private, *(f"You said: question {number}" for number in range(6)))
+
+
 async def test_an_edited_question_is_answered_anew_in_place(h: TelegramHouse, private: Chat, ada: User) -> None:
     question = private.say(ada, "helo")
     await h.answered(private, "You said: helo")

@@ -131,7 +131,7 @@ async def test_a_topic_in_a_private_chat(ears: Ears, private: Chat, ada: User) -
     assert (await ears.one()).key == key(ears.server, private, topic.id)
 
 
-async def test_an_anonymous_admin_and_a_channel_are_who_they_say(
+async def test_an_anonymous_admin_writes_as_the_group_and_nobody_knows_who_writes_as_a_channel(
     ears: Ears, server: TelegramServer, group: Chat, ada: User
 ) -> None:
     channel = server.world.channel("News", ada)
@@ -141,7 +141,7 @@ async def test_an_anonymous_admin_and_a_channel_are_who_they_say(
     assert isinstance(first, Message)
     assert isinstance(second, Message)
     assert (first.author.id, first.author.name, first.author.is_bot) == (str(group.id), "Friends", False)
-    assert (second.author.id, second.author.name) == (str(channel.id), "News")
+    assert (second.author.id, second.author.name, second.author.is_bot) == (str(channel.id), "News", True)
 
 
 async def test_what_service_messages_tell_is_nobodys_word(
@@ -162,6 +162,7 @@ async def test_what_service_messages_tell_is_nobodys_word(
         ("@HEARTH_BOT, what is up?", "what is up?"),
         ("what is up, @hearth_bot?", "what is up?"),
         ("🙂 ask @hearth_bot about it", "🙂 ask @hearth_bot about it"),
+        ("🙂 @hearth_botanist says hello, @hearth_bot", "🙂 @hearth_botanist says hello"),
         ("@hearth_bot", ""),
     ],
 )
@@ -220,6 +221,14 @@ async def test_anothers_message_that_is_replied_to_is_quoted(ears: Ears, group: 
     assert heard.reply_to == str(first.id)
 
 
+async def test_ones_own_words_are_not_quoted_where_the_history_has_them(ears: Ears, private: Chat, ada: User) -> None:
+    first = private.say(ada, "I will be late")
+    private.say(ada, "is that bad?", reply_to=first)
+    heard = (await ears.all())[-1]
+    assert isinstance(heard, Message)
+    assert (heard.text, heard.reply_to) == ("is that bad?", str(first.id))
+
+
 async def test_a_quote_is_what_the_person_has_marked(ears: Ears, group: Chat, ada: User) -> None:
     await ears.adapter.send(Destination(key=key(ears.server, group)), Outgoing(text="The moon is rock, not of cheese."))
     group.say(ada, "why?", reply_to=group.from_bot[0], quote="not of cheese")
@@ -270,6 +279,21 @@ async def test_pictures_are_pictures(ears: Ears, private: Chat, ada: User) -> No
     private.photo(ada, b"jpeg")
     private.sticker(ada)
     assert [event.attachments[0].kind for event in await ears.all() if isinstance(event, Message)] == ["image"] * 2
+
+
+async def test_of_an_album_that_is_not_understood_one_word_is_said(ears: Ears, private: Chat, ada: User) -> None:
+    for number in range(5):
+        private.photo(ada, b"jpeg", extra={"media_group_id": "7"}, caption="look" if number == 3 else "")
+    private.photo(ada, b"jpeg", extra={"media_group_id": "8"})
+    heard = [event for event in await ears.all() if isinstance(event, Message)]
+    assert [event.text for event in heard] == ["", "look", ""]
+
+
+async def test_what_the_library_does_not_know_yet_is_a_message_without_words(
+    ears: Ears, private: Chat, ada: User
+) -> None:
+    private.post(ada, {"rich_message": {"blocks": []}})
+    assert (await ears.one()).text == ""
 
 
 # Changes
@@ -352,6 +376,18 @@ async def test_a_press_under_a_message_that_cannot_be_read_any_more(ears: Ears, 
     (action,) = await ears.all()
     assert isinstance(action, Action)
     assert (action.name, action.target) == (ActionName.RETRY, str(private.from_bot[0].id))
+
+
+async def test_a_press_of_which_nobody_knows_the_topic_is_none(ears: Ears, server: TelegramServer, ada: User) -> None:
+    """It would take effect in another conversation."""
+    forum = server.world.supergroup("Forum", ada, forum=True)
+    topic = forum.open_topic(ada, "Cooking")
+    await ears.adapter.send(Destination(key=key(server, forum, topic.id)), Outgoing(text="Well", buttons=(RETRY,)))
+    forum.press(ada, forum.from_bot[0], "Retry", readable=False)
+    assert await ears.all() == []
+    forum.press(ada, forum.from_bot[0], "Retry")
+    (action,) = await ears.all()
+    assert action.key == key(server, forum, topic.id)
 
 
 # Strangers' kinds

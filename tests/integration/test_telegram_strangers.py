@@ -125,6 +125,22 @@ async def test_what_only_looks_like_a_message_to_the_bot_gets_nothing(
         assert h.prompts() == []
 
 
+async def test_who_is_denied_is_not_heard_as_a_channel_either(
+    tmp_path: Path, server: TelegramServer, ada: User, eve: User
+) -> None:
+    group, channel = server.world.supergroup("Friends", ada, eve), server.world.channel("Eve's", eve)
+    everybody = {"allow": ["telegram:*"], "deny": [f"telegram:{eve.id}"]}
+    async with telegram_house(tmp_path, server, permissions=everybody) as h:
+        group.say(eve, "@hearth_bot hello")
+        group.say_as_channel(channel, "@hearth_bot hello")
+        group.say(ada, "@hearth_bot hello")
+        await h.answered(group, "You said: Ada: hello")
+    everybody["allow"].append(f"telegram:{channel.id}")
+    async with telegram_house(tmp_path, server, permissions=everybody) as h:
+        group.say_as_channel(channel, "@hearth_bot hello")
+        await h.answered(group, "You said: Ada: hello", "You said: Eve's: hello")
+
+
 async def test_names_and_chats_in_which_everything_is_answered(
     tmp_path: Path, server: TelegramServer, ada: User
 ) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -92,9 +93,10 @@ async def test_what_the_database_refuses_is_not_acknowledged(
         await task
 
 
-async def test_an_update_that_nobody_can_take_does_not_keep_the_later_ones(
+async def test_updates_that_nobody_can_take_do_not_keep_the_later_ones(
     tmp_path: Path, server: TelegramServer, private: Chat, ada: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Neither those that the library cannot read, nor those with which something goes wrong on the way."""
     original = updates.event_of
 
     def fragile(update: object, *rest: object) -> object:
@@ -104,11 +106,16 @@ async def test_an_update_that_nobody_can_take_does_not_keep_the_later_ones(
         return event
 
     monkeypatch.setattr("adapters.telegram.intake.event_of", fragile)
-    monkeypatch.setattr("bot.app.RESTART_SECONDS", 0.01)
-    async with telegram_house(tmp_path, server) as h:
-        private.say(ada, "poison")
-        private.say(ada, "hello")
-        await h.answered(private, "You said: hello")
+    with capture_logs() as logs:
+        async with telegram_house(tmp_path, server) as h:
+            private.say(ada, "poison")
+            unread: list[Any] = [{"message_id": 1}, [], {"chat": {"id": []}, "date": "yesterday"}]
+            for broken in unread:
+                server.queue.emit("message", broken)
+            private.say(ada, "hello")
+            await h.answered(private, "You said: hello")
+    assert len([log for log in logs if log["event"] == "an update is passed over"]) == 4
+    assert not [log for log in logs if log["event"] == "adapter died"]
 
 
 async def test_telegram_is_away_and_comes_back(
