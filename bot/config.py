@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import ipaddress
 import os
-import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,14 +18,11 @@ from urllib.parse import urlsplit
 import platformdirs
 from pydantic import (
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     SecretStr,
     Tag,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
@@ -35,6 +30,15 @@ from bot import local_models
 from bot.conversations import Transcripts
 from bot.environment import gathered
 from bot.errors import ConfigError
+from bot.ways_in import (
+    GroupsConfig,
+    PermissionsConfig,
+    Seconds,
+    Section,
+    TelegramConfig,
+    WebConfig,
+    check_url,
+)
 
 DEFAULT_SYSTEM_PROMPT = (
     "You are Hearth, a helpful assistant that runs on its owner's own machine. Answer briefly and truthfully, "
@@ -49,59 +53,13 @@ MAX_RECORDING = 2**30
 """Bytes: a recording is held in memory while it is decoded."""
 MAX_DOCUMENT = 64 * 2**20
 """Bytes: more than any model's window holds, and an order of magnitude less than a database's longest text."""
-WEB_OWNER = "owner"
-"""Who the web page's owner is on its platform: whoever has `web.token`, or reaches the page where no token is asked for."""
-MIN_TOKEN = 12
-"""Characters of a token for the web page. A random one of so many stands for 60 bits and more; a word does not."""
-STRANGER_WORD = "I do not know you yet. My owner can let you in with this id: {id}"
-STRANGER_WORD_IN_GROUPS = (
-    "I do not know you here yet. My owner can let in you alone with the id {id}, or everybody in this chat with {chat}"
-)
-MAX_WORD = 1000
-"""Characters: half of what the strictest platform takes in one message."""
-MIN_CODE, MAX_CODE = 8, 64
-"""Characters of the pairing code: few tries are allowed, and a deep link of Telegram's takes 64."""
 MAX_SOCKET_PATH = 100
 """A unix socket's path is at most 108 bytes on Linux and 104 on macOS (sun_path)."""
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)?")
-_PLACE = re.compile(r"\{\w*\}")
-_PERSON = re.compile(r"[\w.-]{1,64}")
-_BOT_TOKEN = re.compile(r"\d{1,20}:[A-Za-z0-9_-]{20,}")
-_WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _IN_A_URL = str.maketrans({"%": "%25", "?": "%3F", "#": "%23"})
 """What a URL's path may not hold as it is (RFC 3986, section 3.3)."""
 _HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 """Hosts that are this machine."""
-
-
-def _check_origin(origin: str) -> None:
-    """Raises ValueError for what a browser would never send as an origin."""
-    parts = urlsplit(origin)
-    if parts.scheme not in {"http", "https"} or not parts.netloc or f"{parts.scheme}://{parts.netloc}" != origin:
-        raise ValueError(
-            f"public_origins: {origin!r} is not like https://chat.example.org (no path, no slash at the end)"
-        )
-
-
-def _seconds(value: object) -> object:
-    """`"90s"`, `"5m"`, `"1h"`, `"2d"` or a number of seconds."""
-    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        return float(match[1]) * _UNITS[match[2] or "s"]
-    if isinstance(value, str | bool):
-        raise ValueError(f'{value!r} is no duration; write seconds, or text like "90s", "5m", "1h", "2d"')  # noqa: TRY004 - pydantic reports a ValueError
-    return value
-
-
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
-"""A duration in config.toml: seconds as a number, or text like "90s", "5m", "1h", "2d"."""
-
-
-class Section(BaseModel):
-    """A table of config.toml."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ChatConfig(Section):
@@ -162,7 +120,7 @@ class RemoteModelConfig(AnyModelConfig):
         if len(set(self.servers)) < len(self.servers):
             raise ValueError("urls names a server twice")
         for url in self.servers:
-            _check_url(url)
+            check_url(url)
         key = self.api_key.get_secret_value()
         if not (key.isascii() and key.isprintable()) or " " in key:
             raise ValueError("api_key has characters that no HTTP header may have")
@@ -177,21 +135,6 @@ class RemoteModelConfig(AnyModelConfig):
     def leaves_machine(self) -> bool:
         """Whether what people write goes to another machine."""
         return any((urlsplit(url).hostname or "") not in _HERE for url in self.servers)
-
-
-def _check_url(url: str, example: str = "http://127.0.0.1:8000/v1") -> None:
-    """Raises ValueError. The words do not repeat the URL: there may be a password in it."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"a server's URL looks like {example}")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("a server's URL holds no password; api_key is the place for it")
-    if parts.query or parts.fragment or any(char.isspace() for char in url):
-        raise ValueError("a server's URL ends with its path, such as /v1")
-    try:
-        _ = parts.port
-    except ValueError as error:
-        raise ValueError("a server's URL has a port between 0 and 65535") from error
 
 
 class SpeechConfig(Section):
@@ -233,49 +176,6 @@ class EngineConfig(Section):
     """So many models are in memory at once; the one that was not used for longest makes room."""
 
 
-class PermissionsConfig(Section):
-    """Who may. Entries are `platform:user-id`, `platform:chat/chat-id`, or `platform:*`."""
-
-    allow: tuple[str, ...] = ()
-    deny: tuple[str, ...] = ()
-    admins: tuple[str, ...] = ()
-    pairing_code: SecretStr = SecretStr("")
-    stranger_word: str = Field(default=STRANGER_WORD, max_length=MAX_WORD)
-    stranger_word_in_groups: str = Field(default=STRANGER_WORD_IN_GROUPS, max_length=MAX_WORD)
-    messages_per_minute: int = Field(default=20, ge=1)
-    tokens_per_day: int = Field(default=0, ge=0)
-
-    @field_validator("pairing_code")
-    @classmethod
-    def _is_a_code(cls, code: SecretStr) -> SecretStr:
-        """Words of an error never hold the code."""
-        text = code.get_secret_value()
-        if text and not (MIN_CODE <= len(text) <= MAX_CODE and text.isprintable() and " " not in text):
-            raise ValueError(f"a code has {MIN_CODE} to {MAX_CODE} characters and no blank")
-        return code
-
-    @field_validator("stranger_word", "stranger_word_in_groups")
-    @classmethod
-    def _has_known_places(cls, word: str) -> str:
-        if strange := set(_PLACE.findall(word)) - {"{id}", "{chat}"}:
-            raise ValueError(f"there is no {sorted(strange)[0]}; there are {{id}} and {{chat}}")
-        return word
-
-
-class GroupsConfig(Section):
-    """What is answered in groups beside what is addressed to the bot. Entries of `always` are those of [permissions]."""
-
-    names: tuple[str, ...] = ()
-    always: tuple[str, ...] = ()
-
-    @field_validator("names")
-    @classmethod
-    def _are_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if any(not name.strip() for name in names):
-            raise ValueError("a name has at least one letter")
-        return names
-
-
 class RetentionConfig(Section):
     """How long conversations are kept, in days; 0 = nothing beyond the answer in progress."""
 
@@ -286,80 +186,6 @@ class DatabaseConfig(Section):
     """Where conversations are kept. Empty: SQLite under the data directory."""
 
     url: str = ""
-
-
-class WebConfig(Section):
-    """The web page that `hearth run` serves."""
-
-    enabled: bool = True
-    host: str = Field(default="127.0.0.1", min_length=1)
-    port: int = Field(default=8080, ge=0, le=65535)
-    token: str = ""
-    people: dict[str, str] = {}
-    metrics_token: str = ""
-    public_origins: tuple[str, ...] = ()
-    trusted_proxies: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _is_safe(self) -> WebConfig:
-        """Words of an error never hold a token."""
-        own = {name: token for name in ("token", "metrics_token") if (token := getattr(self, name))}
-        tokens = own | {f"people.{name}": token for name, token in self.people.items()}
-        for name, token in tokens.items():
-            if len(token) < MIN_TOKEN:
-                raise ValueError(f"{name}: a token has {MIN_TOKEN} characters or more (openssl rand -hex 16 makes one)")
-        if len(set(tokens.values())) < len(tokens):
-            raise ValueError("two tokens are the same: nobody could tell whose it is")
-        for name in self.people:
-            if name == WEB_OWNER or not _PERSON.fullmatch(name):
-                raise ValueError(
-                    f"people: {name!r} can be nobody's name here (letters, digits, . _ -; not {WEB_OWNER})"
-                )
-        for origin in self.public_origins:
-            _check_origin(origin)
-        for proxy in self.trusted_proxies:
-            ipaddress.ip_network(proxy, strict=False)
-        return self
-
-
-class TelegramConfig(Section):
-    """A Telegram bot."""
-
-    token: SecretStr = SecretStr("")
-    api_base: str = "https://api.telegram.org"
-    webhook_url: str = ""
-    webhook_host: str = Field(default="127.0.0.1", min_length=1)
-    webhook_port: int = Field(default=8081, ge=0, le=65535)
-    webhook_secret: SecretStr = SecretStr("")
-    private_pace: Seconds = 1.3
-    group_pace: Seconds = 3.4
-    calls_per_second: float = Field(default=30.0, gt=0, le=10_000)
-
-    @property
-    def account(self) -> str:
-        """The bot's id, with which its token begins; empty without a token: then there is no Telegram."""
-        return self.token.get_secret_value().partition(":")[0]
-
-    @field_validator("api_base")
-    @classmethod
-    def _server(cls, url: str) -> str:
-        _check_url(url, "https://api.telegram.org")
-        return url.rstrip("/")
-
-    @model_validator(mode="after")
-    def _is_whole(self) -> TelegramConfig:
-        """Words of an error never hold the token."""
-        token, secret = self.token.get_secret_value(), self.webhook_secret.get_secret_value()
-        if token and not _BOT_TOKEN.fullmatch(token):
-            raise ValueError("token: BotFather's look like 123456789:AAF0aBcDeFgHiJkLmNoPqRsTuVwXyZ-0123")
-        if secret and not _WEBHOOK_SECRET.fullmatch(secret):
-            raise ValueError("webhook_secret: 16 to 256 characters of A-Z, a-z, 0-9, _ and - (openssl rand -hex 16)")
-        if self.webhook_url:
-            try:
-                _check_url(self.webhook_url, "https://chat.example.org/telegram")
-            except ValueError as error:
-                raise ValueError(f"webhook_url: {error}") from error
-        return self
 
 
 class LogConfig(Section):
@@ -386,8 +212,8 @@ class Config(Section):
 
     data_dir: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("hearth")))
     chat: ChatConfig = ChatConfig()
-    personas: dict[str, PersonaConfig] = {}
-    models: dict[str, AModel] = {}
+    personas: dict[str, PersonaConfig] = Field(default_factory=dict)
+    models: dict[str, AModel] = Field(default_factory=dict)
     queue: QueueConfig = QueueConfig()
     speech: SpeechConfig = SpeechConfig()
     engine: EngineConfig = EngineConfig()

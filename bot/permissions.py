@@ -8,9 +8,10 @@ from collections import deque
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bot.config import WEB_OWNER, GroupsConfig, PermissionsConfig
+from bot.config import GroupsConfig, PermissionsConfig
 from bot.errors import NotAllowed
 from bot.messages import Action, Author, ConversationKey, Edited, Event, Message, Triage
+from bot.ways_in import WEB_OWNER
 
 LOCAL_PLATFORM = "console"
 """Who reaches the local socket owns the process already: always allowed, always an owner, never limited."""

@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 import structlog
 
-from bot.config import MAX_CODE, MIN_CODE, Config, PermissionsConfig
+from bot.config import Config, PermissionsConfig
 from bot.messages import Action, Edited, Event, Message
 from bot.permissions import LOCAL_PLATFORM, WEB_PLATFORM, is_stranger, may_talk
 from bot.ports import Store
+from bot.ways_in import MAX_CODE, MIN_CODE
 
 log = structlog.get_logger(__name__)
 

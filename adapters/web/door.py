@@ -18,7 +18,7 @@ from adapters.web.probes import HEALTHZ, METRICS, READYZ
 from adapters.web.sessions import SESSION_SECONDS, Failures, People, Sessions
 from adapters.web.statics import Static, respond
 from adapters.web.streams import Streams
-from bot.config import WEB_OWNER
+from bot.ways_in import WEB_OWNER
 
 log = structlog.get_logger(__name__)
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import structlog
 
-from bot.config import WEB_OWNER, WebConfig
+from bot.config import WebConfig
+from bot.ways_in import WEB_OWNER
 
 log = structlog.get_logger(__name__)
 
