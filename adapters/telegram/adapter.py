@@ -116,7 +116,7 @@ class Telegram:
                     await Poller(self._bot, self._intake).run(receive)
             finally:
                 menus.cancel()
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, StartError):  # the process ends
             await self.aclose()
             raise
 

@@ -109,7 +109,7 @@ async def test_nine_thousand_characters_that_stream(
     tmp_path: Path, server: TelegramServer, ada: User, way: str
 ) -> None:
     assert 9000 <= len(LONG) <= 9500
-    engine = ScriptedEngine(lambda _: LONG, context_length=100_000)
+    engine = ScriptedEngine(lambda _: LONG, context_length=100_000, seconds_per_token=0.0002)
     async with telegram_house(tmp_path, server, engine=engine, chat=TOKENS, telegram=PACE) as h:
         chat = server.world.supergroup("Friends", ada) if way == "group" else server.world.private(ada)
         if way == "edits":
