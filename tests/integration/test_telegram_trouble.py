@@ -301,3 +301,34 @@ async def test_the_token_is_in_no_log_and_no_error(
     said = str([log for log in logs if log["log_level"] != "debug"]) + caplog.text
     assert server.token.partition(":")[2] not in said
     assert "a secret word" not in said
+
+
+# What is said beside answers
+
+
+async def test_a_flood_that_a_passing_word_meets_holds_for_the_answers_too(
+    tmp_path: Path, server: TelegramServer, private: Chat, ada: User
+) -> None:
+    server.fail("sendMessage", "429", retry_after=2)
+    async with telegram_house(tmp_path, server) as h:
+        private.say(ada, "/stop")
+        await server.wait_for(lambda: server.called("sendMessage"), "the word")
+        private.say(ada, "hello")
+        await h.answered(private, "You said: hello")
+    refused, answered = server.called("sendMessage")
+    assert answered.at - refused.at >= 2
+
+
+async def test_who_stops_all_the_time_is_not_told_so_all_the_time(
+    tmp_path: Path, server: TelegramServer, ada: User
+) -> None:
+    group = server.world.supergroup("Friends", ada)
+    async with telegram_house(tmp_path, server, telegram={"group_pace": 0.5}) as h:
+        for _ in range(30):
+            group.say(ada, "/stop")
+        group.say(ada, "@hearth_bot hello")
+        await server.wait_for(lambda: "You said: Ada: hello" in group.texts_of_bot(), "the answer")
+        await h.settled()
+    assert 1 <= group.texts_of_bot().count("There is nothing to stop.") <= 10
+    times = [call.at for call in server.called("sendMessage") + server.called("editMessageText")]
+    assert all(later - earlier >= 0.4 for earlier, later in zip(sorted(times)[3:], sorted(times)[4:], strict=False))
