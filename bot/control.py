@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from weakref import WeakValueDictionary
 
 import structlog
@@ -100,7 +101,7 @@ class Control:
 
     def _obey(self, action: Action) -> None:
         if action.name is ActionName.STOP:
-            self._keep(self._stop(action))
+            self._keep(self._stop(action, datetime.now(UTC)))
         elif action.name is ActionName.CHOOSE and action.target is not None:
             self._keep(self._choose(action, MessageRef(action.key, action.target)))
 
@@ -219,13 +220,16 @@ class Control:
         if not (_is_file(event) and _is_file(running.claim.event)):
             running.stop.set()
 
-    async def _stop(self, action: Action) -> None:
-        """The stop is committed first: it holds for an answer that waits for its next attempt too."""
+    async def _stop(self, action: Action, committed: datetime) -> None:
+        """The stop is committed first: it holds for an answer that waits for its next attempt too.
+
+        What was asked after it is not meant, although it may be here by now.
+        """
         running = self._in(action)
         asker = self._asker(action, running)
         try:
             meant = await self._is_meant(action, running)
-            answer = await self._store.stop(action.key, asker=asker) if meant else None
+            answer = await self._store.stop(action.key, asker=asker, before=committed) if meant else None
         except DatabaseError as error:
             log.error("a stop could not be committed", conversation=str(action.key), error=str(error))
             await self._say(action, NOT_WRITTEN)

@@ -217,10 +217,11 @@ class Store(Ledger, Protocol):
         The head is on that talk from then on. None when nothing waits. Attempts are counted without end.
         """
 
-    async def stop(self, key: ConversationKey, *, asker: str | None) -> int | None:
+    async def stop(self, key: ConversationKey, *, asker: str | None, before: datetime | None = None) -> int | None:
         """Mark the current answer there to be stopped: the one in progress (also one whose worker died), else the next.
 
-        `asker`: only if this author's question is answered; None means whoever asked. A later claim of it has `stopped`
+        `asker`: only if this author's question is answered; None means whoever asked. `before`: an answer that came to be
+        later is not meant. A later claim of it has `stopped`
         set. Returns the answer's id; None if there is none that may be stopped.
         """
 

@@ -108,9 +108,9 @@ class SqlStore:
             lambda t: claiming.claim(t, owner=owner, lease=lease, accounts=accounts, busy=busy)
         )
 
-    async def stop(self, key: ConversationKey, *, asker: str | None) -> int | None:
+    async def stop(self, key: ConversationKey, *, asker: str | None, before: datetime | None = None) -> int | None:
         """See `bot.ports.Store`."""
-        return await self._transactions.write(lambda t: waiting.stop(t, key, asker))
+        return await self._transactions.write(lambda t: waiting.stop(t, key, asker, before))
 
     async def is_open(self, key: ConversationKey, event_id: str) -> bool:
         """See `bot.ports.Store`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, exists, literal, not_, select, update
@@ -10,6 +11,7 @@ from bot.messages import AnswerState, ConversationKey
 from storage.models import answers, messages
 from storage.places import find
 from storage.transaction import Transaction
+from storage.values import micros
 
 _open = answers.alias("open_answers")
 _begun = answers.alias("begun_answers")
@@ -57,7 +59,11 @@ _STOP = (
     .where(
         answers.c.id
         == select(_open.c.id)
-        .where(_open.c.conversation == bindparam("k_conversation"), _open.c.closed_at.is_(None))
+        .where(
+            _open.c.conversation == bindparam("k_conversation"),
+            _open.c.closed_at.is_(None),
+            _open.c.received_at <= bindparam("k_before"),
+        )
         .order_by(_open.c.lease_until.is_(None), _open.c.position, _open.c.id)
         .limit(1)
         .scalar_subquery()
@@ -91,13 +97,15 @@ def promote(transaction: Transaction, conversation: int) -> None:
     transaction.execute(_PROMOTE, {"k_conversation": conversation})
 
 
-def stop(transaction: Transaction, key: ConversationKey, asker: str | None) -> int | None:
+def stop(transaction: Transaction, key: ConversationKey, asker: str | None, before: datetime | None) -> int | None:
     """See `bot.ports.Store.stop`."""
     place = find(transaction, key)
     if place is None:
         return None
     statement = _STOP if asker is None else _STOP_OWN
-    return transaction.execute(statement, {"k_conversation": place.id, "k_asker": asker}).scalar()
+    latest = transaction.now if before is None else micros(before)
+    values = {"k_conversation": place.id, "k_asker": asker, "k_before": latest}
+    return transaction.execute(statement, values).scalar()
 
 
 def _fresh(transaction: Transaction, conversation: Any, question: int, position: int) -> dict[str, Any]:

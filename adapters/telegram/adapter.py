@@ -28,7 +28,7 @@ from adapters.telegram.updates import KINDS, PLATFORM
 from adapters.telegram.webhook import Webhook, secret_of
 from adapters.text.telegram import telegram_html, telegram_length
 from bot.config import TelegramConfig
-from bot.errors import FloodWait, MessageGone, PlatformError, StartError, TooLarge
+from bot.errors import DatabaseError, FloodWait, MessageGone, PlatformError, StartError, TooLarge
 from bot.messages import (
     Attachment,
     Button,
@@ -116,6 +116,8 @@ class Telegram:
                     await Poller(self._bot, self._intake).run(receive)
             finally:
                 menus.cancel()
+        except DatabaseError:  # it listens again in a moment
+            raise
         except (asyncio.CancelledError, StartError):  # the process ends
             await self.aclose()
             raise

@@ -31,6 +31,14 @@ class TestStop:
         await store.receive(Migrated(key=CHAT, event_id="2", new_chat="moved", sent_at=THEN), Triage.PENDING)
         assert await store.stop(moved, asker=None) == claim.id
 
+    async def test_what_was_asked_after_it_is_not_meant(self, store: SqlStore, clock: Clock) -> None:
+        before = clock()
+        clock.pass_(seconds=1)
+        await ask(store, "1")
+        claim = await claimed(store)
+        assert await store.stop(CHAT, asker=None, before=before) is None
+        assert await store.stop(CHAT, asker=None, before=clock()) == claim.id
+
     async def test_it_holds_for_the_next_attempt(self, store: SqlStore, clock: Clock) -> None:
         await ask(store, "1")
         claim = await claimed(store, lease=10)

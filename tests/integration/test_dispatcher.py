@@ -228,9 +228,17 @@ async def test_in_a_group_nobody_stops_anothers_waiting_answer(tmp_path: Path) -
         assert h.texts()[1:] == ["You said: Ada: tell me"]
 
 
+async def test_a_stop_is_not_about_what_is_asked_after_it(tmp_path: Path) -> None:
+    """Both may be there at once, as after an outage."""
+    async with house(tmp_path) as h:
+        for number in range(20):
+            await h.press(ActionName.STOP)
+            assert await h.ask(f"question {number}") == f"You said: question {number}"
+
+
 async def test_a_stop_that_the_database_refuses_is_told(tmp_path: Path) -> None:
     class Full(SqlStore):
-        async def stop(self, key: ConversationKey, *, asker: str | None) -> int | None:
+        async def stop(self, key: ConversationKey, *, asker: str | None, before: datetime | None = None) -> int | None:
             raise DatabaseError("the disk is full")
 
     store = await Full.open(f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", default_retention_days=30)
