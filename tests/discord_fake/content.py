@@ -155,7 +155,9 @@ def mentions(
 ) -> Json:
     """The fields that say whom a message mentions. `allowed`: the request's allowed_mentions; `everyone`: may it."""
     rules = allowed or {}
-    parse = set(rules["parse"] or []) if "parse" in rules else {"users", "roles", "everyone"} if allowed is None else set()
+    parse = (
+        set(rules["parse"] or []) if "parse" in rules else {"users", "roles", "everyone"} if allowed is None else set()
+    )
     users = {int(user) for user in _USER.findall(text)} & set(scene.users)
     roles = {int(role) for role in _ROLE.findall(text)} & set(guild.roles if guild else ())
     if "users" not in parse:

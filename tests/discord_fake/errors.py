@@ -26,6 +26,7 @@ _NAMES = {
     10062: (404, "Unknown interaction"),
     10063: (404, "Unknown application command"),
     40005: (413, "Request entity too large"),
+    40094: (400, "Maximum number of follow up messages reached"),
     40060: (400, "Interaction has already been acknowledged."),
     50001: (403, "Missing Access"),
     50005: (403, "Cannot edit a message authored by another user"),

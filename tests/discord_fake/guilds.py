@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tests.discord_fake.errors import Json
 from tests.discord_fake.people import Channel
-from tests.discord_fake.permissions import EVERYONE, Intent, Permission
+from tests.discord_fake.permissions import EVERYONE, NOTHING, UNASKED, Intent, Permission
 from tests.discord_fake.places import GuildState, Member, Role
 from tests.discord_fake.scene import Event, Scene, User
 from tests.discord_fake.state import ANNOUNCEMENT, FORUM, TEXT
@@ -44,7 +44,7 @@ class Guild(GuildState):
         made.tell("CHANNEL_CREATE", made.json)
         return made
 
-    def role(self, name: str, permissions: Permission = Permission(0), *members: User) -> Role:
+    def role(self, name: str, permissions: Permission = NOTHING, *members: User) -> Role:
         """A new role, and who has it."""
         made = Role(self.scene.snowflake(), name, permissions, len(self.roles))
         self.roles[made.id] = made
@@ -70,7 +70,7 @@ class Guild(GuildState):
         member = Member(user, self.scene.timestamp())
         self.members[user.id] = member
         if user == self.scene.bot:
-            own = Role(self.scene.snowflake(), user.username, Permission(0), len(self.roles), user.id)
+            own = Role(self.scene.snowflake(), user.username, NOTHING, len(self.roles), user.id)
             self.roles[own.id] = own
             member.roles.add(own.id)
             self.tell("GUILD_CREATE", self.created(with_members=False))
@@ -88,7 +88,7 @@ class Guild(GuildState):
     def tell(self, name: str, data: Json, intents: Intent = Intent.GUILDS, of: User | None = None) -> None:
         """An event of the guild, if the bot is in it. What befalls the bot itself is told without an intent."""
         if self.has_bot:
-            needed = Intent(0) if of == self.scene.bot else intents
+            needed = UNASKED if of == self.scene.bot else intents
             self.scene.emit(Event(name, data | {"guild_id": str(self.id)}, self.id, needed))
 
     def created(self, *, with_members: bool) -> Json:

@@ -86,9 +86,7 @@ class Channel(Invoking):
         replied = None
         allowed = None
         everyone = Permission.MENTION_EVERYONE in self.may(message.author_id)
-        named = content.mentions(
-            self.scene, self.guild, text, replied=replied, allowed=allowed, everyone=everyone
-        )
+        named = content.mentions(self.scene, self.guild, text, replied=replied, allowed=allowed, everyone=everyone)
         self.change(message, {"content": text} | named)
 
     def embed(self, message: Message, title: str, url: str) -> None:

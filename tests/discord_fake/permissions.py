@@ -33,6 +33,7 @@ class Permission(IntFlag):
 
 
 P = Permission
+NOTHING = Permission(0)
 EVERYTHING = Permission((1 << 53) - 1)
 EVERYONE = (
     P.ADD_REACTIONS
@@ -67,6 +68,8 @@ class Intent(IntFlag):
     MESSAGE_CONTENT = 1 << 15
 
 
+UNASKED = Intent(0)
+"""Of events that come without an intent."""
 PRIVILEGED = Intent.GUILD_MEMBERS | Intent.GUILD_PRESENCES | Intent.MESSAGE_CONTENT
 """Intents that are switched on in the developer portal first."""
 ALL_INTENTS = (1 << 17) - 1 | 1 << 20 | 1 << 21 | 1 << 24 | 1 << 25
@@ -77,8 +80,8 @@ ALL_INTENTS = (1 << 17) - 1 | 1 << 20 | 1 << 21 | 1 << 24 | 1 << 25
 class Overwrite:
     """What a channel allows and denies to a role or a member."""
 
-    allow: Permission = Permission(0)
-    deny: Permission = Permission(0)
+    allow: Permission = NOTHING
+    deny: Permission = NOTHING
 
 
 def in_channel(base: Permission, overwrites: list[Overwrite]) -> Permission:
@@ -87,12 +90,10 @@ def in_channel(base: Permission, overwrites: list[Overwrite]) -> Permission:
         return EVERYTHING
     for overwrite in overwrites:
         base = (base & ~overwrite.deny) | overwrite.allow
-    return base if Permission.VIEW_CHANNEL in base else Permission(0)
+    return base if Permission.VIEW_CHANNEL in base else NOTHING
 
 
-def ordered(
-    overwrites: Mapping[int, Overwrite], everyone: int, roles: frozenset[int], member: int
-) -> list[Overwrite]:
+def ordered(overwrites: Mapping[int, Overwrite], everyone: int, roles: frozenset[int], member: int) -> list[Overwrite]:
     """The overwrites that concern a member, in the order in which they count."""
     own = [overwrites[role] for role in sorted(roles) if role in overwrites]
     together = Overwrite()

@@ -8,6 +8,17 @@ from tests.discord_fake.errors import Json
 from tests.discord_fake.permissions import EVERYTHING, Permission
 from tests.discord_fake.scene import Scene, User
 
+_NONE = (
+    *("icon", "description", "home_header", "splash", "discovery_splash", "banner", "afk_channel_id"),
+    *("public_updates_channel_id", "rules_channel_id", "safety_alerts_channel_id", "system_channel_id"),
+    *("application_id", "widget_channel_id", "vanity_url_code", "max_presences", "incidents_data"),
+)
+_ZERO = (
+    *("system_channel_flags", "verification_level", "default_message_notifications", "mfa_level"),
+    *("explicit_content_filter", "premium_tier", "premium_subscription_count", "nsfw_level"),
+)
+"""What no test of a chat assistant is about."""
+
 
 @dataclass
 class Role:
@@ -86,14 +97,9 @@ class GuildState:
     @property
     def json(self) -> Json:
         """What a GuildWithCountsResponse and a GUILD_CREATE have in common."""
-        none = ("icon", "description", "home_header", "splash", "discovery_splash", "banner", "afk_channel_id")
-        none += ("public_updates_channel_id", "rules_channel_id", "safety_alerts_channel_id", "system_channel_id")
-        none += ("application_id", "widget_channel_id", "vanity_url_code", "max_presences", "incidents_data")
-        zero = ("system_channel_flags", "verification_level", "default_message_notifications", "mfa_level")
-        zero += ("explicit_content_filter", "premium_tier", "premium_subscription_count", "nsfw_level")
         own: Json = {"id": str(self.id), "name": self.name, "owner_id": str(self.owner_id), "region": "deprecated"}
         own |= {"features": [], "emojis": [], "stickers": [], "preferred_locale": self.locale, "afk_timeout": 300}
         own |= {"roles": [role.json for role in self.roles.values()], "widget_enabled": False, "nsfw": False}
         own |= {"max_members": 500_000, "max_stage_video_channel_users": 50, "max_video_channel_users": 25}
         own |= {"premium_progress_bar_enabled": False, "premium_progress_bar_enabled_user_updated_at": None}
-        return own | dict.fromkeys(none) | dict.fromkeys(zero, 0)
+        return own | dict.fromkeys(_NONE) | dict.fromkeys(_ZERO, 0)

@@ -94,7 +94,7 @@ class Message:
     @property
     def reply_to(self) -> int | None:
         """The id of the message that this one replies to."""
-        if self.json["type"] not in {19, 23} or "message_reference" not in self.json:
+        if self.json["type"] != 19:
             return None
         return int(self.json["message_reference"]["message_id"])
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tests.discord_fake.errors import Json
-from tests.discord_fake.permissions import Intent
+from tests.discord_fake.permissions import UNASKED, Intent
 
 if TYPE_CHECKING:
     from tests.discord_fake.invocations import Interaction
@@ -73,8 +73,8 @@ class Event:
     name: str
     data: Json
     guild_id: int | None = None
-    intents: Intent = Intent(0)
-    """Of which the connection must have one; 0 if everybody is told."""
+    intents: Intent = UNASKED
+    """Of which the connection must have one; UNASKED if everybody is told."""
 
 
 @dataclass

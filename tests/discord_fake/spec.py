@@ -14,13 +14,16 @@ from urllib.parse import urlsplit
 
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
+from jsonschema.protocols import Validator
 
 from tests.discord_fake.errors import INVALID_FORM, Json, Misuse, field_errors, invalid, not_implemented
 
 PATH = Path(__file__).parent.parent / "specs" / "discord-v10-2026-07-18.json"
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _SNOWFLAKE = re.compile(r"0|[1-9][0-9]{0,19}")
-_LOOSE_SNOWFLAKE: Json = {"oneOf": [{"type": "string", "pattern": "^(0|[1-9][0-9]*)$"}, {"type": "integer", "minimum": 0}]}
+_LOOSE_SNOWFLAKE: Json = {
+    "oneOf": [{"type": "string", "pattern": "^(0|[1-9][0-9]*)$"}, {"type": "integer", "minimum": 0}]
+}
 """Of requests: the platform takes numbers too, and discord.py sends them."""
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False, "True": True, "False": False}
 _LONGEST_LIST = 8
@@ -134,6 +137,9 @@ class Spec:
         schema = operation.responses[str(status)]
         if schema is None or answer is None:
             return [] if answer is None and schema is None else [f"{operation.id}: {answer} with {status}"]
+        if operation.id == "create_thread":
+            # A forum's post comes back with its message, which the specification forgets.
+            answer = {name: value for name, value in answer.items() if name != "message"}
         if isinstance(answer, list) and len(answer) > _LONGEST_LIST:
             answer = answer[:_LONGEST_LIST]
         return [f"{operation.id}'s answer: {_sentence(error)}" for error in self._answers.errors(schema, answer)]
@@ -148,8 +154,8 @@ class _Schemas:
     """Validators, each made once."""
 
     def __init__(self, schemas: Json) -> None:
-        self._root = Draft202012Validator({"components": {"schemas": schemas}}, format_checker=_formats)
-        self._made: dict[str, Draft202012Validator] = {}
+        self._root: Validator = Draft202012Validator({"components": {"schemas": schemas}}, format_checker=_formats)
+        self._made: dict[str, Validator] = {}
 
     def errors(self, schema: Json, value: Any) -> Iterable[ValidationError]:
         """What is wrong with a value, in the order of the schema."""
@@ -228,11 +234,13 @@ def _described(error: ValidationError) -> tuple[list[str], str, str]:
     error = _inner(error)
     where = [str(part) for part in error.absolute_path]
     validator, limit = str(error.validator), error.validator_value
+    value: Any = error.instance
+    schema: Any = error.schema
     if validator == "required":
-        missing = [name for name in error.validator_value if name not in error.instance]
+        missing = [name for name in schema["required"] if name not in value]
         where += missing[:1]
     if validator == "additionalProperties":
-        where += [name for name in error.instance if name not in error.schema.get("properties", {})][:1]
+        where += [name for name in value if name not in schema["properties"]][:1]
     code, words = _CODES.get(validator, ("BASE_TYPE_INVALID", error.message.replace("{", "{{").replace("}", "}}")))
     return where, code, words.format(limit)
 

@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from tests.discord_fake.errors import Json, refused
-from tests.discord_fake.permissions import IN_PRIVATE, Intent, Overwrite, Permission, in_channel, ordered
+from tests.discord_fake.permissions import (
+    IN_PRIVATE,
+    NOTHING,
+    UNASKED,
+    Intent,
+    Overwrite,
+    Permission,
+    in_channel,
+    ordered,
+)
 from tests.discord_fake.places import GuildState
 from tests.discord_fake.records import Message, Typing
 from tests.discord_fake.scene import Event, Scene, User
@@ -83,14 +92,14 @@ class ChannelState:
     def may(self, user_id: int) -> Permission:
         """What a user may do here."""
         if self.guild is None:
-            return IN_PRIVATE if user_id in {user.id for user in self.recipients} else Permission(0)
+            return IN_PRIVATE if user_id in {user.id for user in self.recipients} else NOTHING
         if user_id not in self.guild.members:
-            return Permission(0)
+            return NOTHING
         overwrites = self.parent.overwrites if self.parent is not None else self.overwrites
         roles = frozenset(self.guild.members[user_id].roles)
         found = in_channel(self.guild.base(user_id), ordered(overwrites, self.guild.id, roles, user_id))
         if self.type == PRIVATE_THREAD and user_id not in self.thread_members:
-            return found if Permission.MANAGE_THREADS in found else Permission(0)
+            return found if Permission.MANAGE_THREADS in found else NOTHING
         return found
 
     @property
@@ -111,9 +120,7 @@ class ChannelState:
         """Whether events of this channel reach the bot."""
         return Permission.VIEW_CHANNEL in self.may(self.scene.bot.id)
 
-    def overwrite(
-        self, who: User | int, *, allow: Permission = Permission(0), deny: Permission = Permission(0)
-    ) -> None:
+    def overwrite(self, who: User | int, *, allow: Permission = NOTHING, deny: Permission = NOTHING) -> None:
         """Set what a user, or a role by its id, is allowed and denied here; the bot is told."""
         self.overwrites[who.id if isinstance(who, User) else who] = Overwrite(allow, deny)
         self.tell("CHANNEL_UPDATE", self.json)
@@ -122,7 +129,7 @@ class ChannelState:
         """An event, if the bot may see this channel."""
         if not self.bot_sees:
             return
-        intents = Intent.GUILDS if self.guild else Intent(0)
+        intents = Intent.GUILDS if self.guild else UNASKED
         for prefix, (in_guild, in_dm) in _INTENTS.items():
             if name.startswith(prefix):
                 intents = in_guild if self.guild else in_dm
@@ -130,14 +137,16 @@ class ChannelState:
         here: Json = {"guild_id": str(self.guild.id)} if self.guild else {}
         self.scene.emit(Event(name, data | here, self.guild.id if self.guild else None, intents))
 
-    def write(self, author: User, fields: Json, *, by_bot: bool = False, ephemeral: bool = False) -> Message:
+    def write(
+        self, author: User, fields: Json, *, by_bot: bool = False, ephemeral: bool = False, nonce: str | None = None
+    ) -> Message:
         """Write a message down, and tell the bot."""
         now = self.scene.now()
         empty = ("mentions", "mention_roles", "attachments", "embeds", "components")
         own: Json = {"id": str(self.scene.snowflake()), "channel_id": str(self.id), "author": author.json}
         own |= {"type": 0, "content": "", "timestamp": self.scene.timestamp(now), "edited_timestamp": None}
         own |= {"flags": 0, "pinned": False, "mention_everyone": False, "tts": False} | {key: [] for key in empty}
-        message = Message(own | fields, by_bot=by_bot, ephemeral=ephemeral)
+        message = Message(own | fields, by_bot=by_bot, ephemeral=ephemeral, nonce=nonce)
         message.versions.append((now, message.json))
         if self.is_thread:
             self.wake(author.id)

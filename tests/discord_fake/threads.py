@@ -9,7 +9,14 @@ from tests.discord_fake.errors import Json, refused
 from tests.discord_fake.permissions import Permission
 from tests.discord_fake.records import Message
 from tests.discord_fake.scene import User
-from tests.discord_fake.state import ANNOUNCEMENT, ANNOUNCEMENT_THREAD, FORUM, PRIVATE_THREAD, PUBLIC_THREAD, ChannelState
+from tests.discord_fake.state import (
+    ANNOUNCEMENT,
+    ANNOUNCEMENT_THREAD,
+    FORUM,
+    PRIVATE_THREAD,
+    PUBLIC_THREAD,
+    ChannelState,
+)
 
 _THREAD_CREATED, _THREAD_STARTER = 18, 21
 """Types of messages."""
@@ -64,7 +71,7 @@ class Threads(ChannelState):
         del self.scene.channels[self.id]
         here = {"id": str(self.id), "type": self.type}
         if self.parent is not None:
-            self.parent.threads.remove(self)
+            self.parent.threads[:] = [thread for thread in self.parent.threads if thread is not self]
             self.tell("THREAD_DELETE", here | {"parent_id": str(self.parent.id)})
         else:
             self.tell("CHANNEL_DELETE", self.json)
@@ -88,7 +95,7 @@ class Threads(ChannelState):
             raise refused(50008)
         self.must_let_bot(self.sending)
         if self.locked and Permission.MANAGE_THREADS not in self.may(self.scene.bot.id):
-            raise refused(160005)
+            raise refused(50083 if self.archived else 160005)
 
     def must_let_bot_change(self) -> None:
         """Raise Refused where messages can't be edited or deleted: in an archived thread."""
