@@ -66,6 +66,9 @@ class Listener(discord.Client):
         self.told: list[tuple[str, Any]] = []
         """(name of the event, its first argument), those that discord.py passes on raw too."""
 
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Don't wait: discord.py's own are five seconds before every IDENTIFY but the first."""
+
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
         """Keep an event."""
         self.told.append((event, args[0] if args else None))

@@ -9,7 +9,10 @@ from tests.discord_fake.errors import Refused
 from tests.discord_fake.rates import Excess
 
 Kind = Literal["429", "cloudflare", "500", "502", "503", "drop", "lost", "hang", "garbage", "refuse"]
-"""429            refused with retry_after; `scope` is user, global or shared
+"""Of a request that repeats nothing (GET, PUT, DELETE) on a connection that was used before, aiohttp makes up for one `drop`
+or `lost` by itself: there it takes `times=2` for a client to see anything.
+
+429            refused with retry_after; `scope` is user, global or shared
 cloudflare     429 by a proxy: a page without Via, as those get who have sent too many bad requests
 500, 502, 503  a proxy answers with a page, and nothing is done
 drop           the connection ends before anything is done

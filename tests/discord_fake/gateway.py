@@ -81,7 +81,10 @@ class Gateway:
             connection.abort()
 
     def refuse(self, times: float = float("inf"), how: Refusal = "503") -> None:
-        """Turn away the next who connect, with a status or with a TCP reset."""
+        """Turn away the next who connect, with a status or with a TCP reset.
+
+        Of resets aiohttp makes up for the first by itself, if it uses the connection of an earlier request.
+        """
         self._refusals, self._refusal = times, how
 
     def accept(self) -> None:

@@ -98,7 +98,7 @@ class Guild(GuildState):
         seen = [channel.json for channel in self.channels if channel.bot_sees]
         threads = [thread.json for thread in self.threads if thread.bot_sees and not thread.archived]
         own: Json = {"joined_at": self.members[bot.id].joined_at, "large": len(self.members) > 250}
-        own |= {"unavailable": False, "member_count": len(self.members), "members": told, "channels": seen}
+        own |= {"member_count": len(self.members), "members": told, "channels": seen}
         own |= {"threads": threads, "voice_states": [], "presences": [], "stage_instances": []}
         return self.json | own | {"guild_scheduled_events": [], "soundboard_sounds": []}
 

@@ -96,7 +96,9 @@ class Handshake:
         if Intent.GUILDS in session.intents:
             with_members = Intent.GUILD_MEMBERS in session.intents
             for guild in guilds:
-                session.dispatch("GUILD_CREATE", guild.created(with_members=with_members))
+                # A guild that the bot has just joined doesn't say whether it is there.
+                present = {"unavailable": False}
+                session.dispatch("GUILD_CREATE", guild.created(with_members=with_members) | present)
 
     def resume(self, data: Json, wire: Wire) -> Session | None:
         """The session that goes on, with what it missed; None if it can't. Raises Turned."""

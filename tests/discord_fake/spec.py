@@ -25,6 +25,8 @@ _LOOSE_SNOWFLAKE: Json = {
     "oneOf": [{"type": "string", "pattern": "^(0|[1-9][0-9]*)$"}, {"type": "integer", "minimum": 0}]
 }
 """Of requests: the platform takes numbers too, and discord.py sends them."""
+_REFERENCE: Json = {"type": "integer", "enum": [0, 1]}
+"""The specification knows replies only; 1 is a forwarded message."""
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False, "True": True, "False": False}
 _LONGEST_LIST = 8
 """So many items of an answer are looked at: all are made by the same hand, and a look takes a millisecond."""
@@ -86,6 +88,7 @@ class Spec:
         # Of two paths that fit, the one with more fixed words is meant: /users/@me and not /users/{user_id}.
         self.operations.sort(key=lambda operation: operation.template.count("{"))
         schemas = {name: _closed(schema) for name, schema in document["schemas"].items()}
+        schemas["MessageReferenceType"] = _REFERENCE
         self._answers = _Schemas(schemas)
         self._requests = _Schemas(schemas | {"SnowflakeType": _LOOSE_SNOWFLAKE})
 

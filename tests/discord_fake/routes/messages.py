@@ -77,8 +77,6 @@ async def _delete(platform: Platform, request: Request) -> None:
 async def _delete_many(platform: Platform, request: Request) -> None:
     channel, wanted = platform.channel(request), {int(number) for number in request.body["messages"]}
     channel.must_let_bot(Permission.MANAGE_MESSAGES)
-    if not 2 <= len(wanted) <= 100:
-        raise refused(50016)
     oldest = int((platform.scene.now() - _BULK_AGE) * 1000 - EPOCH) << 22
     if min(wanted) < oldest:
         raise refused(50034)
