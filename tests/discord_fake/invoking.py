@@ -46,13 +46,13 @@ class Invoking(Threads):
         data = {"custom_id": part["custom_id"], "component_type": part["type"], "id": part["id"]} | more
         return begin(self, user, COMPONENT, data, owners=self._owners(user, None), message=message)
 
-    def command(self, user: User, name: str, **options: Any) -> Interaction:
+    def command(self, user: User, name: str, /, **options: Any) -> Interaction:
         """Use a slash command. A subcommand's name follows after a space."""
         command = self._offered(user, name.partition(" ")[0], 1)
         data = self._command_data(command, name, options, focused="")
         return begin(self, user, COMMAND, data, owners=self._owners(user, command))
 
-    def autocomplete(self, user: User, name: str, focused: str, **options: Any) -> Interaction:
+    def autocomplete(self, user: User, name: str, focused: str, /, **options: Any) -> Interaction:
         """Type into an option of a command; `focused` is its name, and what was typed is among the options."""
         command = self._offered(user, name.partition(" ")[0], 1)
         data = self._command_data(command, name, options, focused=focused)

@@ -291,11 +291,17 @@ async def test_threads_are_begun_and_found() -> None:
     async with talking() as (server, client):
         ada, channel = place(server)
         question = channel.say(ada, "hello")
-        made = await client.http.start_thread_with_message(channel.id, question.id, name="ferns", auto_archive_duration=1440)
+        made = await client.http.start_thread_with_message(
+            channel.id, question.id, name="ferns", auto_archive_duration=1440
+        )
         assert int(made["id"]) == question.id
         with refused(160004):
-            await client.http.start_thread_with_message(channel.id, question.id, name="again", auto_archive_duration=1440)
-        loose = await client.http.start_thread_without_message(channel.id, name="mosses", type=11, auto_archive_duration=1440)
+            await client.http.start_thread_with_message(
+                channel.id, question.id, name="again", auto_archive_duration=1440
+            )
+        loose = await client.http.start_thread_without_message(
+            channel.id, name="mosses", type=11, auto_archive_duration=1440
+        )
         assert [thread.name for thread in channel.threads] == ["ferns", "mosses"]
         channel.threads[1].archive()
         assert channel.guild is not None
@@ -325,10 +331,10 @@ async def test_commands_are_synced_by_the_platforms_rules() -> None:
     async with talking() as (server, client):
         app = server.world.bot.id
         ask = {"name": "ask", "description": "Ask", "type": 1}
-        first = await client.http.bulk_upsert_global_commands(app, [ask])  # type: ignore[list-item]
+        first = await client.http.bulk_upsert_global_commands(app, [ask])
         second = await client.http.bulk_upsert_global_commands(
             app,
-            [ask, {"name": "Transcribe", "type": 3}],  # type: ignore[list-item]
+            [ask, {"name": "Transcribe", "type": 3}],
         )
         assert first[0]["id"] == second[0]["id"]
         assert [command["name"] for command in await client.http.get_global_commands(app)] == ["ask", "Transcribe"]
@@ -345,7 +351,7 @@ async def test_commands_are_synced_by_the_platforms_rules() -> None:
 
 
 async def test_a_wrong_token_is_unauthorized() -> None:
-    async with talking() as (server, client):
+    async with talking() as (_, client):
         client.http.token = "wrong"
         with pytest.raises(discord.HTTPException) as caught:
             await client.application_info()

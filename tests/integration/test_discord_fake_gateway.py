@@ -183,7 +183,7 @@ async def test_shards_get_their_guilds_and_the_first_one_the_dms() -> None:
         guilds = [server.world.guild(name, ada) for name in ("Ferns", "Mosses", "Lichens")]
         client = Sharded(**options())
         async with running(server, client):
-            await server.wait_for(lambda: client.is_ready())
+            await server.wait_for(client.is_ready)
             assert sorted(data["shard"] for data in server.ws.identified) == [[0, 2], [1, 2]]
             assert {guild.id for guild in client.guilds} == {guild.id for guild in guilds}
             assert all(guild.shard_id == (guild.id >> 22) % 2 for guild in client.guilds)
@@ -194,9 +194,10 @@ async def test_identifying_too_fast_is_an_invalid_session() -> None:
         server.ws.handshake.strict_starts = True
         async with listening(server):
             assert server.ws.handshake.limits["remaining"] == 999
-            async with aiohttp.ClientSession() as session, session.ws_connect(
-                server.gateway + "?v=10&encoding=json"
-            ) as ws:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.ws_connect(server.gateway + "?v=10&encoding=json") as ws,
+            ):
                 await ws.receive_json()
                 await ws.send_json({"op": 2, "d": {"token": server.token, "intents": 1, "properties": {}}})
                 assert await ws.receive_json() == {"op": 9, "d": False}

@@ -18,7 +18,10 @@ async def test_a_message_says_who_wrote_it_where_and_to_whom() -> None:
         one, two = client.of("message")
         assert (one.author.display_name, one.channel.name, one.guild.name) == ("Ada", "general", "Ferns")
         assert one.mentions == [client.user]
-        assert (two.reference.message_id, two.reference.resolved.content) == (first.id, f"{client.user.mention} hello")
+        assert (two.reference.message_id, two.reference.resolved.content) == (
+            first.id,
+            f"{server.world.bot.mention} hello",
+        )
         assert two.type is discord.MessageType.reply
 
 
@@ -111,7 +114,7 @@ async def test_without_the_intent_only_mentions_dms_and_own_messages_have_conten
         await server.wait_for(lambda: len(client.of("message")) == 4)
         blank, mention, private, own = client.of("message")
         assert (blank.content, blank.attachments) == ("", [])
-        assert (mention.content, private.content, own.content) == (f"{client.user.mention} seen", "private", "own")
+        assert (mention.content, private.content, own.content) == (f"{server.world.bot.mention} seen", "private", "own")
 
 
 async def test_without_an_intent_nothing_of_its_kind_is_told() -> None:
@@ -159,9 +162,10 @@ async def test_the_bot_can_come_and_go() -> None:
 
 
 async def test_a_privileged_intent_is_switched_on_in_the_portal_first() -> None:
-    async with serving(privileged=Intent.GUILD_MEMBERS) as server, listening(
-        server, intents=intents(message_content=False)
-    ) as client:
+    async with (
+        serving(privileged=Intent.GUILD_MEMBERS) as server,
+        listening(server, intents=intents(message_content=False)) as client,
+    ):
         ada = server.world.user("Ada")
         channel = server.world.guild("Ferns", ada).text("general")
         channel.say(ada, "unseen")
