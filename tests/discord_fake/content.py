@@ -14,7 +14,8 @@ from tests.discord_fake.records import COMPONENTS_V2, EPHEMERAL, SUPPRESS_EMBEDS
 from tests.discord_fake.scene import Scene, User
 
 LONGEST = 2000
-"""Characters of a message's text. The specification's 4000 are for people who pay."""
+"""Characters of a message's text. The specification's 4000 are for people who pay. Of what is left the platform strips the
+spaces and line breaks at both ends, the indentation of a first line too."""
 EMBED_TEXT = 6000
 """Characters of all embeds of a message together."""
 UPLOAD_LIMIT = 10 * 2**20
@@ -51,8 +52,9 @@ class Draft:
     @property
     def empty(self) -> bool:
         """Whether nothing would be seen of it."""
-        kinds = ("content", "embeds", "components", "poll", "sticker_ids")
-        return not any(self.body.get(name) for name in kinds) and not self.uploads
+        kinds = ("embeds", "components", "poll", "sticker_ids")
+        text = (self.body.get("content") or "").strip()
+        return not text and not any(self.body.get(name) for name in kinds) and not self.uploads
 
 
 def draft(body: Json, uploads: Mapping[str, Upload], *, interaction: bool = False) -> Draft:

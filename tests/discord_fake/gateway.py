@@ -141,7 +141,7 @@ class Gateway:
     def emit(self, event: Event) -> None:
         """Tell everybody for whom it is; who has lost the connection is told when the session is resumed."""
         for session in self.handshake.sessions.values():
-            if session.alive:
+            if session.alive or session.wire is not None:
                 session.tell(event)
 
     # What the server does.
@@ -195,7 +195,8 @@ class Gateway:
                 await connection.socket.close(code=turned.code, message=turned.words.encode())
         finally:
             if session is not None and session.wire is connection:
-                self.handshake.lost(session, connection.closing or connection.socket.close_code)
+                code = connection.socket.close_code
+                self.handshake.lost(session, by_gateway=connection.closing, by_client=code)
 
     async def _receive(self, connection: Connection, pace: Pace) -> Json | None:
         """What the client sends; None at its end. Raises Turned."""

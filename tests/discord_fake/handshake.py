@@ -14,8 +14,9 @@ STARTS = 1000
 """Sessions that a bot may begin in a day."""
 _STARTS_EVERY = 5.0
 """Seconds between two IDENTIFYs of one bucket of shards."""
-_NO_RESUME = frozenset({1000, 1001, 4003, 4007, 4009})
-"""After these codes a session is over."""
+_ENDED_BY_CLIENT = frozenset({1000, 1001})
+_ENDED_BY_GATEWAY = frozenset({4004, 4007, 4009})
+"""After these codes a session is over; after any other one it can be resumed."""
 
 
 class Turned(Exception):
@@ -116,11 +117,11 @@ class Handshake:
         session.replay(data["seq"])
         return session
 
-    def lost(self, session: Session, code: int | None) -> None:
-        """A session's connection has ended with this code."""
+    def lost(self, session: Session, *, by_gateway: int | None, by_client: int | None) -> None:
+        """A session's connection has ended with the code of one of the two."""
         session.wire = None
         session.lost_at = self.world.scene.now()
-        if code in _NO_RESUME:
+        if by_gateway in _ENDED_BY_GATEWAY or (by_gateway is None and by_client in _ENDED_BY_CLIENT):
             session.alive = False
 
     def forget(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from tests.discord_fake.errors import Json
@@ -29,6 +30,7 @@ class Interaction:
     user: User
     channel: Threads
     at: float
+    """Only time that the test lets go by: a slow machine is not a slow bot."""
     data: Json
     owners: Json
     """authorizing_integration_owners."""
@@ -40,7 +42,16 @@ class Interaction:
     """How the bot answered first."""
     original: Message | None = None
     """The message that the answer made, or, after a press, the one that it changes."""
+    began_at: float = field(default_factory=time.monotonic)
     followups: list[Message] = field(default_factory=list)
+
+    answered_at: float = 0.0
+    """By the real clock."""
+
+    @property
+    def waited(self) -> float:
+        """Real seconds until the bot answered; on the platform they would have to be less than three."""
+        return self.answered_at - self.began_at
 
     @property
     def answered(self) -> bool:
@@ -86,11 +97,11 @@ class Interaction:
 
     def failed(self) -> bool:
         """Whether the user reads "The application did not respond"."""
-        return not self.answered and self.channel.scene.now() - self.at > FIRST_ANSWER
+        return not self.answered and self.channel.scene.skew - self.at > FIRST_ANSWER
 
     def usable(self) -> bool:
         """Whether messages can still be sent by it."""
-        return self.channel.scene.now() - self.at <= TOKEN_LIFE
+        return self.channel.scene.skew - self.at <= TOKEN_LIFE
 
     @property
     def metadata(self) -> Json:
@@ -111,7 +122,7 @@ def begin(
     number = scene.snowflake()
     context = 0 if channel.guild else 1 if scene.bot in channel.recipients else 2
     token = f"aW50ZXJhY3Rpb246{number}-{next(scene.numbers):06}"
-    made = Interaction(number, token, kind, user, channel, scene.now(), data, owners, context, message)
+    made = Interaction(number, token, kind, user, channel, scene.skew, data, owners, context, message)
     scene.interactions[number] = made
     tell(scene, made)
     return made

@@ -37,7 +37,10 @@ class Channel(Invoking):
         attachments: Iterable[File] = (),
         extra: Json | None = None,
     ) -> Message:
-        """Write. `ping`: a reply tells whom it answers; `mention`: these stand at the beginning of the text."""
+        """Write. `ping`: a reply tells whom it answers; `mention`: these stand at the beginning of the text.
+
+        `extra`: any other fields of a MessageResponse, such as a type.
+        """
         self.must_let(user)
         named = [mention] if isinstance(mention, User) else mention
         text = " ".join([*(who.mention for who in named), text]).strip()
@@ -56,6 +59,11 @@ class Channel(Invoking):
         assert self.type != FORUM, "in a forum people post"
         assert self.sending in self.may(user.id), f"{user.username} can't write here"
         assert not self.locked, "the thread is locked"
+
+    def hook(self, name: str, text: str) -> Message:
+        """A message by a webhook: its author is no member, and has a name of its own."""
+        user = User(self.scene.snowflake(), name, bot=True)
+        return self.write(user, {"content": text, "webhook_id": str(user.id)})
 
     def upload(self, file: File, size: int | None = None) -> StoredFile:
         """Put a file on the CDN."""
@@ -83,10 +91,8 @@ class Channel(Invoking):
     def edit(self, message: Message, text: str) -> None:
         """Change what somebody wrote."""
         assert not message.by_bot
-        replied = None
-        allowed = None
         everyone = Permission.MENTION_EVERYONE in self.may(message.author_id)
-        named = content.mentions(self.scene, self.guild, text, replied=replied, allowed=allowed, everyone=everyone)
+        named = content.mentions(self.scene, self.guild, text, replied=None, allowed=None, everyone=everyone)
         self.change(message, {"content": text} | named)
 
     def embed(self, message: Message, title: str, url: str) -> None:

@@ -54,12 +54,15 @@ async def test_text_ends_at_2000_characters() -> None:
         server.expect_violation("Must be 2000 or fewer in length.")
 
 
-async def test_an_empty_message_is_refused() -> None:
+async def test_an_empty_message_is_refused_and_spaces_around_a_text_are_lost() -> None:
     async with talking() as (server, client):
         _, channel = place(server)
-        with refused(50006):
-            await at(client, channel).send("")
-        server.expect_violation("50006")
+        for empty in ("", " \n "):
+            with refused(50006):
+                await at(client, channel).send(empty)
+            server.expect_violation("50006")
+        await at(client, channel).send("  - a\n  - b\n")
+        assert channel.texts_of_bot() == ["- a\n  - b"]
 
 
 async def test_what_the_specification_does_not_have_is_refused_and_kept() -> None:
@@ -107,6 +110,9 @@ async def test_the_same_nonce_sends_once() -> None:
         again = await at(client, channel).send("a", nonce="n1")
         assert first.id == again.id
         assert channel.texts_of_bot() == ["a"]
+        server.world.scene.pass_(600)
+        await at(client, channel).send("a", nonce="n1")
+        assert channel.texts_of_bot() == ["a", "a"]
 
 
 async def test_without_permission_nothing_is_done() -> None:

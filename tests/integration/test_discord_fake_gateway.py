@@ -64,13 +64,13 @@ async def test_a_wrong_token_is_closed_with_4004() -> None:
             assert caught.value.code == 4004
 
 
-@pytest.mark.parametrize("how", ["close", "drop", "reconnect", "invalidate"])
+@pytest.mark.parametrize("how", ["4000", "1001", "drop", "reconnect", "invalidate"])
 async def test_a_lost_connection_is_resumed_with_what_was_missed(how: str) -> None:
     async with serving() as server, listening(server) as client:
         ada = server.world.user("Ada")
         chat = server.world.dm(ada)
-        if how == "close":
-            server.ws.close(4000)
+        if how.isdecimal():
+            server.ws.close(int(how))
         elif how == "drop":
             server.ws.drop()
         elif how == "reconnect":
@@ -99,6 +99,18 @@ async def test_a_session_that_is_over_begins_anew(how: str) -> None:
         await server.wait_for(lambda: len(client.of("ready")) == 2)
         assert len(server.ws.identified) == 2
         assert client.of("resumed") == []
+
+
+async def test_a_forgotten_session_is_told_until_its_connection_ends() -> None:
+    async with serving() as server, listening(server) as client:
+        ada = server.world.user("Ada")
+        chat = server.world.dm(ada)
+        server.ws.forget()
+        chat.say(ada, "heard")
+        await server.wait_for(lambda: client.contents == ["heard"])
+        server.ws.close(4000)
+        await server.wait_for(lambda: len(client.of("ready")) == 2)
+        assert (len(server.ws.resumed), client.of("resumed")) == (1, [])
 
 
 async def test_after_an_outage_what_was_missed_never_comes() -> None:

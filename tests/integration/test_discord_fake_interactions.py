@@ -74,6 +74,7 @@ async def test_a_press_can_change_the_message() -> None:
         pressed = channel.press(ada, message, "Stop")
         await server.wait_for(lambda: pressed.answered)
         assert (channel.texts_of_bot(), message.components, pressed.kind) == (["stopped"], [], 7)
+        assert 0 < pressed.waited < 60
         await server.wait_for(lambda: len(bot.of("raw_message_edit")) == 1)
 
 

@@ -177,6 +177,15 @@ async def test_a_privileged_intent_is_switched_on_in_the_portal_first() -> None:
         assert client.application.flags.gateway_guild_members_limited
 
 
+async def test_a_webhook_is_nobody() -> None:
+    async with serving() as server, listening(server) as client:
+        channel = server.world.guild("Ferns", server.world.user("Ada")).text("general")
+        channel.hook("Feed", "news")
+        await server.wait_for(lambda: client.contents == ["news"])
+        message = client.of("message")[0]
+        assert (message.author.name, message.author.bot, message.webhook_id) == ("Feed", True, message.author.id)
+
+
 async def test_a_forwarded_message_is_a_snapshot() -> None:
     async with serving() as server, listening(server) as client:
         ada = server.world.user("Ada")

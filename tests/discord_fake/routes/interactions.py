@@ -5,6 +5,7 @@ https://docs.discord.com/developers/interactions/receiving-and-responding
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from tests.discord_fake import content
@@ -51,7 +52,7 @@ async def _callback(platform: Platform, request: Request) -> Json | None:
         if kind == _UPDATE:
             edit(platform, _channel(interaction), interaction.message, data, request.uploads)
         interaction.original = interaction.message
-    interaction.callback = request.body
+    interaction.callback, interaction.answered_at = request.body, time.monotonic()
     return _answer(platform, interaction, kind) if request.query.get("with_response") else None
 
 

@@ -13,6 +13,8 @@ from tests.discord_fake.platform import Handler, Platform, Request
 from tests.discord_fake.records import COMPONENTS_V2, LOADING, SUPPRESS_EMBEDS, Message
 
 _REPLY = 19
+_NONCE_LIFE = 5 * 60.0
+"""Seconds for which a nonce is remembered: "the past few minutes", in the words of the documentation."""
 
 
 def fields_of(
@@ -26,7 +28,7 @@ def fields_of(
     if draft.uploads or "attachments" in body:
         found["attachments"] = content.attachments(scene, channel.id, draft, kept)
     if "content" in body:
-        text = body["content"] or ""
+        text = (body["content"] or "").strip()
         everyone = Permission.MENTION_EVERYONE in channel.may(scene.bot.id)
         author = scene.users[replied.author_id] if replied is not None else None
         rules = body.get("allowed_mentions")
@@ -59,9 +61,10 @@ async def _create(platform: Platform, request: Request) -> Json:
     draft = content.draft(body, request.uploads)
     must_let_bot_send(channel, draft)
     nonce = None if body.get("nonce") is None else str(body["nonce"])
-    if nonce is not None and body.get("enforce_nonce") and nonce in channel.nonces:
+    first = channel.nonces.get(nonce) if nonce is not None and body.get("enforce_nonce") else None
+    if first is not None and platform.scene.now() - first.versions[0][0] < _NONCE_LIFE:
         # The same message once more is answered with the first one, and nothing is sent.
-        return platform.shown(channel, channel.nonces[nonce])
+        return platform.shown(channel, first)
     replied = _replied(channel, body.get("message_reference"))
     fields = fields_of(platform, channel, draft, replied=replied)
     if replied is not None:
@@ -142,8 +145,6 @@ def edit(platform: Platform, channel: Channel, message: Message, body: Json, upl
     after = message.json | fields
     if not any(after[name] for name in ("content", "embeds", "components", "attachments")):
         raise misuse(50006)
-    if message.loading:
-        fields["timestamp"] = platform.scene.timestamp()
     channel.change(message, fields, edited=set(body) != {"flags"})
 
 
