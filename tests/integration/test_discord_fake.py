@@ -9,8 +9,8 @@ import discord
 import pytest
 from discord.http import Route
 
-from tests.discord_fake import Channel, Intent, Permission, User
-from tests.discord_fake.client import Listener, refused, talking
+from tests.discord_fake import Channel, Intent, Permission, User, serving
+from tests.discord_fake.client import Listener, listening, refused, talking
 from tests.discord_fake.server import DiscordServer
 
 
@@ -315,6 +315,34 @@ async def test_threads_are_begun_and_found() -> None:
         archived = await client.http.get_public_archived_threads(channel.id)
         assert [thread["id"] for thread in active["threads"]] == [made["id"]]
         assert [thread["id"] for thread in archived["threads"]] == [loose["id"]]
+
+
+async def test_threads_in_discord_pys_own_words() -> None:
+    async with serving() as server, listening(server) as client:
+        ada = server.world.user("Ada")
+        guild = server.world.guild("Ferns", ada)
+        channel, forum = guild.text("general"), guild.forum("help")
+        channel.say(ada, "hello")
+        await server.wait_for(lambda: client.of("message"))
+        async with client.of("message")[0].channel.typing():
+            thread = await client.of("message")[0].create_thread(name="ferns")
+        assert [typing.user_id for typing in channel.typing] == [server.world.bot.id]
+        await thread.send("in the thread")
+        assert channel.threads[0].texts_of_bot() == ["in the thread"]
+        await thread.edit(name="mosses", archived=True)
+        assert (channel.threads[0].name, channel.threads[0].archived) == ("mosses", True)
+        shown = client.get_channel(channel.id)
+        assert isinstance(shown, discord.TextChannel)
+        assert [found.id async for found in shown.archived_threads()] == [thread.id]
+        help_ = client.get_channel(forum.id)
+        assert isinstance(help_, discord.ForumChannel)
+        post = await help_.create_thread(name="How?", content="so", file=discord.File(io.BytesIO(b"a"), "a.txt"))
+        assert (post.thread.id, post.message.id) == (post.message.id, forum.threads[0].from_bot[0].id)
+        with refused(50013, discord.Forbidden):
+            await post.thread.delete()
+        forum.overwrite(server.world.bot, allow=Permission.MANAGE_THREADS)
+        await post.thread.delete()
+        assert forum.threads == []
 
 
 async def test_guilds_tell_of_members_roles_and_channels() -> None:

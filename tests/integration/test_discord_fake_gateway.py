@@ -199,6 +199,10 @@ async def test_shards_get_their_guilds_and_the_first_one_the_dms() -> None:
             assert sorted(data["shard"] for data in server.ws.identified) == [[0, 2], [1, 2]]
             assert {guild.id for guild in client.guilds} == {guild.id for guild in guilds}
             assert all(guild.shard_id == (guild.id >> 22) % 2 for guild in client.guilds)
+            before = {session.shard[0]: session.sequence for session in server.ws.online}
+            server.world.dm(ada).say(ada, "hello")
+            after = {session.shard[0]: session.sequence for session in server.ws.online}
+            assert (after[0] > before[0], after[1] == before[1]) == (True, True)
 
 
 async def test_identifying_too_fast_is_an_invalid_session() -> None:

@@ -26,12 +26,16 @@ class Bot(Listener):
         self.tree = app_commands.CommandTree(self)
         self.answer = answer
         self.errors: list[BaseException] = []
+        self.tree.error(self.failed)
+
+    async def failed(self, _: discord.Interaction, error: app_commands.AppCommandError) -> None:
+        self.errors.append(error)
 
     async def on_interaction(self, interaction: discord.Interaction) -> None:
         if self.answer is not None:
             try:
                 await self.answer(interaction)
-            except (AssertionError, discord.HTTPException) as error:
+            except (AssertionError, pytest.fail.Exception, discord.HTTPException) as error:
                 self.errors.append(error)
 
 
