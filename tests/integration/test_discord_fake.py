@@ -14,6 +14,16 @@ from tests.discord_fake.client import Listener, listening, refused, talking
 from tests.discord_fake.server import DiscordServer
 
 
+OPTIONS_IN_DISORDER = {
+    "name": "ask",
+    "description": "Ask",
+    "options": [
+        {"type": 3, "name": "model", "description": "Model"},
+        {"type": 3, "name": "text", "description": "Text", "required": True},
+    ],
+}
+
+
 def place(server: DiscordServer) -> tuple[User, Channel]:
     ada = server.world.user("Ada")
     return ada, server.world.guild("Ferns", ada).text("general")
@@ -244,6 +254,7 @@ async def test_a_voice_message_needs_its_waveform() -> None:
             {"components": [{"type": 1, "components": [{"type": 5, "custom_id": "a", "max_values": 0}]}]},
             "maximum|NUMBER",
         ),
+        ({"components": [{"type": 1, "components": [{"type": 2, "style": 1, "custom_id": "a"}]}]}, "LABEL_OR_EMOJI"),
         ({"content": "a", "flags": 64}, "FLAGS_INVALID"),
         ({"embeds": [{"description": 4000 * "x"}, {"description": 4000 * "x"}]}, "MAX_EMBED_SIZE"),
         ({"content": "a", "allowed_mentions": {"parse": ["users"], "users": ["1"]}}, "PARSE_EXCLUSIVE"),
@@ -329,6 +340,8 @@ async def test_threads_in_discord_pys_own_words() -> None:
         assert [typing.user_id for typing in channel.typing] == [server.world.bot.id]
         await thread.send("in the thread")
         assert channel.threads[0].texts_of_bot() == ["in the thread"]
+        with refused(50013, discord.Forbidden):
+            await thread.edit(locked=True)
         await thread.edit(name="mosses", archived=True)
         assert (channel.threads[0].name, channel.threads[0].archived) == ("mosses", True)
         shown = client.get_channel(channel.id)
@@ -375,6 +388,7 @@ async def test_commands_are_synced_by_the_platforms_rules() -> None:
         for wrong, words in [
             ({"name": "Ask", "description": "a"}, "INVALID_NAME"),
             ({"name": "ask"}, "description"),
+            (OPTIONS_IN_DISORDER, "REQUIRED_INVALID"),
             ({"name": "Menu", "type": 3, "description": "a"}, "CONTEXT_MENU_DESCRIPTION"),
         ]:
             with refused(50035):

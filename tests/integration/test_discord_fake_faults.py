@@ -175,6 +175,27 @@ async def test_who_does_not_read_the_headers_gets_429() -> None:
             assert response.status == 200
 
 
+async def test_the_limit_of_all_requests_together_leaves_interactions_out() -> None:
+    async with talking() as (server, client):
+        server.rates.enable()
+        server.rates.overall = Limit(2, 0.3)
+        begin = server.world.scene.now()
+        for number in range(3):
+            await client.fetch_user(server.world.user(f"User {number}").id)
+        assert [operation for operation, _, _ in server.rates.refused] == ["get_user"]
+        assert server.called("get_user")[-1].at - begin >= 0.25
+        server.rates.overall = Limit(0, 0.3)
+        assert server.rates.count("execute_webhook", "1", server.world.scene.now()) is None
+
+
+async def test_a_client_must_say_that_it_is_a_bot() -> None:
+    async with serving() as server, aiohttp.ClientSession() as session:
+        headers = {"Authorization": f"Bot {server.token}"}
+        async with session.get(server.api_base + "/users/@me", headers=headers) as response:
+            assert response.status == 403
+        server.expect_violation("40333")
+
+
 async def test_a_violation_fails_the_fixture() -> None:
     with pytest.raises(AssertionError, match="50006"):
         async with serving() as server, listening(server) as client:
