@@ -7,19 +7,22 @@ as the platform would send it. What the bot does is seen in the channels. For ex
         ada = server.world.user("Ada")
         channel = server.world.guild("Ferns", ada).text("general")
         question = channel.say(ada, "hello", mention=server.world.bot)
-        server.fail("create_message", "lost")  # it is sent, and no answer comes
+        server.fail("create_message", "429", retry_after=0.1)  # once: discord.py tries again
         await server.wait_for(lambda: channel.texts_of_bot() == ["Hello!"], "the answer")
         assert channel.from_bot[0].reply_to == question.id
         pressed = channel.press(ada, channel.from_bot[0], "Stop")
         await server.wait_for(lambda: pressed.answered, "the button's answer")
 
-`client` has discord.py's side: `running` (a Client that is logged in and connected), `pointed_at` (only its addresses),
-`options` (no wait before it is ready), `Listener` (keeps what it is told) and `refused` (an error that it must get).
+`client` has discord.py's side: `running` (a Client that is ready), `pointed_at` (only its addresses), `options` (no wait
+before it is ready), `Listener` (keeps what it is told) and `refused` (an error that it must get). Another process takes
+`server.api_base`, `server.gateway` and `server.cdn`, and is there when `server.ws.online` has its session: what people do
+before, nobody hears.
 
 Operations are named as in the specification: `create_message`, `update_message`, `execute_webhook`,
 `create_interaction_response` and so on; "cdn" is a file's download. `server.calls`, `called` and `fail` use these names.
 `server.ws` is the gateway, and has its faults: `close(code)`, `drop()`, `refuse()`, `outage()`, `accept()`, `forget()`,
-`reconnect()`, `invalidate()`, `freeze()`, `repeat()`, `unparsable()`. `server.rates.enable()` keeps the limits of rate.
+`reconnect()`, `invalidate()`, `freeze()`, `repeat()`, `unparsable()`, `push(Raw(text))`. `server.rates.enable()` keeps
+the limits of rate.
 
 Rooms: `spec` holds each request and each answer against the specification. `scene`, `records`, `places`, `permissions`,
 `state`, `threads`, `invocations`, `invoking`, `people`, `guilds` and `world` are the people's side. `content` and

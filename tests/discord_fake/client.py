@@ -33,12 +33,13 @@ def pointed_at(server: DiscordServer) -> Iterator[None]:
 
 @asynccontextmanager
 async def running(server: DiscordServer, client: discord.Client) -> AsyncIterator[asyncio.Task[None]]:
-    """A client that is logged in and connected, and closed at the end; the task is its connect()."""
+    """A client that is ready, or has failed to be; it is closed at the end. The task is its connect()."""
     with pointed_at(server):
         tasks: list[asyncio.Task[None]] = []
         try:
             await client.login(server.token)
             tasks.append(asyncio.create_task(client.connect()))
+            await server.wait_for(lambda: client.is_ready() or tasks[0].done(), "READY")
             yield tasks[0]
         finally:
             await client.close()

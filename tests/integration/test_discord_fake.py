@@ -13,7 +13,6 @@ from tests.discord_fake import Channel, Intent, Permission, User, serving
 from tests.discord_fake.client import Listener, listening, refused, talking
 from tests.discord_fake.server import DiscordServer
 
-
 OPTIONS_IN_DISORDER = {
     "name": "ask",
     "description": "Ask",
