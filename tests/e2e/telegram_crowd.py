@@ -19,8 +19,10 @@ from tests.telegram.updates import FIRST_ID
 
 MENTION = "@hearth_bot"
 WORDS = (4, 20)
-REPEATED, CHATTER, TROUBLE = 0.3, 0.2, 0.3
+REPEATED, CHATTER = 0.3, 0.2
 """How likely each is whenever the people are kept busy."""
+TROUBLE = 0.6
+"""How likely a call goes wrong for each question."""
 LOST: tuple[Kind, ...] = ("lost", "garbage")
 """A call is carried out, and its answer does not come."""
 FAULTS: tuple[tuple[str, Kind], ...] = (
@@ -145,6 +147,8 @@ class Crowd:
         said = self._say(place, question(number, words), called=True)
         place.questions.append(Question(number, words, str(said)))
         self.done["questions"] += 1
+        if self.rng.random() < TROUBLE:
+            self._trouble()
 
     def _say(self, place: Place, text: str, *, called: bool) -> int:
         user = self.rng.choice(place.people)
@@ -163,10 +167,9 @@ class Crowd:
         if self.rng.random() < CHATTER:
             self._say(self.rng.choice(self.places[2:]), "nice weather", called=False)
             self.done["chatter"] += 1
-        open_ = [fault for fault in server.faults.planned if not fault.happened]
-        if self.rng.random() < TROUBLE and len(open_) < PLANNED:
-            server.faults.planned = [*open_, self._fault()]
 
-    def _fault(self) -> Fault:
+    def _trouble(self) -> None:
+        """A call of some kind goes wrong. No more of them than questions: each makes an answer wait for a second or two."""
+        planned = [fault for fault in self.telegram.server.faults.planned if not fault.happened]
         method, kind = self.rng.choice(FAULTS)
-        return Fault(method, kind, retry_after=1)
+        self.telegram.server.faults.planned = [*planned, Fault(method, kind)][-PLANNED:]
