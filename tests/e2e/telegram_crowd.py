@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from tests.e2e.hearth import Hearth, wait
-from tests.e2e.hunting import BACKLOG
 from tests.e2e.telegram_script import question
 from tests.e2e.telegram_thread import Platform
 from tests.telegram import Chat, Fault, Topic, User
@@ -18,9 +17,14 @@ from tests.telegram.server import Call
 from tests.telegram.updates import FIRST_ID
 
 MENTION = "@hearth_bot"
+PEOPLE = 20
+BACKLOG = 20
+"""So many questions wait or are being answered while kills are aimed: one of each person."""
 WORDS = (4, 20)
-REPEATED, CHATTER, TROUBLE = 0.3, 0.2, 0.3
+REPEATED, CHATTER = 0.3, 0.2
 """How likely each is whenever the people are kept busy."""
+TROUBLE = 0.6
+"""How likely a call goes wrong for each question."""
 LOST: tuple[Kind, ...] = ("lost", "garbage")
 """A call is carried out, and its answer does not come."""
 FAULTS: tuple[tuple[str, Kind], ...] = (
@@ -95,13 +99,15 @@ class Crowd:
     done: Counter[str] = field(default_factory=Counter)
     """What they did."""
     _numbers: count[int] = field(default_factory=lambda: count(1))
+    _next: list[User] = field(default_factory=list)
+    """Who has yet to ask before somebody asks again."""
 
     def __post_init__(self) -> None:
         self.places = self.telegram.do(self._arrive)
 
     def _arrive(self) -> list[Place]:
         world = self.telegram.server.world
-        people = [world.user(f"P{number}") for number in range(20)]
+        people = [world.user(f"P{number}") for number in range(PEOPLE)]
         group = world.group("Family", *people[2:8])
         friends = world.supergroup("Friends", *people[8:14])
         forum = world.supergroup("Forum", *people[14:], forum=True)
@@ -140,14 +146,19 @@ class Crowd:
         return self.telegram.do(lambda: len(queue.pending)) + self.hearth.waiting()
 
     def _ask(self) -> None:
-        place = self.rng.choice(self.places)
+        if not self._next:
+            everybody = dict.fromkeys(user for place in self.places for user in place.people)
+            self._next = self.rng.sample(list(everybody), len(everybody))
+        user = self._next.pop()
+        place = self.rng.choice([place for place in self.places if user in place.people])
         number, words = next(self._numbers), self.rng.randint(*WORDS)
-        said = self._say(place, question(number, words), called=True)
+        said = self._say(place, user, question(number, words), called=True)
         place.questions.append(Question(number, words, str(said)))
         self.done["questions"] += 1
+        if self.rng.random() < TROUBLE:
+            self._trouble()
 
-    def _say(self, place: Place, text: str, *, called: bool) -> int:
-        user = self.rng.choice(place.people)
+    def _say(self, place: Place, user: User, text: str, *, called: bool) -> int:
         words = f"{MENTION} {text}" if called and place.chat.type != "private" else text
         if place.topic is None:
             return place.chat.say(user, words).id
@@ -161,12 +172,12 @@ class Crowd:
             server.repeat(self.rng.randint(FIRST_ID, newest))
             self.done["repeated"] += 1
         if self.rng.random() < CHATTER:
-            self._say(self.rng.choice(self.places[2:]), "nice weather", called=False)
+            place = self.rng.choice([place for place in self.places if place.chat.type != "private"])
+            self._say(place, self.rng.choice(place.people), "nice weather", called=False)
             self.done["chatter"] += 1
-        open_ = [fault for fault in server.faults.planned if not fault.happened]
-        if self.rng.random() < TROUBLE and len(open_) < PLANNED:
-            server.faults.planned = [*open_, self._fault()]
 
-    def _fault(self) -> Fault:
+    def _trouble(self) -> None:
+        """A call of some kind goes wrong. No more of them than questions: each makes an answer wait for a second or two."""
+        planned = [fault for fault in self.telegram.server.faults.planned if not fault.happened]
         method, kind = self.rng.choice(FAULTS)
-        return Fault(method, kind, retry_after=1)
+        self.telegram.server.faults.planned = [*planned, Fault(method, kind)][-PLANNED:]
