@@ -303,7 +303,7 @@ class TelegramConfig(Section):
     webhook_host: str = Field(default="127.0.0.1", min_length=1)
     webhook_port: int = Field(default=8081, ge=0, le=65535)
     webhook_secret: SecretStr = SecretStr("")
-    private_pace: Seconds = 1.25
+    private_pace: Seconds = 1.3
     group_pace: Seconds = 3.4
     calls_per_second: float = Field(default=30.0, gt=0, le=10_000)
 
