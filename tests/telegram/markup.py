@@ -40,7 +40,7 @@ _BARE = re.compile(r"[\w.\-]+", re.ASCII)
 
 def units(text: str) -> int:
     """Length in UTF-16 code units, in which the platform counts."""
-    return len(text) + sum(character > "\uffff" for character in text)
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _plain(text: str) -> str:
