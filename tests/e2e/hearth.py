@@ -29,7 +29,7 @@ LOOK_SECONDS = 0.002
 
 CONFIG = """
 [permissions]
-allow = ["files:*"]
+allow = ["files:*", "telegram:*"]
 messages_per_minute = 100000
 [chat]
 concurrent_conversations = 8

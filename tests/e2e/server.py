@@ -1,7 +1,8 @@
-"""A whole Hearth on the platform of files, and with its page: `python -m tests.e2e.server FOLDER [OPTIONS]`.
+"""A whole Hearth on the platform of files or on Telegram, and with its page: `python -m tests.e2e.server FOLDER [OPTIONS]`.
 
 It is `bot.app.running` as the command line uses it, with the embedded model slowed down so that a kill can hit every
-phase, and with wrappers that write each phase to FOLDER/trace.jsonl. FOLDER/config.toml configures it.
+phase, and with wrappers that write each phase to FOLDER/trace.jsonl. FOLDER/config.toml configures it; a model whose
+path ends with `.script` answers as `tests.e2e.telegram_script` says.
 """
 
 from __future__ import annotations
@@ -13,24 +14,29 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bot.app import configure_logging, running
-from bot.config import ModelConfig, load
+from bot.config import Config, ModelConfig, load
 from bot.engines.llamacpp import LlamaCppEngine
 from bot.generation import Delta, Finish, Generation, Prefill
-from bot.messages import Claim, Event, Finished, Outcome, SentPart, Triage
-from bot.ports import ChatEngine, Received
+from bot.messages import Claim, Event, Finished, Limits, Outcome, SentPart, Triage
+from bot.ports import Adapter, ChatEngine, Received
 from bot.recent import LastErrors
-from bot.testing import ThrottledEngine
+from bot.testing import ScriptedEngine, ThrottledEngine
 from storage.store import SqlStore
 from tests.e2e.file_adapter import ACCOUNT, FileAdapter
 from tests.e2e.holding import HeldEngine
+from tests.e2e.telegram_script import answer
 from tests.e2e.trace import QUESTION, Trace
 
-PAGE = "web"
+PAGE, TELEGRAM = "web", "telegram"
+UNMARKED = {PAGE, TELEGRAM}
+"""Whose adapters mark nothing themselves."""
+TEXT_LIMIT = 48
+"""Of a message on Telegram: so most answers are split over several."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,8 @@ class Options:
     """A text in a question at which the process ends at once, as a fault in native code would end it."""
     page: bool = False
     """Whether the web page is served too."""
+    telegram: bool = False
+    """Whether people write on Telegram, in place of the files."""
 
 
 class TracedEngine:
@@ -86,14 +94,14 @@ class TracedEngine:
 def traced(trace: Trace, pause: float) -> type[SqlStore]:
     """The store, with its commits marked.
 
-    The page's own effects have nowhere to be marked: what comes from it and goes to it is marked here, with a `pause`
-    between an effect and the word that it happened.
+    The effects of the page and of Telegram have nowhere to be marked: what comes from them and goes to them is marked
+    here, with a `pause` between an effect and the word that it happened.
     """
 
     class TracedStore(SqlStore):
         async def receive(self, event: Event, triage: Triage) -> Received:
             received = await super().receive(event, triage)
-            if event.key.platform == PAGE and not received.duplicate:
+            if event.key.platform in UNMARKED and not received.duplicate:
                 question = f"{event.key.chat}/{event.event_id}"
                 trace.mark("committed", question)
                 await asyncio.sleep(pause)
@@ -109,7 +117,7 @@ def traced(trace: Trace, pause: float) -> type[SqlStore]:
             return claim
 
         async def record_sent(self, claim: Claim, part: SentPart) -> None:
-            if claim.event.key.platform == PAGE:
+            if claim.event.key.platform in UNMARKED:
                 trace.mark("sent")
                 await asyncio.sleep(pause)
             await super().record_sent(claim, part)
@@ -118,7 +126,7 @@ def traced(trace: Trace, pause: float) -> type[SqlStore]:
         async def keep(self, claim: Claim, finished: Finished) -> None:
             await super().keep(claim, finished)
             trace.mark("kept")
-            if claim.event.key.platform == PAGE:
+            if claim.event.key.platform in UNMARKED:
                 await asyncio.sleep(pause)
 
         async def close(self, claim: Claim, outcome: Outcome, finished: Finished | None) -> tuple[int, ...]:
@@ -141,19 +149,38 @@ async def serve(folder: Path, options: Options) -> None:
         engine = await LlamaCppEngine.load(alias, model, data_dir)
         return TracedEngine(HeldEngine(ThrottledEngine(engine, options.per_token), folder), trace, options)
 
-    adapter = FileAdapter(folder, trace, options.pause, drops_repeats=options.drops_repeats)
+    async def scripted(alias: str, model: ModelConfig, data_dir: Path) -> ChatEngine:
+        engine = ScriptedEngine(answer, context_length=1_000_000, batch=100_000, seconds_per_token=options.per_token)
+        return TracedEngine(HeldEngine(engine, folder), trace, options)
+
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with running(
         config,
-        adapters=[(ACCOUNT, adapter)],
-        loaders={".gguf": slow},
+        adapters=[_telegram(config) if options.telegram else (ACCOUNT, _files(folder, trace, options))],
+        loaders={".gguf": slow, ".script": scripted},
         store=traced(trace, options.pause),
         lease=options.lease,
         errors=errors,
     ):
         trace.mark("ready")
         await stop.wait()
+
+
+def _files(folder: Path, trace: Trace, options: Options) -> Adapter:
+    return FileAdapter(folder, trace, options.pause, drops_repeats=options.drops_repeats)
+
+
+def _telegram(config: Config) -> tuple[str, Adapter]:
+    """The bot, whose messages are short."""
+    from adapters.telegram.adapter import Telegram
+
+    class Short(Telegram):
+        @property
+        def limits(self) -> Limits:
+            return replace(super().limits, text=TEXT_LIMIT)
+
+    return config.telegram.account, Short(config.telegram)
 
 
 if __name__ == "__main__":
