@@ -98,9 +98,9 @@ def check_place(place: Place, found: Ledger, watch: Watch) -> None:
     assert [(role, text.rpartition(": ")[2]) for role, text in found.lines[place.key]] == line
     assert found.answers[place.key] == len(spared)
     for asked, text in spared:
-        parts = [place.chat.find(int(part)) for part in found.parts[chat, asked.event]]
+        parts = [place.chat.find(int(part or 0)) for part in found.parts[chat, asked.event]]
         shown = [part for part in parts if part is not None]
-        assert len(shown) == len(parts), f"a part of {asked} is not there"
+        assert len(shown) == len(parts), f"a part of {asked} is not there, or was not written down"
         assert " ".join(part.text for part in shown) == text
         assert [[b["text"] for b in part.buttons] for part in shown] == [[]] * (len(shown) - 1) + [["Retry"]], asked
         assert place.topic is None or {part.thread for part in shown} == {place.topic.id}
@@ -116,8 +116,6 @@ class Written:
     id: Id
     process: int
     """Which of the bot's processes did it."""
-    last: bool = False
-    """Whether it is the last thing that this process wrote in this place."""
 
 
 def written(calls: list[Call]) -> Iterator[Written]:
