@@ -129,7 +129,8 @@ async def _telegram(config: Config) -> list[Finding]:
 
     named = (*config.permissions.allow, *config.permissions.admins, *config.groups.always)
     chats = dict.fromkeys(entry.removeprefix(_CHAT) for entry in named if entry.startswith(_CHAT))
-    hears_all = bool(config.groups.names) or any(entry.startswith("telegram:") for entry in config.groups.always)
+    always = any(entry.startswith("telegram:") for entry in config.groups.always)
+    hears_all = always or bool(config.groups.names) or config.chat.remember_group_talk
     found = await look(config.telegram, chats, hears_all=hears_all)
     return [Finding(row.what, row.good, row.words) for row in found]
 

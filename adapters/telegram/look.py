@@ -16,8 +16,8 @@ from bot.config import TelegramConfig
 RECENT = timedelta(hours=1)
 """An older failure of the webhook says nothing of now."""
 PRIVACY = (
-    "privacy mode is on: in groups it is told of commands, mentions and replies to it alone. For names (groups.names) and "
-    "groups.always turn it off: @BotFather, /setprivacy, then remove the bot from the group and add it again"
+    "privacy mode is on: in groups it is told of commands, mentions and replies to it alone. For groups.names, groups.always "
+    "and chat.remember_group_talk turn it off: @BotFather, /setprivacy, then remove the bot from the group and add it again"
 )
 
 

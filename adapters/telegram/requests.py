@@ -1,7 +1,7 @@
 """The library's requests, over aiohttp.
 
-The library's own client takes more CPU for a call, and more with each open connection, which it looks at on every call:
-with twenty chats at once that was two fifths of all CPU. Errors are the library's, and hold no URL, for the token is in it.
+The library's own client takes more CPU for a call, and more with each open connection, which it looks at on every call: with
+twenty chats at once a message took 23 ms of CPU, and 14 so. Errors are the library's, and hold no URL, for the token is in it.
 """
 
 from __future__ import annotations

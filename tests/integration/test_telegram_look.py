@@ -92,5 +92,6 @@ async def test_check_asks_about_what_the_configuration_names(tmp_path: Path, ser
     found = {row.what: row for row in await inspect(telegram_config(tmp_path, server, permissions=allowed))}
     assert found[f"Telegram chat {chat.id}"].good
     assert found["Telegram groups"].good
-    names = telegram_config(tmp_path, server, groups={"names": ["hearth"]})
-    assert not {row.what: row for row in await inspect(names)}["Telegram groups"].good
+    for more in ({"groups": {"names": ["hearth"]}}, {"chat": {"remember_group_talk": True}}):
+        curious = telegram_config(tmp_path, server, **more)
+        assert not {row.what: row for row in await inspect(curious)}["Telegram groups"].good
