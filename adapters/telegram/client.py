@@ -78,8 +78,10 @@ def as_platform_errors() -> Iterator[None]:
         raise _bad_request(error.message) from error
     except Forbidden as error:
         raise Barred(error.message) from error
-    except InvalidToken as error:  # its words are the token's
-        raise PlatformError("Telegram refuses the token, or does not know the method") from error
+    except InvalidToken as error:
+        if "not found" in error.message.lower():
+            raise PlatformError("Telegram does not know the method") from error
+        raise Unreachable("Telegram refuses the token") from error  # what waits is sent once there is a good one
     except NetworkError as error:
         if TOO_LARGE in error.message:
             raise PlatformError("the file is larger than Telegram takes") from error

@@ -248,6 +248,7 @@ async def test_a_chat_that_the_bot_was_thrown_out_of_leaves_nothing(
         ("Bad Request: not enough rights to send text messages to the chat", 400, Barred),
         ("Forbidden: bot was blocked by the user", 403, Barred),
         ("Internal Server Error", 500, Unreachable),
+        ("Unauthorized", 401, Unreachable),
     ],
 )
 async def test_refusals_by_their_kind(
