@@ -210,8 +210,15 @@ class View:
         return growing or bool(self.sent) or any(node.get("outcome") in OPEN for node in self.messages)
 
     def settled(self, events: set[str]) -> bool:
-        """Whether all of these are in the line, and nothing is on its way; a failure leaves its words."""
-        standing = [state for _, _, state in _each(self.live) if not state["failed"]]
+        """Whether all of these are in the line, and nothing is on its way.
+
+        A failure leaves its words, and so does a stop before the first word: the question has no answer in the line.
+        """
+        answered = {node["parent"] for node in self.messages}
+        bare = (node for node in self.messages if node["id"] not in answered)
+        stopped = {node.get("event") for node in bare if node.get("outcome") == "stopped"}
+        left = (state["failed"] or (state["final"] and event in stopped) for event, _, state in _each(self.live))
+        standing = not all(left)
         here = {node.get("event") for node in self.messages}
         return self.fresh and events - self._seen.failed <= here and not self.busy and not standing
 
