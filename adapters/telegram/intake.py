@@ -68,6 +68,7 @@ class Intake:
                 event = event_of(update, self._me(), self._account)
                 if event is not None and not self._is_more_of_the_same(update, event):
                     await receive(event)
+                    self._remember(update)
                 break
             except DatabaseError:
                 raise
@@ -85,9 +86,13 @@ class Intake:
             return False
         if any(item.kind != "image" for item in event.attachments):
             return False
-        known = album in self._albums
-        self._albums.append(album)
-        return known
+        return album in self._albums
+
+    def _remember(self, update: Update) -> None:
+        """Only once something of an album was received: what the database refused comes again."""
+        album = update.message.media_group_id if update.message else None
+        if album is not None and album not in self._albums:
+            self._albums.append(album)
 
     def _pass_over(self, update: object, error: Exception) -> None:
         """The traceback may hold what somebody wrote."""

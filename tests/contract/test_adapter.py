@@ -7,6 +7,7 @@ stand-in of it), a place to write to, and two looks at the platform from outside
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ import pytest
 
 from adapters.console import files
 from adapters.console.adapter import Console
+from adapters.delivery.paced import Paced
+from adapters.delivery.pacing import Slots
 from adapters.telegram.adapter import Telegram
 from adapters.web.adapter import WebPage
 from bot.config import WebConfig
@@ -105,6 +108,14 @@ async def metered() -> AsyncIterator[Bench]:
     """As the dispatcher has every adapter: its refusals are counted."""
     async with memory() as inner:
         yield replace(inner, adapter=Metered(inner.adapter, Metrics()))
+
+
+@asynccontextmanager
+async def paced() -> AsyncIterator[Bench]:
+    """As what is said beside answers goes out: at the pace of its chat."""
+    async with memory() as inner:
+        slots = Slots(time.monotonic, asyncio.sleep)
+        yield replace(inner, adapter=Paced(inner.adapter, slots))
 
 
 @asynccontextmanager
@@ -245,6 +256,7 @@ async def telegram() -> AsyncIterator[Bench]:
 BENCHES: dict[str, Callable[[], AbstractAsyncContextManager[Bench]]] = {
     "memory": memory,
     "metered": metered,
+    "paced": paced,
     "console": console,
     "web": web,
     "telegram": telegram,
