@@ -17,6 +17,8 @@ from bot.settings import days_of, is_days, model_of, persona_of, transcripts_of
 
 MOST = 90
 """Personas or models on a page: Telegram shows 100 buttons under a message, Back, Close and the usual are some of them."""
+MOST_SELECTED = 24
+"""The same for a select: Discord's have 25 alternatives."""
 LONGEST = 60
 """Characters of a name, and with it of a label."""
 EXCERPT = 200
@@ -26,6 +28,9 @@ DAYS = (0, 1, 7, 30, 90)
 USUAL = "default"
 """In an id: what the configuration says. No hash is so short."""
 SHOWN: dict[Transcripts, str] = {"always": "above the answer", "asked": "by /transcript only", "never": "not shown"}
+GROUPS = {"persona": "Persona", "model": "Model", "transcripts": "What I hear in recordings", "keep": "Messages"}
+"""What can be chosen: the name in the ids, the title."""
+CLOSE = Button("choose:close", "Close")
 GONE = "The conversation that these buttons were about is not there any more. /settings shows the present one."
 
 
@@ -47,24 +52,33 @@ class Option:
     present: bool
 
 
-def page(choice: str, settings: Settings, config: Config) -> Page:
-    """What is shown once a button was pressed (`Action.choice`); the overview for what is no page."""
-    match choice.partition(":")[0]:
-        case "persona":
-            return _page("persona", _persona(settings, config), _personas(settings, config))
-        case "model":
-            return _page("model", _model(settings, config), _models(settings, config))
-        case "transcripts":
-            return _page("transcripts", _transcripts(settings, config), _ways(settings, config))
-        case "keep":
-            return _page("keep", _keep(settings, config), _steps(settings, config))
-        case "close":
-            return Page(_overview(settings, config), ())
-    return overview(settings, config)
+def page(choice: str, settings: Settings, config: Config, *, selects: bool = False) -> Page:
+    """What is shown once a button was pressed (`Action.choice`); the overview for what is no page.
+
+    `selects`: with all choices on one page, for a platform that has them (`Limits.selects`).
+    """
+    name = choice.partition(":")[0]
+    if name == "close":
+        return Page(_overview(settings, config), ())
+    if name not in GROUPS or selects:
+        return overview(settings, config, selects=selects)
+    text = {"persona": _persona, "model": _model, "transcripts": _transcripts, "keep": _keep}[name](settings, config)
+    marked = (replace(b, label=f"✓ {b.label}" if b.chosen else b.label) for b in _group(name, settings, config, MOST))
+    return Page(text, (*marked, Button("choose:back", "Back"), CLOSE))
 
 
-def overview(settings: Settings, config: Config) -> Page:
-    """The first page: what holds, and a button for each. The text alone says how to change it where buttons are none."""
+def overview(settings: Settings, config: Config, *, selects: bool = False) -> Page:
+    """The first page: what holds, and a button for each. The text alone says how to change it where buttons are none.
+
+    `selects`: the only page, with the alternatives themselves; then the text says how to reach what has no room in one.
+    """
+    if selects:
+        rests = (
+            _rest(name, names, MOST_SELECTED)
+            for name, names in (("persona", config.personas), ("model", config.models))
+        )
+        text = _lines(_overview(settings, config), *rests)
+        return Page(text, (*(b for name in GROUPS for b in _group(name, settings, config, MOST_SELECTED)), CLOSE))
     labels = {
         "persona": f"Persona: {_name(persona_of(settings, config))}",
         "model": f"Model: {_name(model_of(settings, config))}",
@@ -72,7 +86,7 @@ def overview(settings: Settings, config: Config) -> Page:
         "keep": f"Messages: {_kept(days_of(settings, config))}",
     }
     buttons = tuple(Button(f"choose:{name}", label) for name, label in labels.items())
-    return Page(_overview(settings, config), (*buttons, Button("choose:close", "Close")))
+    return Page(_overview(settings, config), (*buttons, CLOSE))
 
 
 def chosen(choice: str, settings: Settings, config: Config) -> Settings:
@@ -108,9 +122,19 @@ def with_days(settings: Settings, word: str) -> Settings:
     return replace(settings, retention_days=None if word == USUAL else int(word))
 
 
-def _page(name: str, text: str, options: Iterable[Option]) -> Page:
-    marked = (Button(f"choose:{name}:{o.id}", f"✓ {o.label}" if o.present else o.label) for o in options)
-    return Page(text, (*marked, Button("choose:back", "Back"), Button("choose:close", "Close")))
+def _group(name: str, settings: Settings, config: Config, most: int) -> Iterable[Button]:
+    """A button for each value of a setting; of personas and models `most`."""
+    match name:
+        case "persona":
+            options = _personas(settings, config, most)
+        case "model":
+            options = _models(settings, config, most)
+        case "transcripts":
+            options = _ways(settings, config)
+        case _:
+            options = _steps(settings, config)
+    for option in options:
+        yield Button(f"choose:{name}:{option.id}", option.label, group=GROUPS[name], chosen=option.present)
 
 
 def _overview(settings: Settings, config: Config) -> str:
@@ -130,14 +154,14 @@ def _persona(settings: Settings, config: Config) -> str:
     own = (
         "This conversation has a system prompt of its own; a persona takes its place." if settings.system_prompt else ""
     )
-    rest = _rest("persona", config.personas)
+    rest = _rest("persona", config.personas, MOST)
     return _lines(f"The persona is {_name(name)}.", about, own, rest)
 
 
 def _model(settings: Settings, config: Config) -> str:
     name = model_of(settings, config)
     about = _short(config.models[name].description, EXCERPT)
-    return _lines(f"The model is {_name(name)}.", about, _rest("model", config.models))
+    return _lines(f"The model is {_name(name)}.", about, _rest("model", config.models, MOST))
 
 
 def _transcripts(settings: Settings, config: Config) -> str:
@@ -148,17 +172,17 @@ def _keep(settings: Settings, config: Config) -> str:
     return f"Messages here and my answers: {_kept(days_of(settings, config))}. /privacy DAYS takes any number."
 
 
-def _personas(settings: Settings, config: Config) -> Iterable[Option]:
+def _personas(settings: Settings, config: Config, most: int) -> Iterable[Option]:
     present = persona_of(settings, config)
-    for name in _first(config.personas, present):
+    for name in _first(config.personas, present, most):
         yield Option(_hash(name), _name(name), name == present)
 
 
-def _models(settings: Settings, config: Config) -> Iterable[Option]:
+def _models(settings: Settings, config: Config, most: int) -> Iterable[Option]:
     present = model_of(settings, config)
     usual = _name(model_of(replace(settings, model=None), config))
     yield Option(USUAL, f"As the persona has it ({usual})", settings.model is None)
-    for name in _first(config.models, present):
+    for name in _first(config.models, present, most):
         yield Option(_hash(name), _name(name), settings.model is not None and name == present)
 
 
@@ -175,15 +199,15 @@ def _steps(settings: Settings, config: Config) -> Iterable[Option]:
         yield Option(str(days), _kept(days).capitalize(), days == own)
 
 
-def _first(names: Iterable[str], present: str) -> Sequence[str]:
-    """The names that have room on a page, the present one among them."""
-    first = [*names][:MOST]
+def _first(names: Iterable[str], present: str, most: int) -> Sequence[str]:
+    """The names that have room, the present one among them."""
+    first = [*names][:most]
     return first if present in first else [*first[:-1], present]
 
 
-def _rest(command: str, names: Sized) -> str:
+def _rest(command: str, names: Sized, most: int) -> str:
     """How to reach what has no room on the page."""
-    return f"/{command} NAME chooses one of the {len(names) - MOST} others." if len(names) > MOST else ""
+    return f"/{command} NAME chooses one of the {len(names) - most} others." if len(names) > most else ""
 
 
 def _named(hashed: str, names: Iterable[str]) -> str | None:

@@ -190,7 +190,7 @@ class Control:
         return self._turns.setdefault(of, asyncio.Lock())
 
     async def _show(self, under: MessageRef, page: choices.Page) -> None:
-        shown = Outgoing(text=page.text, buttons=page.buttons)
+        shown = Outgoing(text=page.text, buttons=page.buttons, form=True)
 
         async def edit(adapter: Adapter) -> None:
             try:
@@ -213,7 +213,8 @@ class Control:
         settings = choices.chosen(action.choice, place.settings, config)
         if settings != place.settings:
             await self._store.set_settings(place.id, settings)
-        return choices.page(action.choice, settings, config)
+        adapter = self._adapter(action.key)
+        return choices.page(action.choice, settings, config, selects=adapter is not None and adapter.limits.selects)
 
     def _interrupt(self, event: Message) -> None:
         """Who goes on talking stops the own answer, not another's; a command only waits for its turn.

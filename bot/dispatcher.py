@@ -226,7 +226,10 @@ class Dispatcher:
     async def _pieces(self, running: Running, adapter: Adapter) -> AsyncGenerator[Piece, None]:
         """The manager's pieces; the last one is committed before it is delivered, if anything of it is to stay."""
         silent = True
-        async with aclosing(self._manager.answer(running.claim, running.stop, adapter.fetch)) as pieces:
+        selects = adapter.limits.selects
+        async with aclosing(
+            self._manager.answer(running.claim, running.stop, adapter.fetch, selects=selects)
+        ) as pieces:
             async for piece in pieces:
                 if silent and isinstance(piece, Text) and not isinstance(piece, Quote):
                     silent = False

@@ -44,8 +44,13 @@ class Manager:
         self._voice = voice
         self._rate = RateLimit()
 
-    async def answer(self, claim: Claim, stop: asyncio.Event, fetch: Fetch) -> AsyncGenerator[Piece, None]:
-        """Yield the pieces, last a Finished; `stop` ends it. Raises EngineError, Unreachable: worth another attempt."""
+    async def answer(
+        self, claim: Claim, stop: asyncio.Event, fetch: Fetch, *, selects: bool = False
+    ) -> AsyncGenerator[Piece, None]:
+        """Yield the pieces, last a Finished; `stop` ends it. Raises EngineError, Unreachable: worth another attempt.
+
+        `fetch` and `selects`: of the adapter (`Limits.selects`).
+        """
         if claim.kept is not None:
             yield claim.kept
             return
@@ -56,7 +61,7 @@ class Manager:
         try:
             self._check_rate(claim)
             if call := commands.parse(claim.event.text):
-                result = await self._run(claim, call)
+                result = await self._run(claim, call, selects=selects)
                 if isinstance(result, Reply):
                     yield answering.said(result, erase=call.name == "forgetme")
                     return
@@ -64,7 +69,9 @@ class Manager:
             await self._check_tokens(claim)
             config = self._config()
             readers = Readers(fetch, config.chat.max_document_bytes, self._voice)
-            source = generate(answering, self._store, self._models, config, readers, run=partial(self._run, claim))
+            source = generate(
+                answering, self._store, self._models, config, readers, run=partial(self._run, claim, selects=selects)
+            )
             async with aclosing(until(stop, source)) as pieces:
                 async for piece in pieces:
                     yield piece
@@ -93,9 +100,10 @@ class Manager:
             if used.prompt_tokens - used.cached_tokens + used.completion_tokens >= most:
                 raise NotAllowed("You have used today's tokens. There are new ones after midnight (UTC).")
 
-    async def _run(self, claim: Claim, call: commands.Call) -> commands.Result:
+    async def _run(self, claim: Claim, call: commands.Call, *, selects: bool) -> commands.Result:
         models = {m.alias: m.description or m.name or "not loaded yet" for m in self._models.describe()}
-        return await commands.run(commands.Context(claim, self._store, self._config(), models, self._removed), call)
+        context = commands.Context(claim, self._store, self._config(), models, self._removed, selects)
+        return await commands.run(context, call)
 
 
 def _may_pass(error: Told) -> bool:

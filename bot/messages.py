@@ -95,6 +95,7 @@ class ActionName(StrEnum):
     STOP = "stop"
     RETRY = "retry"
     CHOOSE = "choose"
+    BRANCH = "branch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,8 +238,12 @@ class Button:
     """A button under a message. `id` is stable, so that it works after a restart."""
 
     id: str
-    """`stop:...`, `retry:...` or `choose:...`, the name of its Action; at most 64 bytes of ASCII, as Telegram has it."""
+    """`stop:...`, `retry:...`, `branch:...` or `choose:...`, the name of its Action; at most 64 bytes of ASCII, as Telegram has it."""
     label: str
+    group: str = ""
+    """Buttons of one group are the alternatives of a choice, which has this title: a platform with selects makes one of them."""
+    chosen: bool = False
+    """The alternative that holds now. Where there are no selects, the label says so too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +339,12 @@ class Outgoing:
     final: bool = True
     """False while the text still grows."""
     buttons: tuple[Button, ...] = ()
+    form: bool = False
+    """A page of choices and not talk; it stays one when its buttons go.
+
+    An edited command can make one out of talk, and talk out of one: where an edit cannot do that, the adapter removes the message and
+    raises MessageGone.
+    """
     files: tuple[File, ...] = ()
     private: bool = False
     nonce: str = ""
@@ -374,6 +385,8 @@ class Limits:
     previews: bool = False
     """Asked again during an answer: an adapter that finds them refused takes this back, and edits make up for it."""
     buttons: bool = False
+    selects: bool = False
+    """Buttons of a group are shown as one select: 25 alternatives in each, their labels of 100 characters."""
     files: bool = False
     private_answers: bool = False
     file_bytes: int = 0
@@ -396,3 +409,7 @@ class Command:
     """Its answer is for the asker's eyes: in a group it says no more than that."""
     manages: bool = False
     """About a guild, and of use only to those who may change what holds there: left out where there are no guilds."""
+    on_message: bool = False
+    """It can be about a message: it comes as a `Message` that says it and replies to that one (`reply_to`)."""
+    menu_title: str = ""
+    """What it is called in a menu of what can be done with a message."""

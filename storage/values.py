@@ -157,7 +157,7 @@ def pack_finished(finished: Finished) -> str:
             "window_start": finished.window_start,
             "moves_head": finished.moves_head,
             "private": finished.private,
-            "buttons": [[button.id, button.label] for button in finished.buttons],
+            "buttons": [[b.id, b.label, b.group, b.chosen] for b in finished.buttons],
             "files": [[f.name, f.media_type, base64.b64encode(f.data).decode()] for f in finished.files],
             "model": finished.model,
             "usage": asdict(finished.usage),
@@ -181,7 +181,7 @@ def unpack_finished(data: str) -> Finished:
         for item in values.pop("drafts")
     )
     files = tuple(File(name, media_type, base64.b64decode(text)) for name, media_type, text in values.pop("files"))
-    buttons = tuple(Button(*pair) for pair in values.pop("buttons", ()))  # an earlier version kept none
+    buttons = tuple(Button(*known) for known in values.pop("buttons", ()))  # earlier versions kept less, or none
     used = Usage(**values.pop("usage"))
     return Finished(outcome=outcome, drafts=drafts, files=files, buttons=buttons, usage=used, **values)
 

@@ -232,7 +232,8 @@ class Answering:
         outgoing = self._outgoing(finished.text, finished.files, private=finished.private)
         if outgoing:
             failed = finished.outcome in {AnswerState.FAILED, AnswerState.EXPIRED}
-            outgoing[-1] = replace(outgoing[-1], buttons=self._last_buttons(finished), failed=failed)
+            form = bool(finished.buttons) and self._limits.buttons
+            outgoing[-1] = replace(outgoing[-1], buttons=self._last_buttons(finished), form=form, failed=failed)
         for index, what in enumerate(outgoing):
             await self._post(index, what)
         for index in reversed(self._posting.indices()):

@@ -34,6 +34,8 @@ class Context:
     """Alias -> what it is, in words."""
     removed: Removed
     """Told of what a command has removed."""
+    selects: bool = False
+    """The platform shows a group of buttons as a select (`Limits.selects`)."""
 
     @property
     def admin(self) -> bool:

@@ -32,7 +32,7 @@ async def start(context: Context, payload: str) -> Reply:
 
 async def settings(context: Context, _: str) -> Reply:
     """All of them, with buttons for those who may press them."""
-    shown = overview(context.settings, context.config)
+    shown = overview(context.settings, context.config, selects=context.selects)
     return Reply(shown.text, buttons=shown.buttons if context.may_change else ())
 
 

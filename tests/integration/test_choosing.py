@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from bot.choices import GROUPS
 from bot.config import Config
 from bot.errors import DatabaseError, FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
 from bot.messages import Action, ActionName, Author, Limits, MessageRef, Outgoing, Settings
@@ -88,6 +90,21 @@ async def test_a_press_changes_a_setting_and_shows_that_in_place(tmp_path: Path)
         assert (await h.conversation()).settings == Settings(persona="pirate")
         await h.ask("hello")
         assert "You are a pirate." in h.prompts()[-1]
+
+
+async def test_where_there_are_selects_all_choices_are_shown_at_once_and_stay(tmp_path: Path) -> None:
+    platform = MemoryAdapter(limits=replace(buttons().limits, selects=True))
+    async with house(tmp_path, configured(), platform=platform) as h:
+        await h.ask("/settings")
+        assert {button.group for button in shown(h).buttons} == {*GROUPS.values(), ""}
+        await press(h, "pirate")
+        await press(h, "Not kept")
+        assert shown(h).form
+        chosen = [button.label for button in shown(h).buttons if button.chosen]
+        assert (chosen[0], chosen[-1]) == ("pirate", "Not kept")
+        assert (await h.conversation()).settings == Settings(persona="pirate", retention_days=0)
+        await press(h, "Close")
+        assert (shown(h).buttons, shown(h).form) == ((), True)
 
 
 @pytest.mark.parametrize(

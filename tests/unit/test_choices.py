@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.choices import MOST, Page, chosen, overview, page
+from bot.choices import MOST, MOST_SELECTED, Page, chosen, overview, page
 from bot.config import Config
 from bot.messages import Settings
 from bot.settings import model_of, persona_of
@@ -134,6 +134,72 @@ def test_an_odd_press_changes_nothing(choice: str) -> None:
     assert page(choice, own, RICH).text
 
 
+# Where there are selects
+
+
+def groups(shown: Page) -> dict[str, list[str]]:
+    """The labels of each group."""
+    found: dict[str, list[str]] = {}
+    for button in shown.buttons:
+        found.setdefault(button.group, []).append(button.label)
+    return found
+
+
+def test_with_selects_all_choices_are_on_one_page() -> None:
+    own = Settings(persona="pirate", retention_days=1)
+    shown = overview(own, RICH, selects=True)
+    assert shown.text == overview(own, RICH).text
+    assert groups(shown) == {
+        "Persona": ["default", "pirate"],
+        "Model": ["As the persona has it (big)", "default", "big"],
+        "What I hear in recordings": [
+            "As configured (above the answer)",
+            "Above the answer",
+            "By /transcript only",
+            "Not shown",
+        ],
+        "Messages": [
+            "As configured (kept for 30 days)",
+            "Not kept",
+            "Kept for 1 day",
+            "Kept for 7 days",
+            "Kept for 30 days",
+            "Kept for 90 days",
+        ],
+        "": ["Close"],
+    }
+    assert [button.label for button in shown.buttons if button.chosen] == [
+        "pirate",
+        "As the persona has it (big)",
+        "As configured (above the answer)",
+        "Kept for 1 day",
+    ]
+
+
+@pytest.mark.parametrize("choice", ["back", *PAGES, "persona:37a8eec1", "odd"])
+def test_with_selects_every_press_shows_that_page_again(choice: str) -> None:
+    own = Settings(persona="pirate")
+    assert page(choice, own, RICH, selects=True) == overview(own, RICH, selects=True)
+    assert page("close", own, RICH, selects=True) == Page(overview(own, RICH).text, ())
+
+
+def test_more_personas_than_a_select_holds_are_reached_by_name() -> None:
+    shown = overview(Settings(persona="p150"), many(200), selects=True)
+    assert len(groups(shown)["Persona"]) == MOST_SELECTED
+    assert next(button.label for button in shown.buttons if button.chosen) == "p150"
+    assert shown.text.splitlines()[-1] == "/persona NAME chooses one of the 177 others."
+
+
+def test_rows_of_buttons_know_their_group_too() -> None:
+    shown = page("persona", Settings(persona="pirate"), RICH)
+    assert [(b.label, b.group, b.chosen) for b in shown.buttons] == [
+        ("default", "Persona", False),
+        ("✓ pirate", "Persona", True),
+        ("Back", "", False),
+        ("Close", "", False),
+    ]
+
+
 def many(count: int) -> Config:
     personas = {f"p{number}": {"system": "x"} for number in range(count)}
     return configuration(personas=personas)
@@ -186,6 +252,18 @@ def test_every_page_fits_every_platform_and_marks_one_value(case: tuple[Settings
             assert 0 < len(button.label) <= 100
             assert "\n" not in button.label
         assert len(checked(shown)) == (1 if name else 0)
+
+
+@given(configured())
+def test_every_select_fits_and_marks_one_value(case: tuple[Settings, Config]) -> None:
+    """Discord: texts of 4000 characters with components, 25 alternatives, labels and values of 100."""
+    shown = overview(*case, selects=True)
+    assert 0 < len(shown.text) <= 1000
+    assert len(set(ids(shown))) == len(shown.buttons)
+    for title, found in groups(shown).items():
+        assert len(found) <= 25
+        assert all(0 < len(label) <= 100 for label in found)
+        assert sum(b.chosen for b in shown.buttons if b.group == title) == (1 if title else 0)
 
 
 @given(configured(), st.data())

@@ -149,13 +149,14 @@ async def test_a_command_has_no_retry_button() -> None:
 async def test_an_answers_own_buttons_are_under_its_last_message_in_place_of_retry() -> None:
     stage, own = Stage(buttons=True), (Button("choose:model", "Model"), Button("choose:close", "Close"))
     await stage.deliver(a_claim(5), done("word " * 30, buttons=own))
-    assert [what.buttons for what in stage.platform.standing(CHAT)] == [(), own]
+    assert [(what.buttons, what.form) for what in stage.platform.standing(CHAT)] == [((), False), (own, True)]
 
 
 async def test_where_there_are_no_buttons_an_answers_own_are_left_out() -> None:
     stage = Stage()
     await stage.deliver(a_claim(), done("Hello", buttons=(Button("choose:model", "Model"),)))
-    assert stage.platform.standing(CHAT)[0].buttons == ()
+    [shown] = stage.platform.standing(CHAT)
+    assert (shown.buttons, shown.form) == ((), False)
 
 
 async def test_a_failure_has_a_retry_button() -> None:

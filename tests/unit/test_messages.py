@@ -55,7 +55,7 @@ def test_a_deletion_is_no_revision_of_the_message() -> None:
 def test_the_words_that_are_stored_and_sent_stay_as_they_are() -> None:
     """They are in databases, in buttons of old messages and in prompts: a new word needs a migration."""
     assert [str(role) for role in Role] == ["system", "developer", "user", "assistant", "tool"]
-    assert [str(name) for name in ActionName] == ["stop", "retry", "choose"]
+    assert [str(name) for name in ActionName] == ["stop", "retry", "choose", "branch"]
     assert [str(state) for state in AnswerState] == [
         "pending",
         "claimed",

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+from bot.choices import CLOSE
 from bot.cleaning import clean
 from bot.errors import DatabaseError
-from bot.messages import AnswerState, Author, ConversationKey, Finished, Message
+from bot.messages import AnswerState, Author, Button, ConversationKey, Finished, Message
 from storage.failures import translated
 from storage.values import (
     micros,
@@ -66,9 +67,10 @@ def test_token_ids_come_back(ids: tuple[int, ...] | None) -> None:
 
 
 def test_an_answer_that_an_earlier_version_kept_comes_back() -> None:
-    """It knew of no buttons."""
+    """It knew of no buttons, or of no groups of them."""
     done = Finished(outcome=AnswerState.DONE, text="Hello")
     kept = json.loads(pack_finished(done))
+    assert unpack_finished(json.dumps({**kept, "buttons": [["choose:close", "Close"]]})).buttons == (CLOSE,)
     del kept["buttons"]
     assert unpack_finished(json.dumps(kept)) == done
 
@@ -85,6 +87,12 @@ def test_an_answer_that_an_earlier_version_kept_comes_back() -> None:
 def test_an_author_comes_back_as_they_were_when_they_wrote(author: Author) -> None:
     said = Message(key=ConversationKey("discord", "bot", "1"), event_id="1", author=author, text="hi", sent_at=NOON)
     assert unpack_author(author.id, author.name, pack_event(said)) == author
+
+
+def test_the_buttons_of_a_kept_answer_come_back() -> None:
+    own = (Button("choose:keep:1", "Kept for 1 day", group="Messages", chosen=True), CLOSE)
+    done = Finished(outcome=AnswerState.DONE, text="Hello", buttons=own)
+    assert unpack_finished(pack_finished(done)) == done
 
 
 def test_token_ids_are_little_endian_on_every_machine() -> None:
