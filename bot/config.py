@@ -31,6 +31,7 @@ from bot.conversations import Transcripts
 from bot.environment import gathered
 from bot.errors import ConfigError
 from bot.ways_in import (
+    DiscordConfig,
     GroupsConfig,
     PermissionsConfig,
     Seconds,
@@ -223,6 +224,7 @@ class Config(Section):
     database: DatabaseConfig = DatabaseConfig()
     web: WebConfig = WebConfig()
     telegram: TelegramConfig = TelegramConfig()
+    discord: DiscordConfig = DiscordConfig()
     log: LogConfig = LogConfig()
 
     @model_validator(mode="after")

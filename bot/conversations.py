@@ -32,6 +32,15 @@ class ConversationKey:
 
 
 @dataclass(frozen=True, slots=True)
+class GuildKey:
+    """A guild (Discord's server: many chats, with members and roles of its own) as one bot account sees it."""
+
+    platform: str
+    account: str
+    guild: str
+
+
+@dataclass(frozen=True, slots=True)
 class Author:
     """Who wrote a message. `id` is unique on its platform; `name` is what people see and is untrusted text."""
 
@@ -40,6 +49,10 @@ class Author:
     is_bot: bool = False
     roles: frozenset[str] = frozenset()
     """The platform's role names or ids, where it has roles (Discord)."""
+    guild: str = ""
+    """The guild as whose member they write; empty where there is none."""
+    manages: bool = False
+    """They may change what holds for all of that guild (Discord's Manage Server)."""
 
 
 class Role(StrEnum):
@@ -111,6 +124,19 @@ class Settings:
     transcripts: Transcripts | None = None
 
 
+Trigger = Literal["mention", "always"]
+"""What is answered in a guild: what is addressed to the bot, or everything that people say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuildSettings:
+    """What holds in a guild; None means what the configuration says."""
+
+    settings: Settings = field(default_factory=Settings)
+    """For those of its conversations that have none of their own."""
+    trigger: Trigger | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
     """A conversation as the store knows it."""
@@ -125,6 +151,10 @@ class Conversation:
     """The day on which the current line began; a chat template that prints the date is given this one."""
     title: str = ""
     """The name that its owner gave it; empty if none."""
+    guild: str = ""
+    """The guild that it is in; empty if none is known."""
+    around: Settings = field(default_factory=Settings)
+    """Its guild's settings, for what it has none of its own."""
 
 
 class MessageState(StrEnum):

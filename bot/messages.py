@@ -15,12 +15,15 @@ from bot.conversations import (  # noqa: F401 - the vocabulary is one, whichever
     Conversation,
     ConversationKey,
     Draft,
+    GuildKey,
+    GuildSettings,
     MessageState,
     Role,
     Settings,
     Speech,
     StoredMessage,
     Transcripts,
+    Trigger,
     with_speech,
 )
 from bot.generation import Usage
@@ -58,6 +61,9 @@ class Message:
     For a face that knows those ids and shows branches: an edited question follows what the old one followed. None, and
     an id that is not (or no longer) in the conversation: the head.
     """
+    opens: str = ""
+    """The thread that an answer can open at this message (on Discord the message's own id): the adapter opens it with the
+    first message that it sends there. Of use on the way in only, and not kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +113,12 @@ class Action:
     message: int | None = None
     """RETRY, instead of `target`: the id of the stored question or answer. The new answer becomes the line's end."""
     owner: bool = False
-    """Whoever asks owns the bot, and may ask it of anybody's answer. Set on the way in."""
+    """Whoever asks owns the bot or manages the guild, and may ask it of anybody's answer. Set on the way in."""
     choice: str = ""
     """CHOOSE: what stands behind "choose:" in the button's id."""
+    interaction: str | None = None
+    """As `Message` has it."""
+    can_reply_privately: bool = False
     revision: int = 0
 
 
@@ -135,6 +144,8 @@ class Left:
     """Of any thread: all of the chat are meant."""
     event_id: str
     sent_at: datetime
+    guild: str = ""
+    """All chats of this guild, and what was set there, go; `key` has the platform and the account then, and no chat."""
     revision: int = 0
 
 
@@ -396,6 +407,8 @@ class Command:
     """The help in other languages, by their code (ISO 639-1)."""
     private: bool = False
     """Its answer is for the asker's eyes: in a group it says no more than that."""
+    manages: bool = False
+    """About a guild, and of use only to those who may change what holds there: left out where there are no guilds."""
     on_message: bool = False
     """It can be about a message: it comes as a `Message` that says it and replies to that one (`reply_to`)."""
     menu_title: str = ""

@@ -6,7 +6,7 @@ persistence are the core's. A wish for one more optional hook is a sign that the
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -190,7 +190,20 @@ Removed = Callable[[Forgotten], None]
 """Told after the removal, so that answers in progress stop and what was sent of them goes; must not block."""
 
 
-class Store(Ledger, Protocol):
+class Notes(Protocol):
+    """What an adapter has to know after a restart. `Store` is one."""
+
+    async def notes(self, platform: str, account: str) -> dict[str, str]:
+        """All that this account's adapter has noted, by name."""
+
+    async def note(self, platform: str, account: str, changes: Mapping[str, str | None]) -> None:
+        """Commit notes, in place of those of the same names; None removes one. They hold nothing that anybody wrote."""
+
+    async def direct_chats(self, platform: str, account: str, *, limit: int) -> list[str]:
+        """Ids of the chats with one person alone of which something is kept, the liveliest first."""
+
+
+class Store(Ledger, Notes, Protocol):
     """The memory. Every method is one transaction; rows never leave the storage package.
 
     Every method raises DatabaseError if the database fails; then nothing of it is written and it may be tried again.

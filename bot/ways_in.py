@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 import re
 from typing import Annotated
@@ -28,6 +30,7 @@ _PLACE = re.compile(r"\{\w*\}")
 _PERSON = re.compile(r"[\w.-]{1,64}")
 _BOT_TOKEN = re.compile(r"\d{1,20}:[A-Za-z0-9_-]{20,}")
 _WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
+_DISCORD_TOKEN = re.compile(r"([A-Za-z0-9_-]{20,})\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{20,}")
 
 
 def _seconds(value: object) -> object:
@@ -188,3 +191,49 @@ class TelegramConfig(Section):
             except ValueError as error:
                 raise ValueError(f"webhook_url: {error}") from error
         return self
+
+
+class DiscordConfig(Section):
+    """A Discord bot."""
+
+    token: SecretStr = SecretStr("")
+    api_base: str = "https://discord.com/api/v10"
+    gateway: str = ""
+    pace: Seconds = 1.2
+    shard_count: int = Field(default=0, ge=0)
+    shard_ids: tuple[int, ...] = ()
+
+    @property
+    def account(self) -> str:
+        """The bot's id, with which its token begins; empty without a token: then there is no Discord."""
+        return _discord_id(self.token.get_secret_value())
+
+    @field_validator("api_base")
+    @classmethod
+    def _server(cls, url: str) -> str:
+        check_url(url, "https://discord.com/api/v10")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> DiscordConfig:
+        """Words of an error never hold the token."""
+        token = self.token.get_secret_value()
+        if token and not _discord_id(token):
+            raise ValueError("token: the developer portal's (Bot, Reset Token) has three parts with a point between them")
+        if self.gateway and urlsplit(self.gateway).scheme not in {"ws", "wss"}:
+            raise ValueError("gateway: a gateway's URL begins with wss://; empty means Discord's own")
+        if any(not 0 <= number < self.shard_count for number in self.shard_ids):
+            raise ValueError("shard_ids: numbers from 0 to below shard_count, which says how many there are in all")
+        return self
+
+
+def _discord_id(token: str) -> str:
+    """The number that the first part of a bot's token stands for; empty if it does for none."""
+    match = _DISCORD_TOKEN.fullmatch(token)
+    if match is None:
+        return ""
+    try:
+        number = base64.urlsafe_b64decode(match[1] + "=" * (-len(match[1]) % 4)).decode("ascii")
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+    return number if number.isdecimal() else ""

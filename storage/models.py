@@ -8,6 +8,7 @@
             (after /forgetme under a digest of its chat, whose name a person may have chosen)
     usage:  counters by day, person and model
     pairings: who was let in by the pairing code
+    notes:  what an adapter has to know after a restart, without content: how far it has heard, which menus it has set
 
 Invariants, kept by the modules of this package:
 - An answer is open while `closed_at` is null, in progress while `lease_until` is not null, and `ready` if it is the
@@ -322,4 +323,13 @@ pairings = Table(
     _text("platform", primary_key=True),
     _text("person", primary_key=True),
     Column("paired_at", BigInteger, nullable=False),
+)
+
+notes = Table(
+    "notes",
+    metadata,
+    _text("platform", primary_key=True),
+    _text("account", primary_key=True),
+    _text("name", primary_key=True),
+    _text("value"),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from storage import (
     claiming,
     closing,
     lines,
+    notes,
     pairing,
     privacy,
     reading,
@@ -252,6 +253,18 @@ class SqlStore:
         if found:
             self._paired.note((platform, person), forgotten)
         return found
+
+    async def notes(self, platform: str, account: str) -> dict[str, str]:
+        """See `bot.ports.Notes`."""
+        return await self._transactions.read(lambda t: notes.read(t, platform, account))
+
+    async def note(self, platform: str, account: str, changes: Mapping[str, str | None]) -> None:
+        """See `bot.ports.Notes`."""
+        await self._transactions.write(lambda t: notes.write(t, platform, account, changes))
+
+    async def direct_chats(self, platform: str, account: str, *, limit: int) -> list[str]:
+        """See `bot.ports.Notes`."""
+        return await self._transactions.read(lambda t: notes.direct_chats(t, platform, account, limit))
 
     async def expire(self, now: datetime, default_days: int) -> Forgotten:
         """See `bot.ports.Store`. Many small transactions; then, once a day, SQLite's file is written anew.

@@ -100,6 +100,8 @@ def pack_event(event: Message) -> str:
         "can_reply_privately": event.can_reply_privately,
         "is_bot": author.is_bot,
         "roles": sorted(author.roles),
+        "guild": author.guild,
+        "manages": author.manages,
     }
     told = {name: value for name, value in data.items() if value}
     return _dump(told if event.follows is None else {**told, "follows": event.follows})
@@ -130,7 +132,14 @@ def unpack_event(data: str, *, key: ConversationKey, question: StoredMessage, ty
 def unpack_author(author_id: str, name: str, data: str) -> Author:
     """A message's author."""
     values = json.loads(data)
-    return Author(author_id, name, values.get("is_bot", False), frozenset(values.get("roles", ())))
+    return Author(
+        author_id,
+        name,
+        values.get("is_bot", False),
+        frozenset(values.get("roles", ())),
+        values.get("guild", ""),
+        values.get("manages", False),
+    )
 
 
 def revised(data: str, revision: int) -> str:

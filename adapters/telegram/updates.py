@@ -12,19 +12,17 @@ from typing import Final
 from telegram import CallbackQuery, Chat, ChatMember, ChatMemberRestricted, ChatMemberUpdated, Update
 from telegram import Message as Sent
 
+from adapters.talk import as_edit, pressed, quoted, with_quotes
 from adapters.telegram.addressing import Me, is_for_another, is_meant, replies_to, words
 from adapters.telegram.files import attachments
-from bot.messages import Action, ActionName, Attachment, Author, ConversationKey, Edited, Event, Left, Message, Migrated
+from bot.messages import Action, Attachment, Author, ConversationKey, Event, Left, Message, Migrated
 
 PLATFORM: Final = "telegram"
 KINDS: Final = ("message", "edited_message", "callback_query", "my_chat_member")
 """`allowed_updates`: Telegram sends no others."""
-LONGEST_QUOTE = 2000
-"""Characters of the message that somebody replies to, which the model is shown."""
 _OUT = frozenset({ChatMember.LEFT, ChatMember.BANNED})
 _SECOND = 2**20
 """Revisions that fit into a second: two edits of one second are told apart by the low bits of their update's id."""
-_ACTIONS = {"stop": ActionName.STOP, "retry": ActionName.RETRY, "choose": ActionName.CHOOSE}
 
 
 def event_of(update: Update, me: Me, account: str) -> Event | None:
@@ -67,25 +65,15 @@ def _message(sent: Sent, me: Me, account: str, revision: int = 0) -> Message | M
 
 
 def _edited(sent: Sent, update_id: int, me: Me, account: str) -> Event | None:
-    """An edit that calls the bot by now is a message to it, if it was none before: the store knows which."""
     edited_at = sent.edit_date or sent.date
     revision = int(edited_at.timestamp()) * _SECOND + update_id % _SECOND
     message = _message(sent, me, account, revision)
-    if not isinstance(message, Message) or (message.addressed and not message.direct):
-        return message
-    return Edited(
-        key=message.key,
-        event_id=message.event_id,
-        revision=revision,
-        author=message.author,
-        text=message.text,
-        sent_at=edited_at,
-    )
+    return as_edit(message, edited_at) if isinstance(message, Message) else message
 
 
 def _press(query: CallbackQuery, account: str) -> Action | None:
-    name, _, choice = (query.data or "").partition(":")
-    if query.message is None or name not in _ACTIONS:
+    asked = pressed(query.data or "")
+    if query.message is None or asked is None:
         return None
     if query.message.chat.is_forum and not query.message.is_accessible:
         return None  # too old for Telegram to say in which topic it is
@@ -96,10 +84,10 @@ def _press(query: CallbackQuery, account: str) -> Action | None:
         key=key,
         event_id=f"press-{query.id}",
         author=Author(str(query.from_user.id), query.from_user.full_name, query.from_user.is_bot),
-        name=_ACTIONS[name],
+        name=asked[0],
         sent_at=datetime.now(UTC),
         target=str(query.message.message_id),
-        choice=choice,
+        choice=asked[1],
     )
 
 
@@ -149,11 +137,7 @@ def _is_said(sent: Sent) -> bool:
 
 
 def _text(sent: Sent, me: Me) -> str:
-    text = words(sent, me)
-    if text.startswith("/"):
-        return text
-    quote = _quote(sent, me)
-    return "\n\n".join(part for part in (quote, text) if part)
+    return with_quotes(words(sent, me), _quote(sent, me))
 
 
 def _quote(sent: Sent, me: Me) -> str:
@@ -165,9 +149,7 @@ def _quote(sent: Sent, me: Me) -> str:
     if not said.strip():
         return ""
     author = _author(replied) if replied is not None else None
-    name = f"{author.name}: " if author and not replies_to(sent, me) else ""
-    shown = said if len(said) <= LONGEST_QUOTE else said[:LONGEST_QUOTE] + " ..."
-    return "\n".join(f"> {line}".rstrip() for line in (name + shown).splitlines())
+    return quoted(said, author.name if author and not replies_to(sent, me) else "")
 
 
 def _is_known(sent: Sent, replied: Sent) -> bool:

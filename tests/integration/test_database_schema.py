@@ -109,6 +109,8 @@ async def test_a_database_of_the_first_schema_is_brought_up_to_this_one(empty_ur
     assert (await store.conversation(CHAT)).settings.transcripts == "never"
     await store.pair("telegram", "ann")
     assert await store.is_paired("telegram", "ann")
+    await store.note("discord", "1", {"heard": "2"})
+    assert await store.notes("discord", "1") == {"heard": "2"}
     await store.aclose()
 
 
@@ -120,6 +122,7 @@ def _downgrade(url: str) -> None:
             connection.execute(text(f"ALTER TABLE contents DROP COLUMN {column}"))
         connection.execute(text("ALTER TABLE conversations DROP COLUMN transcripts"))
         connection.execute(text("DROP TABLE pairings"))
+        connection.execute(text("DROP TABLE notes"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     engine.dispose()
 

@@ -17,9 +17,20 @@ from sqlalchemy.exc import DBAPIError
 from bot.choices import CLOSE
 from bot.cleaning import clean
 from bot.errors import DatabaseError
-from bot.messages import AnswerState, Button, Finished
+from bot.messages import AnswerState, Author, Button, ConversationKey, Finished, Message
 from storage.failures import translated
-from storage.values import micros, pack_finished, pack_ids, time_of, unpack_finished, unpack_ids
+from storage.values import (
+    micros,
+    pack_event,
+    pack_finished,
+    pack_ids,
+    time_of,
+    unpack_author,
+    unpack_finished,
+    unpack_ids,
+)
+
+NOON = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
 
 
 @given(st.text(alphabet=st.characters(codec=None)))
@@ -44,10 +55,10 @@ def test_what_it_cannot_hold_is_replaced(sent: str, kept: str) -> None:
 
 
 def test_times_are_microseconds_of_utc() -> None:
-    noon = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
-    assert micros(noon) == 1_772_366_400_000_005
-    assert time_of(1_772_366_400_000_005) == noon
-    assert micros(noon.astimezone(timezone(timedelta(hours=5, minutes=30)))) == micros(noon)
+
+    assert micros(NOON) == 1_772_366_400_000_005
+    assert time_of(1_772_366_400_000_005) == NOON
+    assert micros(NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))) == micros(NOON)
 
 
 @given(st.none() | st.lists(st.integers(0, 2**32 - 1)).map(tuple))
@@ -62,6 +73,20 @@ def test_an_answer_that_an_earlier_version_kept_comes_back() -> None:
     assert unpack_finished(json.dumps({**kept, "buttons": [["choose:close", "Close"]]})).buttons == (CLOSE,)
     del kept["buttons"]
     assert unpack_finished(json.dumps(kept)) == done
+
+
+@pytest.mark.parametrize(
+    "author",
+    [
+        Author("1", "Ada"),
+        Author("2", "Bot", is_bot=True),
+        Author("3", "Cy", roles=frozenset({"7", "8"}), guild="9"),
+        Author("4", "Di", guild="9", manages=True),
+    ],
+)
+def test_an_author_comes_back_as_they_were_when_they_wrote(author: Author) -> None:
+    said = Message(key=ConversationKey("discord", "bot", "1"), event_id="1", author=author, text="hi", sent_at=NOON)
+    assert unpack_author(author.id, author.name, pack_event(said)) == author
 
 
 def test_the_buttons_of_a_kept_answer_come_back() -> None:
