@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -413,3 +413,5 @@ class Command:
     """It can be about a message: it comes as a `Message` that says it and replies to that one (`reply_to`)."""
     menu_title: str = ""
     """What it is called in a menu of what can be done with a message."""
+    suggestions: Callable[[], Sequence[str]] | None = field(default=None, compare=False)
+    """What can follow the name, as it is now; None if that is free."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from bot.commands import data, settings, talk
 from bot.commands.calling import Call
 from bot.commands.context import Context, Entry, Result
+from bot.config import Config
 from bot.messages import Command, Reply
 
 
@@ -22,20 +24,22 @@ async def run(context: Context, call: Call) -> Result:
     return replace(result, private=True) if isinstance(result, Reply) and entry.private else result
 
 
-def menu() -> list[Command]:
-    """The table as the platforms' menus show it."""
-    return [
-        Command(
-            name=name,
-            help=entry.help,
-            argument=entry.argument,
-            changes=entry.changes,
-            translations={"de": entry.german},
-            private=entry.private,
-        )
-        for name, entry in TABLE.items()
-        if not entry.hidden
-    ]
+def menu(config: Callable[[], Config] | None = None) -> list[Command]:
+    """The table as the platforms' menus show it. `config`: the present one, from which suggestions come."""
+    return [_shown(name, entry, config) for name, entry in TABLE.items() if not entry.hidden]
+
+
+def _shown(name: str, entry: Entry, config: Callable[[], Config] | None) -> Command:
+    suggest = entry.suggest
+    return Command(
+        name=name,
+        help=entry.help,
+        argument=entry.argument,
+        changes=entry.changes,
+        translations={"de": entry.german},
+        private=entry.private,
+        suggestions=None if suggest is None or config is None else lambda: list(suggest(config())),
+    )
 
 
 async def _help(_: Context, __: str) -> Reply:
@@ -61,10 +65,20 @@ TABLE: dict[str, Entry] = {
         changes=True,
     ),
     "model": Entry(
-        settings.model, "shows or changes the model", "zeigt oder wechselt das Modell", "[NAME]", changes=True
+        settings.model,
+        "shows or changes the model",
+        "zeigt oder wechselt das Modell",
+        "[NAME]",
+        changes=True,
+        suggest=lambda config: config.models,
     ),
     "persona": Entry(
-        settings.persona, "shows or changes the persona", "zeigt oder wechselt die Persona", "[NAME]", changes=True
+        settings.persona,
+        "shows or changes the persona",
+        "zeigt oder wechselt die Persona",
+        "[NAME]",
+        changes=True,
+        suggest=lambda config: config.personas,
     ),
     "system": Entry(
         settings.system, "shows or sets the system prompt", "zeigt oder setzt den Systemprompt", "[TEXT]", changes=True
