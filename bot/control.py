@@ -26,13 +26,14 @@ from bot.messages import (
     Outgoing,
 )
 from bot.permissions import may_change
-from bot.ports import Adapter, Forgotten, Received, Store
+from bot.ports import Adapter, Deliver, Forgotten, Mark, Received, Store
 from bot.settings import only
 
 log = structlog.get_logger(__name__)
 
 TRIES = 3
 """So often a message is deleted or edited."""
+DELETED = "_(The question was deleted.)_"
 NOT_AGAIN = "There is nothing here that I could answer again for you."
 NOT_WRITTEN = "That could not be written down. Please try again."
 
@@ -61,8 +62,7 @@ class Running:
 class Control:
     """Stops, interrupts and removes answers, and changes settings.
 
-    `running`: the answers in progress here, by id; `paced`: an adapter whose calls wait for their chat's turn; `rest`: seconds
-    between tries.
+    `running`: the answers in progress here, by id; `rest`: seconds between tries.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class Control:
         config: Callable[[], Config],
         running: Mapping[int, Running],
         *,
-        paced: Callable[[Adapter], Adapter],
+        deliver: Deliver,
         rest: float,
     ) -> None:
         self._store = store
         self._adapters = adapters
         self._config = config
         self._running = running
-        self._paced = paced
+        self._deliver = deliver
         self._rest = rest
         self._saying: set[tuple[str, str, str]] = set()
         """Chats in which a passing word waits for its turn: another one would be noise, where all see it."""
@@ -95,6 +95,8 @@ class Control:
     def committed(self, event: Event, received: Received) -> None:
         """An event was committed: stop what is superseded, and obey actions."""
         self._supersede(received.superseded, received.orphans)
+        for mark in received.marks:
+            self._keep(self._mark(mark))
         if isinstance(event, Action):
             self._obey(event, received)
         elif isinstance(event, Message) and received.work and self._config().chat.while_answering == "interrupt":
@@ -149,6 +151,11 @@ class Control:
     async def _delete(self, message: MessageRef) -> None:
         if not await self._call(message, lambda adapter: adapter.delete(message)):
             log.warning("a message of a removed answer stays", conversation=str(message.key))
+
+    async def _mark(self, mark: Mark) -> None:
+        """Say under an answer that its question was deleted. A process that ends before that leaves it unsaid."""
+        if not await self._call(mark.parts[-1], lambda adapter: self._deliver.mark(adapter, mark, DELETED)):
+            log.warning("an answer is not marked", conversation=str(mark.parts[-1].key))
 
     async def _call(self, message: MessageRef, call: Callable[[Adapter], Awaitable[None]]) -> bool:
         """Change a message, as patiently as that is worth; whether it is so now, or nobody can see it."""
@@ -298,7 +305,7 @@ class Control:
     def _adapter(self, key: ConversationKey) -> Adapter | None:
         """Of a connected account, at the pace of its chats."""
         adapter = self._adapters.get((key.platform, key.account))
-        return None if adapter is None else self._paced(adapter)
+        return None if adapter is None else self._deliver.paced(adapter)
 
     def _keep(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)

@@ -73,7 +73,7 @@ class Dispatcher:
         self._draining = asyncio.Event()
         self._claiming = asyncio.Lock()
         """Held by `run`."""
-        self._control = Control(store, adapters, config, self._running, paced=deliver.paced, rest=rest)
+        self._control = Control(store, adapters, config, self._running, deliver=deliver, rest=rest)
         self._due = math.inf
         """How many answers are known to wait. What waited at the start is not known until nothing more is found."""
         self._failed: set[int] = set()

@@ -120,11 +120,28 @@ class Ledger(Protocol):
         """Forget a part whose platform message was removed, or never came to be. Raises LeaseLost."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A closed answer that is to be marked on its platform."""
+
+    parts: tuple[MessageRef, ...]
+    """Its messages there, in their order."""
+    text: str
+    """Markdown: all that they show."""
+
+
 class Deliver(Protocol):
     """Pieces become messages on a platform."""
 
     def paced(self, adapter: Adapter) -> Adapter:
         """The same adapter for what is said beside answers: its calls wait for their chat's turn, as the answers' do."""
+
+    async def mark(self, adapter: Adapter, mark: Mark, words: str) -> None:
+        """Put a short line under a closed answer and take its buttons away, by an edit of its last message.
+
+        Where the line does not fit there, only the buttons go; where the answer stands otherwise than is known, nothing is changed.
+        Raises PlatformError.
+        """
 
     async def deliver(self, claim: Claim, adapter: Adapter, pieces: AsyncIterator[Piece]) -> Finished:
         """Send the pieces of one answer as they come, and return the last.
@@ -145,6 +162,8 @@ class Received:
     """Ids of answers that must stop, if they are being made: their question was edited or deleted."""
     orphans: tuple[MessageRef, ...] = ()
     """The bot's platform messages of a superseded answer that no other answer takes over: to be deleted there."""
+    marks: tuple[Mark, ...] = ()
+    """Closed answers that stay although their question was deleted: to be marked. Told once, so a process that is killed leaves them."""
     work: bool = False
     """There is a new answer to make."""
 
@@ -214,7 +233,7 @@ class Store(Ledger, Notes, Protocol):
         stopped and superseded, and the new one takes its place in the order. While another question is answered, an
         edit changes the text only. A Message that is known with a lower revision is an edit. An edit or deletion of
         what was never stored is nothing; nothing brings a deleted message back. Deletion of a question that is being
-        answered supersedes the answer; what a closed answer said stays.
+        answered supersedes the answer; what a closed answer said stays, and is to be marked (`Received.marks`).
         """
 
     async def claim(

@@ -16,6 +16,7 @@ from storage.models import answers, conversations, messages, sent_parts, usage
 from storage.places import day_of_line, today, versions_of
 from storage.removal import drop_answers, remove, vacate
 from storage.rows import Group
+from storage.standing import pack_shown
 from storage.transaction import Scrub, Transaction, insert_of
 from storage.values import pack_finished, pack_ids
 from storage.waiting import promote
@@ -38,7 +39,13 @@ _RELEASE = (
 _CLOSE = (
     update(answers)
     .where(answers.c.id == bindparam("k_id"))
-    .values(state=bindparam("k_state"), closed_at=bindparam("k_closed_at"), owner=None, lease_until=None, kept=None)
+    .values(
+        state=bindparam("k_state"),
+        closed_at=bindparam("k_closed_at"),
+        owner=None,
+        lease_until=None,
+        kept=bindparam("k_kept"),
+    )
 )
 _PART = and_(sent_parts.c.answer == bindparam("k_answer"), sent_parts.c.number == bindparam("k_number"))
 _SENT: dict[str, BindParameter[str | None]] = {
@@ -185,7 +192,8 @@ def close(transaction: Transaction, claim: Claim, outcome: Outcome, finished: Fi
         return ()
     new = _append(transaction, answer, question, finished.drafts if finished is not None else ())
     _settle(transaction, open_, outcome, new)
-    transaction.execute(_CLOSE, {"k_id": answer.id, "k_state": outcome, "k_closed_at": transaction.now})
+    closed = {"k_state": outcome, "k_closed_at": transaction.now, "k_kept": pack_shown(finished)}
+    transaction.execute(_CLOSE, {"k_id": answer.id, **closed})
     # On PostgreSQL another may have come while the lock was waited for.
     if answer.more or transaction.shared:
         promote(transaction, answer.conversation)

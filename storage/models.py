@@ -17,6 +17,8 @@ Invariants, kept by the modules of this package:
 - A message is in the tree if it is `placed`; a waiting question or group talk is not yet.
 - An answer that `leads` takes the line to where its question stands; a `side_branch` leaves the line alone.
 - A message has attachments if it is `attached`. What was read in a file goes with the last attachment that holds it.
+- `kept` is the finished answer while it is open; of a closed one it is what stands on the platform, where its last message says
+  something else, and goes with the question.
 - An answer has a question that is kept, or has written a message that is: none is left without its conversation.
 - Ids are never used twice (AUTOINCREMENT, a sequence), so that a dangling number in `events` finds nothing else.
 """

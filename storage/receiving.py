@@ -27,6 +27,7 @@ from storage.migrating import migrate_chat
 from storage.models import answers, events, messages
 from storage.places import adopt, answer_at, find_by_id, find_with_event, obtain, places_in, question_of
 from storage.removal import remove
+from storage.standing import marks
 from storage.threads import delete_conversation
 from storage.transaction import Transaction
 from storage.values import ID_LIMIT, pack_event
@@ -127,8 +128,9 @@ def _deleted(transaction: Transaction, event: Deleted) -> Received:
         return Received(duplicate=GONE in known)
     _remember(transaction, event, None)
     gone = sorted({message for message in known.values() if message is not None})
+    stand = marks(transaction, gone)
     removed = remove(transaction, gone)
-    return Received(superseded=removed.superseded, orphans=removed.orphans)
+    return Received(superseded=removed.superseded, orphans=removed.orphans, marks=stand)
 
 
 def _find_said(transaction: Transaction, event: Edited | Deleted) -> tuple[Any, dict[int, int | None]]:

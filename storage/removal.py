@@ -14,6 +14,7 @@ from storage import attachments
 from storage.models import answers, conversations, events, messages, sent_parts
 from storage.places import today
 from storage.rows import part
+from storage.standing import bare
 from storage.transaction import Scrub, Transaction
 from storage.values import chunks, veiled
 from storage.waiting import promote
@@ -149,6 +150,7 @@ def _release_answers(transaction: Transaction, doomed: dict[int, _Doomed]) -> _E
         _note_open(transaction, asked, ended)
         ended.count += drop_answers(transaction, asked & (answers.c.closed_at.is_(None) | ~_KEPT_BY_MESSAGES))
         transaction.execute(update(answers).where(asked).values(question=None))
+        bare(transaction, chunk)
     return ended
 
 

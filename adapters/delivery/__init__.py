@@ -11,11 +11,12 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 
 from adapters.delivery.answering import Answering
+from adapters.delivery.marking import edit_as_it_goes, last_marked
 from adapters.delivery.paced import Paced
 from adapters.delivery.pacing import Clock, Sleep, Slots
 from adapters.delivery.posting import Posting
 from bot.messages import Claim, Finished, Piece
-from bot.ports import Adapter, Ledger
+from bot.ports import Adapter, Ledger, Mark
 
 __all__ = ["Delivery"]
 
@@ -33,6 +34,11 @@ class Delivery:
     def paced(self, adapter: Adapter) -> Adapter:
         """See `bot.ports.Deliver`."""
         return Paced(adapter, self._slots)
+
+    async def mark(self, adapter: Adapter, mark: Mark, words: str) -> None:
+        """See `bot.ports.Deliver`."""
+        if last := last_marked(mark, words, adapter.limits):
+            await edit_as_it_goes(adapter, mark.parts[-1], last)
 
     async def deliver(self, claim: Claim, adapter: Adapter, pieces: AsyncIterator[Piece]) -> Finished:
         """Send the pieces of one answer as they come, and return the last.
