@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.messages import AnswerState, GuildKey, GuildSettings, Left, Settings, Triage
+from bot.messages import AnswerState, GuildKey, GuildSettings, Left, Settings, Triage, Trigger
 from storage.store import SqlStore
 from tests.contract.conftest import Clock, OpenStore
 from tests.contract.talk import ANN, BEN, GROUP, THEN, answer, ask, claimed, finished, overhear, said, texts
@@ -56,8 +56,9 @@ class TestSettings:
         assert await store.guild(GUILD) == GuildSettings()
 
     async def test_a_change_of_the_trigger_counts_at_once(self, store: SqlStore) -> None:
-        for trigger in (None, "always", "mention", None):
-            await store.set_guild(GUILD, GuildSettings(trigger=trigger))  # type: ignore[arg-type]  # each is one
+        changes: tuple[Trigger | None, ...] = (None, "always", "mention", None)
+        for trigger in changes:
+            await store.set_guild(GUILD, GuildSettings(trigger=trigger))
             assert await store.trigger(GUILD) == trigger
             assert await store.trigger(GUILD) == trigger
 
@@ -76,8 +77,9 @@ class TestSettings:
         await store.set_guild(GUILD, GuildSettings(settings=ALL))
         await in_guild(store, "1")
         await answer(store)
-        [place] = (await store.export("discord", "ann")).data["conversations"]  # type: ignore[misc]  # a list
-        assert "pirate" not in str(place)
+        exported = (await store.export("discord", "ann")).data
+        assert "hello" in str(exported)
+        assert "pirate" not in str(exported)
         await store.forget_person("discord", "ann")
         assert (await store.guild(GUILD)).settings == ALL
 
@@ -184,15 +186,15 @@ class TestLeft:
 
     async def test_everything_of_the_guild_goes_and_nothing_else(self, store: SqlStore) -> None:
         second = replace(GUILD, account="bot2")
-        for key in (GUILD, replace(GUILD, guild="6"), second):
-            await store.set_guild(key, GuildSettings(settings=ALL, trigger="always"))
+        for guild in (GUILD, replace(GUILD, guild="6"), second):
+            await store.set_guild(guild, GuildSettings(settings=ALL, trigger="always"))
         assert await store.trigger(GUILD) == "always"
         there = (GROUP, OTHER, replace(GROUP, thread=""))
         others = (replace(GROUP, chat="of guild 6"), replace(GROUP, account="bot2"), replace(GROUP, chat="no guild"))
         for number, key in enumerate(there):
             await in_guild(store, f"{number}", key=key)
-        for number, (key, guild) in enumerate(zip(others, ("6", "5", ""), strict=True)):
-            await in_guild(store, f"o{number}", key=key, guild=guild)
+        for number, (key, name) in enumerate(zip(others, ("6", "5", ""), strict=True)):
+            await in_guild(store, f"o{number}", key=key, guild=name)
         claims = [await claimed(store) for _ in range(3)]
         received = await store.receive(self.left(), Triage.PENDING)
         assert sorted(received.superseded) == sorted(claim.id for claim in claims)
