@@ -22,6 +22,8 @@ from bot.messages import (
     Destination,
     Event,
     Finished,
+    GuildKey,
+    GuildSettings,
     Limits,
     MessageRef,
     Outcome,
@@ -32,6 +34,7 @@ from bot.messages import (
     Settings,
     StoredMessage,
     Triage,
+    Trigger,
     Typing,
 )
 from bot.records import Found, Node, PlatformCount, Reading, Thread
@@ -222,8 +225,9 @@ class Store(Ledger, Notes, Protocol):
         `Action.message`, whose new answer then moves the head wherever it stands. Where others are too, it is for who asked, and
         for owners.
         Migrated: the conversations of the old chat get the new id.
-        Left: every conversation of the chat goes, as by `delete_conversation`; what the platform shows of answers in
-        progress is left there, for it cannot be reached any more.
+        Left: every conversation of the chat (of the guild, with what was set there) goes, as by `delete_conversation`;
+        what the platform shows of answers in progress is left there, for it cannot be reached any more.
+        A message whose author writes as a member of a guild tells in which one the conversation is.
 
         The text of a question that is being answered counts as the last one's: the answer in progress is closed as
         stopped and superseded, and the new one takes its place in the order. While another question is answered, an
@@ -324,6 +328,15 @@ class Store(Ledger, Notes, Protocol):
 
     async def set_settings(self, conversation: int, settings: Settings) -> None:
         """Replace a conversation's settings."""
+
+    async def guild(self, key: GuildKey) -> GuildSettings:
+        """What is set for all of a guild. Where a conversation has nothing of its own, that holds in it: its retention too."""
+
+    async def set_guild(self, key: GuildKey, settings: GuildSettings) -> None:
+        """Replace a guild's settings."""
+
+    async def trigger(self, key: GuildKey) -> Trigger | None:
+        """What is answered in a guild. Costs nothing for one that was asked about lately; another process's change counts in a minute."""
 
     async def set_title(self, conversation: int, title: str) -> None:
         """Name a conversation. The name goes with it, and with the last of its messages that time removes."""

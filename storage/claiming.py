@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -23,7 +24,7 @@ from sqlalchemy import (
 )
 
 from bot.messages import AnswerState, Claim, Message, MessageState
-from storage import attachments
+from storage import attachments, guilds
 from storage.models import answers, conversations, messages, sent_parts
 from storage.places import answer_at, day_of_line, question_of, tip_of, today
 from storage.rows import CONVERSATION, MESSAGE, Group, conversation, part, stored
@@ -114,9 +115,8 @@ def claim(
         return None
     answer, place, question = _ANSWER.of(row), _CONVERSATION.of(row), _QUESTION.of(row)
     attached = attachments.of(transaction, [question.id])[question.id] if question.attached else ()
-    event = unpack_event(
-        question.event, key=conversation(place).key, question=stored(question, attached), typed=question.text
-    )
+    here = conversation(place, guilds.around(transaction, place))
+    event = unpack_event(question.event, key=here.key, question=stored(question, attached), typed=question.text)
     side = _place(transaction, answer, place, question, event)
     if answer.leads and question.parent != place.head:
         # The head moves there when the answer is closed, and the conversation's first day with it.
@@ -135,7 +135,7 @@ def claim(
     parts = tuple(map(part, transaction.execute(_PARTS, {"k_answer": answer.id}))) if answer.begun else ()
     return Claim(
         id=answer.id,
-        conversation=conversation(place),
+        conversation=replace(here, head=place.head, first_day=place.first_day),
         question=stored(question, attached),
         event=event,
         attempt=attempt,

@@ -10,6 +10,7 @@ from sqlalchemy import BindParameter, Update, and_, bindparam, delete, exists, l
 
 from bot.errors import LeaseLost
 from bot.messages import AnswerState, Claim, Draft, Finished, MessageState, Outcome, SentPart
+from storage import guilds
 from storage.claiming import SECOND
 from storage.models import answers, conversations, messages, sent_parts, usage
 from storage.places import day_of_line, today, versions_of
@@ -75,7 +76,15 @@ _ANSWER = Group(
     start=0,
 )
 _CONVERSATION = Group(
-    (conversations.c.id, conversations.c.head, conversations.c.retention_days, conversations.c.first_day),
+    (
+        conversations.c.id,
+        conversations.c.head,
+        conversations.c.retention_days,
+        conversations.c.first_day,
+        conversations.c.platform,
+        conversations.c.account,
+        conversations.c.guild,
+    ),
     start=_ANSWER.end,
 )
 _QUESTION = Group((messages.c.parent, messages.c.state, messages.c.author_id), start=_CONVERSATION.end)
@@ -171,7 +180,7 @@ def close(transaction: Transaction, claim: Claim, outcome: Outcome, finished: Fi
     answer, place, question = open_.answer, open_.place, open_.question
     if finished is not None and finished.model and question.author_id is not None:
         _count(transaction, answer.platform, question.author_id, finished)
-    days = transaction.default_days if place.retention_days is None else place.retention_days
+    days = guilds.days_of(transaction, place)
     erase = finished is not None and finished.erase
     if days == 0 or erase or (finished is not None and finished.unkept):
         drop_answers(transaction, answers.c.id == answer.id)

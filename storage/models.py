@@ -8,6 +8,7 @@
             (after /forgetme under a digest of its chat, whose name a person may have chosen)
     usage:  counters by day, person and model
     pairings: who was let in by the pairing code
+    guilds: what is set for all conversations of a guild that have nothing of their own; they name it (`guild`)
     notes:  what an adapter has to know after a restart, without content: how far it has heard, which menus it has set
 
 Invariants, kept by the modules of this package:
@@ -121,6 +122,7 @@ conversations = Table(
     Column("transcripts", CleanText()),
     _text("title", server_default=text("''")),
     Column("created_at", BigInteger, nullable=False),
+    _text("guild", server_default=text("''")),
     UniqueConstraint("platform", "account", "chat", "thread"),
     Index(
         "ix_conversations_person",
@@ -332,4 +334,18 @@ notes = Table(
     _text("account", primary_key=True),
     _text("name", primary_key=True),
     _text("value"),
+)
+
+guilds = Table(
+    "guilds",
+    metadata,
+    _text("platform", primary_key=True),
+    _text("account", primary_key=True),
+    _text("guild", primary_key=True),
+    Column("model", CleanText()),
+    Column("persona", CleanText()),
+    Column("system_prompt", CleanText()),
+    Column("retention_days", Integer),
+    Column("transcripts", CleanText()),
+    Column("trigger", CleanText()),
 )

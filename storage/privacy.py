@@ -7,10 +7,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, cast, delete, exists, func, literal, select, update
+from sqlalchemy import BigInteger, bindparam, cast, delete, exists, literal, select, update
 
 from bot.messages import Settings
 from bot.ports import Forgotten
+from storage import guilds
 from storage.models import answers, conversations, events, messages, pairings, usage
 from storage.places import today, versions_of
 from storage.removal import remove, vacate
@@ -78,7 +79,7 @@ def messages_of(transaction: Transaction, platform: str, author: str, places: It
 def expired(transaction: Transaction, now: datetime, default_days: int) -> list[int]:
     """Messages older than their conversation's retention, but for questions that wait for their answer."""
     moment = micros(now)
-    days = cast(func.coalesce(conversations.c.retention_days, default_days), BigInteger)
+    days = cast(guilds.retention(default_days), BigInteger)
     waits = exists(select(literal(1)).where(answers.c.question == messages.c.id, answers.c.closed_at.is_(None)))
     old = (
         select(messages.c.id)
@@ -98,7 +99,7 @@ def expired_events(transaction: Transaction, now: datetime) -> list[dict[str, An
 
 def emptied(transaction: Transaction, now: datetime, default_days: int) -> list[int]:
     """Conversations that have a title and no message, and are older than their retention."""
-    days = cast(func.coalesce(conversations.c.retention_days, default_days), BigInteger)
+    days = cast(guilds.retention(default_days), BigInteger)
     old = select(conversations.c.id).where(
         conversations.c.title != "", ~_TALK, conversations.c.created_at < micros(now) - days * DAY
     )

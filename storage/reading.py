@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Select, and_, bindparam, exists, func, literal, select
 
 from bot.generation import Usage
-from bot.messages import Conversation, ConversationKey, MessageState, Role, StoredMessage
+from bot.messages import Conversation, ConversationKey, MessageState, Role, Settings, StoredMessage
 from bot.ports import Exported
-from storage import attachments, rows
+from storage import attachments, guilds, rows
 from storage.models import answers, conversations, events, messages, usage
 from storage.pairing import paired_at
 from storage.places import answer_at, tip_of, today
@@ -82,7 +82,7 @@ def history(transaction: Transaction, tip: int) -> list[StoredMessage]:
 def conversation(transaction: Transaction, key: ConversationKey) -> Conversation | None:
     """The conversation at a place, if there is one."""
     row = transaction.execute(_HERE, at(key)).first()
-    return None if row is None else rows.conversation(row)
+    return None if row is None else rows.conversation(row, guilds.around(transaction, row))
 
 
 def is_open(transaction: Transaction, key: ConversationKey, event_id: str) -> bool:
@@ -171,7 +171,7 @@ def _of_event(key: ConversationKey, event_id: str) -> dict[str, str]:
 
 
 def _place(row: Any, told: list[dict[str, object]]) -> dict[str, object]:
-    known = rows.conversation(row)
+    known = rows.conversation(row, Settings())
     data: dict[str, object] = {"conversation": str(known.key), "direct": known.direct, "messages": told}
     if known.direct:
         data["title"] = known.title

@@ -7,9 +7,22 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, select
 
-from bot.messages import Action, ActionName, Deleted, Edited, Event, Left, Message, MessageState, Migrated, Role, Triage
+from bot.messages import (
+    Action,
+    ActionName,
+    Deleted,
+    Edited,
+    Event,
+    GuildKey,
+    Left,
+    Message,
+    MessageState,
+    Migrated,
+    Role,
+    Triage,
+)
 from bot.ports import Received
-from storage import attachments, editing
+from storage import attachments, editing, guilds
 from storage.migrating import migrate_chat
 from storage.models import answers, events, messages
 from storage.places import adopt, answer_at, find_by_id, find_with_event, obtain, places_in, question_of
@@ -59,8 +72,8 @@ def _message(transaction: Transaction, event: Message, triage: Triage) -> Receiv
         conversation = obtain(transaction, event.key, direct=event.direct)
     if known:
         return _again(transaction, event, triage, known, conversation)
-    days = transaction.default_days if conversation.retention_days is None else conversation.retention_days
-    if triage is Triage.CONTEXT and days == 0:
+    conversation = guilds.belong(transaction, conversation, event.author.guild)
+    if triage is Triage.CONTEXT and guilds.days_of(transaction, conversation) == 0:
         _remember(transaction, event, None)
         return Received()
     if event.direct:
@@ -196,7 +209,13 @@ def _of_the_chat(transaction: Transaction, event: Migrated | Left) -> Received:
     if isinstance(event, Migrated):
         migrate_chat(transaction, event.key, event.new_chat)
         return Received()
-    ended = [delete_conversation(transaction, place).superseded for place in places_in(transaction, event.key)]
+    if event.guild:
+        guild = GuildKey(event.key.platform, event.key.account, event.guild)
+        places = guilds.places_of(transaction, guild)
+        guilds.remove(transaction, guild)
+    else:
+        places = places_in(transaction, event.key)
+    ended = [delete_conversation(transaction, place).superseded for place in places]
     return Received(superseded=tuple(chain.from_iterable(ended)))
 
 

@@ -80,8 +80,8 @@ def stored(row: Any, attachments: tuple[Attached, ...] = ()) -> StoredMessage:
     )
 
 
-def conversation(row: Any) -> Conversation:
-    """A row of CONVERSATION."""
+def conversation(row: Any, around: Settings) -> Conversation:
+    """A row of CONVERSATION; `around`: what its guild says."""
     return Conversation(
         id=row.id,
         key=ConversationKey(row.platform, row.account, row.chat, row.thread),
@@ -96,6 +96,8 @@ def conversation(row: Any) -> Conversation:
         head=row.head,
         first_day=row.first_day,
         title=row.title,
+        guild=row.guild,
+        around=around,
     )
 
 

@@ -18,11 +18,15 @@ from bot.messages import (
     ConversationKey,
     Event,
     Finished,
+    GuildKey,
+    GuildSettings,
+    Left,
     Outcome,
     SentPart,
     Settings,
     StoredMessage,
     Triage,
+    Trigger,
 )
 from bot.ports import Exported, Forgotten, Received
 from bot.records import Found, Node, PlatformCount, Reading, Thread
@@ -31,6 +35,7 @@ from storage import (
     backup,
     claiming,
     closing,
+    guilds,
     lines,
     notes,
     pairing,
@@ -43,6 +48,7 @@ from storage import (
 )
 from storage.engine import Engines, connect
 from storage.failures import translated
+from storage.known import SHARED_SECONDS, Known
 from storage.migrate import migrate
 from storage.models import answers
 from storage.transaction import Measured, Transactions
@@ -61,7 +67,9 @@ class SqlStore:
         self._engines = engines
         self._transactions = transactions
         self._scrubbed_on: date | None = None
-        self._paired = pairing.Known(pairing.SHARED_SECONDS if engines.path is None else math.inf)
+        lasts = SHARED_SECONDS if engines.path is None else math.inf
+        self._paired: Known[tuple[str, str], bool] = Known(lasts)
+        self._triggers: Known[GuildKey, Trigger | None] = Known(lasts)
 
     @classmethod
     async def open(
@@ -94,7 +102,11 @@ class SqlStore:
 
     async def receive(self, event: Event, triage: Triage) -> Received:
         """See `bot.ports.Store`."""
-        return await self._transactions.write(lambda t: receiving.receive(t, event, triage))
+        try:
+            return await self._transactions.write(lambda t: receiving.receive(t, event, triage))
+        finally:
+            if isinstance(event, Left) and event.guild:
+                self._triggers.forget(GuildKey(event.key.platform, event.key.account, event.guild))
 
     async def claim(
         self,
@@ -251,8 +263,28 @@ class SqlStore:
         forgotten = self._paired.forgotten
         found = await self._transactions.read(lambda t: pairing.paired_at(t, platform, person)) is not None
         if found:
-            self._paired.note((platform, person), forgotten)
+            self._paired.note((platform, person), True, forgotten)
         return found
+
+    async def guild(self, key: GuildKey) -> GuildSettings:
+        """See `bot.ports.Store`."""
+        return await self._transactions.read(lambda t: guilds.read(t, key))
+
+    async def set_guild(self, key: GuildKey, settings: GuildSettings) -> None:
+        """See `bot.ports.Store`."""
+        try:
+            await self._transactions.write(lambda t: guilds.write(t, key, settings))
+        finally:  # whether it was written is not known after every error
+            self._triggers.forget(key)
+
+    async def trigger(self, key: GuildKey) -> Trigger | None:
+        """See `bot.ports.Store`."""
+        if key not in self._triggers:
+            forgotten = self._triggers.forgotten
+            found = (await self.guild(key)).trigger
+            self._triggers.note(key, found, forgotten)
+            return found
+        return self._triggers[key]
 
     async def notes(self, platform: str, account: str) -> dict[str, str]:
         """See `bot.ports.Notes`."""

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, case, exists, func, literal, select, update
 from bot.messages import Conversation, ConversationKey, MessageState, Role, Settings
 from bot.ports import Forgotten
 from bot.records import PlatformCount, Thread
-from storage import rows
+from storage import guilds, rows
 from storage.models import READ_IN, answers, attachments, contents, conversations, messages
 from storage.places import adopt, find_by_id, obtain
 from storage.removal import dissolve, remove
@@ -77,20 +77,20 @@ def conversation(transaction: Transaction, key: ConversationKey, *, direct: bool
     place = obtain(transaction, key, direct=direct)
     if person is not None:
         adopt(transaction, place, person)
-    return rows.conversation(place)
+    return rows.conversation(place, guilds.around(transaction, place))
 
 
 def threads(transaction: Transaction, platform: str, account: str, chat: str) -> list[Thread]:
     """See `bot.ports.Store.threads`."""
     found = [
         Thread(
-            conversation=rows.conversation(row),
+            conversation=rows.conversation(row, guilds.around(transaction, row)),
             last_at=time_of(row.created_at if row.last_at is None else row.last_at),
             opening=shortened(row.opening or "", OPENING),
             waiting=row.waiting,
         )
         for row in transaction.execute(_OF_CHAT, {"k_platform": platform, "k_account": account, "k_chat": chat})
-        if row.last_at is not None or row.title or rows.conversation(row).settings != Settings()
+        if row.last_at is not None or row.title or rows.conversation(row, Settings()).settings != Settings()
     ]
     return sorted(found, key=lambda one: (one.last_at, one.conversation.id), reverse=True)
 

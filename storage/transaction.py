@@ -33,7 +33,17 @@ RACES = 5
 """How often a transaction that lost a race on PostgreSQL is run again."""
 SMALL_FILE = 8 * 2**20
 """Bytes up to which a SQLite file is written anew whenever words were removed: that takes about 10 ms per MiB."""
-SCRUBBED = ("messages", "answers", "sent_parts", "conversations", "attachments", "contents", "usage", "pairings")
+SCRUBBED = (
+    "messages",
+    "answers",
+    "sent_parts",
+    "conversations",
+    "attachments",
+    "contents",
+    "usage",
+    "pairings",
+    "guilds",
+)
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from bot.ports import Forgotten
-from storage.pairing import REMEMBERED, Known
+from storage.known import REMEMBERED, Known
 from storage.store import SqlStore
 from tests.contract.conftest import Clock, OpenStore
 from tests.contract.talk import CHAT, answer, ask
@@ -76,25 +76,25 @@ class TestKnown:
 
     def test_for_so_long(self) -> None:
         now = 0.0
-        known = Known(60.0, lambda: now)
-        known.note(("telegram", "ann"), known.forgotten)
+        known: Known[tuple[str, str], bool] = Known(60.0, lambda: now)
+        known.note(("telegram", "ann"), True, known.forgotten)
         assert ("telegram", "ann") in known
         assert ("telegram", "ben") not in known
         now = 60.0
         assert ("telegram", "ann") not in known
 
     def test_a_look_up_during_which_somebody_was_forgotten_is_not_noted(self) -> None:
-        known = Known(60.0)
+        known: Known[tuple[str, str], bool] = Known(60.0)
         began = known.forgotten
         known.forget(("telegram", "ann"))
-        known.note(("telegram", "ann"), began)
+        known.note(("telegram", "ann"), True, began)
         assert ("telegram", "ann") not in known
 
     def test_not_more_than_so_many(self) -> None:
-        known = Known(60.0)
+        known: Known[tuple[str, str], bool] = Known(60.0)
         for number in range(REMEMBERED + 5):
-            known.note(("telegram", str(number)), known.forgotten)
-        assert len(known._until) == 5
+            known.note(("telegram", str(number)), True, known.forgotten)
+        assert len(known) == 5
 
 
 async def test_processes_that_share_a_database_know_it_too(postgres_url: str) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from bot.errors import DatabaseError
-from bot.messages import Settings
+from bot.messages import GuildKey, GuildSettings, Settings
 from storage.migrate import MIGRATIONS, SCHEMA
 from storage.models import metadata
 from storage.store import SqlStore
@@ -111,6 +111,9 @@ async def test_a_database_of_the_first_schema_is_brought_up_to_this_one(empty_ur
     assert await store.is_paired("telegram", "ann")
     await store.note("discord", "1", {"heard": "2"})
     assert await store.notes("discord", "1") == {"heard": "2"}
+    assert place.guild == ""
+    await store.set_guild(GuildKey("discord", "1", "2"), GuildSettings(trigger="always"))
+    assert await store.trigger(GuildKey("discord", "1", "2")) == "always"
     await store.aclose()
 
 
@@ -123,6 +126,8 @@ def _downgrade(url: str) -> None:
         connection.execute(text("ALTER TABLE conversations DROP COLUMN transcripts"))
         connection.execute(text("DROP TABLE pairings"))
         connection.execute(text("DROP TABLE notes"))
+        connection.execute(text("DROP TABLE guilds"))
+        connection.execute(text("ALTER TABLE conversations DROP COLUMN guild"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     engine.dispose()
 
