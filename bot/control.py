@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from bot import choices, commands
+from bot.commands.context import excerpt
 from bot.config import Config
 from bot.errors import Barred, DatabaseError, FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
 from bot.messages import (
@@ -26,7 +27,7 @@ from bot.messages import (
     Outgoing,
 )
 from bot.permissions import is_admin
-from bot.ports import Adapter, Deliver, Forgotten, Mark, Received, Store
+from bot.ports import Adapter, Deliver, Forgotten, Mark, Received, Refusal, Store
 from bot.settings import ONLY_OWNERS
 
 log = structlog.get_logger(__name__)
@@ -34,6 +35,11 @@ log = structlog.get_logger(__name__)
 TRIES = 3
 """So often a message is deleted or edited."""
 DELETED = "_(The question was deleted.)_"
+NOT_OTHER = {
+    Refusal.NO_OTHER: "There is no other answer to that question any more.",
+    Refusal.NOT_YOURS: "Only who asked, or an owner of this bot, can go on from another answer.",
+    Refusal.BUSY: "An answer is being made here. Please press again when it is there.",
+}
 NOT_WRITTEN = "That could not be written down. Please try again."
 
 Adapters = Mapping[tuple[str, str], Adapter]
@@ -97,13 +103,15 @@ class Control:
         for mark in received.marks:
             self._keep(self._mark(mark))
         if isinstance(event, Action):
-            self._obey(event)
+            self._obey(event, received)
         elif isinstance(event, Message) and received.work and self._config().chat.while_answering == "interrupt":
             self._interrupt(event)
 
-    def _obey(self, action: Action) -> None:
+    def _obey(self, action: Action, received: Received) -> None:
         if action.name is ActionName.STOP:
             self._keep(self._stop(action, datetime.now(UTC)))
+        elif action.name is ActionName.BRANCH:
+            self._keep(self._say(action, _other_answer(received)))
         elif action.name is ActionName.CHOOSE and action.target is not None:
             self._keep(self._choose(action, MessageRef(action.key, action.target)))
 
@@ -302,6 +310,13 @@ class Control:
         task = asyncio.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+
+def _other_answer(received: Received) -> str:
+    """What is said of a press that asks for another answer to go on from."""
+    if received.goes_on is not None:
+        return f"The conversation goes on from this answer: {excerpt(received.goes_on.text)}"
+    return NOT_OTHER[received.refusal or Refusal.NO_OTHER]
 
 
 def _is_file(event: Message) -> bool:

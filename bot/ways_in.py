@@ -219,7 +219,9 @@ class DiscordConfig(Section):
         """Words of an error never hold the token."""
         token = self.token.get_secret_value()
         if token and not _discord_id(token):
-            raise ValueError("token: the developer portal's (Bot, Reset Token) has three parts with a point between them")
+            raise ValueError(
+                "token: the developer portal's (Bot, Reset Token) has three parts with a point between them"
+            )
         if self.gateway and urlsplit(self.gateway).scheme not in {"ws", "wss"}:
             raise ValueError("gateway: a gateway's URL begins with wss://; empty means Discord's own")
         if any(not 0 <= number < self.shard_count for number in self.shard_ids):
