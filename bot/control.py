@@ -26,9 +26,9 @@ from bot.messages import (
     MessageRef,
     Outgoing,
 )
-from bot.permissions import is_admin
+from bot.permissions import may_change
 from bot.ports import Adapter, Deliver, Forgotten, Mark, Received, Refusal, Store
-from bot.settings import ONLY_OWNERS
+from bot.settings import only
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +40,7 @@ NOT_OTHER = {
     Refusal.NOT_YOURS: "Only who asked, or an owner of this bot, can go on from another answer.",
     Refusal.BUSY: "An answer is being made here. Please press again when it is there.",
 }
+NOT_AGAIN = "There is nothing here that I could answer again for you."
 NOT_WRITTEN = "That could not be written down. Please try again."
 
 Adapters = Mapping[tuple[str, str], Adapter]
@@ -114,13 +115,18 @@ class Control:
             self._keep(self._say(action, _other_answer(received)))
         elif action.name is ActionName.CHOOSE and action.target is not None:
             self._keep(self._choose(action, MessageRef(action.key, action.target)))
+        elif action.name is ActionName.RETRY and action.target and action.interaction and received.message is None:
+            self.say(action, NOT_AGAIN)
 
     def removed(self, gone: Forgotten) -> None:
         """Answers were removed: stop making them, and delete what was sent of them."""
         self._supersede(gone.superseded, gone.orphans)
 
-    def say(self, event: Message, words: str) -> None:
-        """Answer a message with a passing word, without waiting for it."""
+    def say(self, event: Message | Action, words: str) -> None:
+        """Answer a message or a press with a passing word, without waiting for it."""
+        if isinstance(event, Action):
+            self._keep(self._say(event, words))
+            return
         to = Destination(
             key=event.key,
             reply_to=None if event.direct else event.event_id,
@@ -188,7 +194,7 @@ class Control:
                 await self._say(action, NOT_WRITTEN)
                 return
             if page is None:
-                await self._say(action, ONLY_OWNERS)
+                await self._say(action, only(action.author))
                 return
             self._due[under] = page
         async with self._turn(under):
@@ -217,7 +223,7 @@ class Control:
         place, config = await self._store.find_conversation(action.key), self._config()
         if place is None:
             return choices.Page(choices.GONE, ())
-        if not (place.direct or is_admin(config.permissions, action.author, action.key)):
+        if not (place.direct or may_change(config.permissions, action.author, action.key)):
             return None
         settings = choices.chosen(action.choice, place.settings, config)
         if settings != place.settings:
@@ -265,7 +271,7 @@ class Control:
     def _asker(self, action: Action, running: Running | None) -> str | None:
         """Whose answers this person may stop: the own ones; None means anybody's."""
         direct = running is not None and running.claim.event.direct
-        owner = is_admin(self._config().permissions, action.author, action.key)
+        owner = may_change(self._config().permissions, action.author, action.key)
         return None if direct or owner else action.author.id
 
     async def _is_meant(self, action: Action, running: Running | None) -> bool:
@@ -283,17 +289,20 @@ class Control:
         """A passing word that nobody waits for in line: not kept, and nothing is lost with it."""
         # A press is no message that one could reply to: what it was under is.
         replied = action.target or action.event_id
-        await self._send(Destination(key=action.key, reply_to=replied, interaction=action.event_id), words)
+        to = Destination(key=action.key, reply_to=replied, interaction=action.interaction, asked_at=action.sent_at)
+        await self._send(to, words, private=action.can_reply_privately)
 
-    async def _send(self, to: Destination, words: str, *, private: bool = True) -> None:
-        """`private`: for one person alone, where the platform can do that."""
+    async def _send(self, to: Destination, words: str, *, private: bool) -> None:
+        """`private`: for one person alone, where the platform can do that. An interaction is answered in any case."""
         adapter, chat = self._adapter(to.key), (to.key.platform, to.key.account, to.key.chat)
-        if adapter is None or (chat in self._saying and not adapter.limits.private_answers):
+        if adapter is None:
+            return
+        private = private and adapter.limits.private_answers
+        if chat in self._saying and not (private or to.interaction):
             return
         self._saying.add(chat)
         try:
-            what = Outgoing(text=words, private=private and adapter.limits.private_answers, notice=True)
-            await adapter.send(to, what)
+            await adapter.send(to, Outgoing(text=words, private=private, notice=True))
         except Barred:
             log.debug("not said to who does not want it", conversation=str(to.key))
         except PlatformError as error:

@@ -18,7 +18,7 @@ from bot.config import Config
 from bot.control import Adapters, Control, Running
 from bot.errors import Barred, DatabaseError, LeaseLost, PlatformError, Unreachable
 from bot.manager import Manager
-from bot.messages import AnswerState, Claim, Event, Finished, Message, Outcome, Piece, Quote, Text
+from bot.messages import Action, AnswerState, Claim, Event, Finished, Message, Outcome, Piece, Quote, Text
 from bot.metrics import Metrics
 from bot.ports import Adapter, Deliver, Forgotten, Received, Store
 
@@ -102,8 +102,8 @@ class Dispatcher:
         self._control.removed(gone)
         self._wake.set()
 
-    def say(self, event: Message, words: str) -> None:
-        """Answer a message with a passing word that is neither kept nor waited for."""
+    def say(self, event: Message | Action, words: str) -> None:
+        """Answer a message or a press with a passing word that is neither kept nor waited for."""
         self._control.say(event, words)
 
     async def drain(self, seconds: float) -> None:

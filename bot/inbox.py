@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import structlog
 
-from bot.commands import as_action
+from bot.commands import as_action, parse
 from bot.config import Config
 from bot.messages import Action, Event, Message, Triage
 from bot.metrics import Metrics
-from bot.permissions import always, is_admin, named, triage
+from bot.permissions import always, in_thread, may_change, named, triage
 from bot.ports import Received, Store
 from bot.strangers import Say, Strangers
 
@@ -51,9 +51,10 @@ class Inbox:
         if isinstance(event, Message) and await self._strangers.keep_out(config, event, paired=paired):
             self._ignored(event)
             return
-        event, talk = _by_owner(config, as_action(meant)), config.chat.remember_group_talk
+        event, talk = _placed(config, as_action(meant)), config.chat.remember_group_talk
         decision = triage(config.permissions, event, paired=paired, remember_group_talk=talk)
         if decision is Triage.IGNORED:
+            self._strangers.refuse(config, event, paired=paired)
             self._ignored(event)
             return
         received = await self._store.receive(event, decision)
@@ -68,7 +69,10 @@ class Inbox:
         log.debug("ignored", conversation=str(event.key), event_id=event.event_id)
 
 
-def _by_owner(config: Config, event: Event) -> Event:
-    if isinstance(event, Action) and is_admin(config.permissions, event.author, event.key):
-        return replace(event, owner=True)
+def _placed(config: Config, event: Event) -> Event:
+    """A press with the right of who presses, a question where it is to be answered. A command opens no thread."""
+    if isinstance(event, Action):
+        return replace(event, owner=may_change(config.permissions, event.author, event.key))
+    if isinstance(event, Message) and parse(event.text) is None:
+        return in_thread(config.groups, event)
     return event

@@ -15,7 +15,7 @@ from bot.config import Config
 from bot.engines.registry import Registry
 from bot.errors import EngineBroken, EngineError, EngineTimeout, NotAllowed, Told
 from bot.messages import Claim, Piece, Reply
-from bot.permissions import RateLimit, is_admin
+from bot.permissions import RateLimit, is_admin, messages_per_minute, tokens_per_day
 from bot.ports import Fetch, Removed, Store
 from bot.reading import Readers
 from bot.voice import Voice
@@ -88,14 +88,16 @@ class Manager:
         if claim.attempt == 1 and not is_admin(limits, event.author, event.key):
             # What was written during an outage comes all at once; a retry is asked for when it comes.
             at = claim.received_at if claim.retry else event.sent_at
-            self._rate.admit(event.key.platform, event.author.id, at, limits.messages_per_minute)
+            most = messages_per_minute(limits, event.author, event.key)
+            self._rate.admit(event.key.platform, event.author.id, at, most)
 
     async def _check_tokens(self, claim: Claim) -> None:
         """Raises NotAllowed. Commands are free: whoever has no tokens left may still have the data removed."""
         limits, event = self._config().permissions, claim.event
-        if limits.tokens_per_day and not is_admin(limits, event.author, event.key):
+        most = tokens_per_day(limits, event.author, event.key)
+        if most and not is_admin(limits, event.author, event.key):
             used = await self._store.count_today(event.key.platform, event.author.id)
-            if used.prompt_tokens - used.cached_tokens + used.completion_tokens >= limits.tokens_per_day:
+            if used.prompt_tokens - used.cached_tokens + used.completion_tokens >= most:
                 raise NotAllowed("You have used today's tokens. There are new ones after midnight (UTC).")
 
     async def _run(self, claim: Claim, call: commands.Call, *, selects: bool) -> commands.Result:

@@ -7,6 +7,7 @@ import unicodedata
 from collections import deque
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 from bot.config import GroupsConfig, PermissionsConfig
 from bot.errors import NotAllowed
@@ -25,11 +26,22 @@ _ANOTHERS = re.compile(r"\s*/\w+@\w")
 def matches(entries: tuple[str, ...], author: Author, key: ConversationKey) -> bool:
     """Whether an entry names this person or place.
 
-    `telegram:42` is a person, `telegram:chat/-100` a chat, `discord:role/7` a role, `telegram:*` everybody there.
+    `telegram:42` is a person, `telegram:chat/-100` a chat with its threads, `discord:role/7` a role, `discord:guild/5` a
+    guild, `telegram:*` everybody there.
     """
-    names = {f"{key.platform}:{author.id}", f"{key.platform}:chat/{key.chat}", f"{key.platform}:*"}
-    names.update(f"{key.platform}:role/{role}" for role in author.roles)
-    return not names.isdisjoint(entries)
+    return any(not level.isdisjoint(entries) for level in _levels(author, key))
+
+
+def _levels(author: Author, key: ConversationKey) -> tuple[set[str], ...]:
+    """The entries that name a person or a place, the closest first."""
+    guilds = {f"{key.platform}:guild/{author.guild}"} if author.guild else set()
+    return (
+        {f"{key.platform}:{author.id}"},
+        {f"{key.platform}:role/{role}" for role in author.roles},
+        {f"{key.platform}:chat/{key.chat}"},
+        guilds,
+        {f"{key.platform}:*"},
+    )
 
 
 def may_talk(config: PermissionsConfig, author: Author, key: ConversationKey, *, paired: bool = False) -> bool:
@@ -55,6 +67,39 @@ def is_admin(config: PermissionsConfig, author: Author, key: ConversationKey) ->
     return _owns_the_process(author, key) or matches(config.admins, author, key)
 
 
+def may_change(config: PermissionsConfig, author: Author, key: ConversationKey) -> bool:
+    """Whether this person may change what others see where they write: an owner, and who manages the guild."""
+    return author.manages or is_admin(config, author, key)
+
+
+def messages_per_minute(config: PermissionsConfig, author: Author, key: ConversationKey) -> int:
+    """How many messages this person may write where this one is."""
+    own = _limits(config, author, key, "messages_per_minute")
+    return max(own) if own else config.messages_per_minute
+
+
+def tokens_per_day(config: PermissionsConfig, author: Author, key: ConversationKey) -> int:
+    """How many tokens this person may use before an answer is begun where this is; 0 = no limit."""
+    own = _limits(config, author, key, "tokens_per_day")
+    if not own:
+        return config.tokens_per_day
+    return 0 if 0 in own else max(own)
+
+
+def _limits(
+    config: PermissionsConfig,
+    author: Author,
+    key: ConversationKey,
+    name: Literal["messages_per_minute", "tokens_per_day"],
+) -> list[int]:
+    """What the closest entries that have this limit say: several if those are roles."""
+    for level in _levels(author, key):
+        entries = (config.limits[entry] for entry in level & config.limits.keys())
+        if own := [limit for entry in entries if (limit := getattr(entry, name)) is not None]:
+            return own
+    return []
+
+
 def _owns_the_process(author: Author, key: ConversationKey) -> bool:
     return key.platform == LOCAL_PLATFORM or (key.platform == WEB_PLATFORM and author.id == WEB_OWNER)
 
@@ -76,6 +121,15 @@ def always(groups: GroupsConfig, event: Event) -> Event:
     if _ANOTHERS.match(event.text) or not matches(groups.always, event.author, event.key):
         return event
     return replace(event, addressed=True)
+
+
+def in_thread(groups: GroupsConfig, event: Message) -> Message:
+    """Where each question has a thread of its own, one that is asked beside the threads belongs to the one that it opens."""
+    if event.direct or not (event.addressed and event.opens) or event.key.thread:
+        return event
+    if not matches(groups.threads, event.author, event.key):
+        return event
+    return replace(event, key=replace(event.key, thread=event.opens))
 
 
 def names(wanted: tuple[str, ...], text: str) -> bool:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from bot.config import Config
-from bot.messages import Settings, Transcripts
+from bot.messages import Author, Settings, Transcripts
 
 ONLY_OWNERS = "In a group only the bot's owners may change that."
+ONLY_MANAGERS = "Here only who manages the server, or owns the bot, may change that."
 MAX_DAYS = 36_500
 """Of retention: a hundred years."""
 MAX_DIGITS = 18
 """Of a number that somebody typed: what a 64-bit id can have."""
+
+
+def only(author: Author) -> str:
+    """What somebody is told who may not change what others see."""
+    return ONLY_MANAGERS if author.guild else ONLY_OWNERS
 
 
 def persona_of(settings: Settings, config: Config) -> str:

@@ -30,8 +30,11 @@ KNOWN = "I know you already."
 _GUESS = re.compile(rf"(?:/start(?:@\w+)?\s+)?(\S{{{MIN_CODE},{MAX_CODE}}})")
 """A message that may be the code: alone, or as a deep link brings it."""
 
-Say = Callable[[Message, str], None]
-"""Answers a message with a passing word; does not wait for it, and tells nobody if it cannot be said."""
+REFUSED = "You may not use me here."
+"""To who uses a command of the platform's menu or a button: the platform shows a failure where nothing is said."""
+
+Say = Callable[[Message | Action, str], None]
+"""Answers a message or a press with a passing word; does not wait for it, and tells nobody if it cannot be said."""
 
 
 class Strangers:
@@ -86,15 +89,38 @@ class Strangers:
             self._say(event, KNOWN)
         return known
 
-    def _turn_away(self, permissions: PermissionsConfig, event: Message) -> None:
-        """Once an hour to a person in a private chat, and once an hour in a group, to who addresses the bot."""
-        platform, chat, author = event.key.platform, event.key.chat, event.author.id
-        if not (event.direct or event.addressed):
+    def refuse(self, config: Config, event: Event, *, paired: bool) -> None:
+        """Answer an interaction of who may not talk (a message of a stranger's, see `keep_out`): it waits for a word."""
+        if not isinstance(event, Message | Action) or event.interaction is None:
             return
-        word = permissions.stranger_word if event.direct else permissions.stranger_word_in_groups
-        whom = ("person", platform, author) if event.direct else ("chat", platform, chat)
-        if word and self._words.admit(*whom):
-            self._say(event, word.replace("{id}", f"{platform}:{author}").replace("{chat}", f"{platform}:chat/{chat}"))
+        permissions = config.permissions
+        if may_talk(permissions, event.author, event.key, paired=paired):
+            return
+        stranger = is_stranger(permissions, event.author, event.key)
+        self._say(event, (stranger and _word(permissions, event)) or REFUSED)
+
+    def _turn_away(self, permissions: PermissionsConfig, event: Message) -> None:
+        """Once an hour to a person in a private chat, and once an hour in a group, to who addresses the bot.
+
+        An interaction is answered each time. Who alone sees the word is told it whoever else was.
+        """
+        platform, chat, author = event.key.platform, event.key.chat, event.author.id
+        word = _word(permissions, event)
+        if event.interaction is not None:
+            self._say(event, word or REFUSED)
+            return
+        alone = event.direct or event.can_reply_privately
+        whom = ("person", platform, author) if alone else ("chat", platform, chat)
+        if (event.direct or event.addressed) and word and self._words.admit(*whom):
+            self._say(event, word)
+
+
+def _word(permissions: PermissionsConfig, event: Message | Action) -> str:
+    """What a stranger is told; empty: nothing."""
+    direct = event.direct if isinstance(event, Message) else not event.author.guild
+    word = permissions.stranger_word if direct else permissions.stranger_word_in_groups
+    platform, chat = event.key.platform, event.key.chat
+    return word.replace("{id}", f"{platform}:{event.author.id}").replace("{chat}", f"{platform}:chat/{chat}")
 
 
 class Rarely:

@@ -27,6 +27,7 @@ MAX_WORD = 1000
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)?")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _PLACE = re.compile(r"\{\w*\}")
+_ENTRY = re.compile(r"[a-z]+:(?:(?:role|chat|guild)/)?[^/]+")
 _PERSON = re.compile(r"[\w.-]{1,64}")
 _BOT_TOKEN = re.compile(r"\d{1,20}:[A-Za-z0-9_-]{20,}")
 _WEBHOOK_SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
@@ -76,8 +77,15 @@ def _check_origin(origin: str) -> None:
         )
 
 
+class LimitsConfig(Section):
+    """Limits of those whom an entry names; what is left out is as for everybody else."""
+
+    messages_per_minute: int | None = Field(default=None, ge=1)
+    tokens_per_day: int | None = Field(default=None, ge=0)
+
+
 class PermissionsConfig(Section):
-    """Who may. Entries are `platform:user-id`, `platform:chat/chat-id`, or `platform:*`."""
+    """Who may. Entries are `platform:user-id`, `platform:role/ID`, `platform:chat/ID`, `platform:guild/ID`, or `platform:*`."""
 
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
@@ -87,6 +95,15 @@ class PermissionsConfig(Section):
     stranger_word_in_groups: str = Field(default=STRANGER_WORD_IN_GROUPS, max_length=MAX_WORD)
     messages_per_minute: int = Field(default=20, ge=1)
     tokens_per_day: int = Field(default=0, ge=0)
+    limits: dict[str, LimitsConfig] = {}
+
+    @field_validator("limits")
+    @classmethod
+    def _are_entries(cls, limits: dict[str, LimitsConfig]) -> dict[str, LimitsConfig]:
+        for entry in limits:
+            if not _ENTRY.fullmatch(entry):
+                raise ValueError(f'{entry!r} is no entry; they are like "discord:role/7"')
+        return limits
 
     @field_validator("pairing_code")
     @classmethod
@@ -106,10 +123,11 @@ class PermissionsConfig(Section):
 
 
 class GroupsConfig(Section):
-    """What is answered in groups beside what is addressed to the bot. Entries of `always` are those of [permissions]."""
+    """What is answered in groups beside what is addressed to the bot, and where. Entries are those of [permissions]."""
 
     names: tuple[str, ...] = ()
     always: tuple[str, ...] = ()
+    threads: tuple[str, ...] = ()
 
     @field_validator("names")
     @classmethod

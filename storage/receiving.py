@@ -13,7 +13,7 @@ from storage import attachments, editing
 from storage.branching import branch
 from storage.migrating import migrate_chat
 from storage.models import answers, events, messages
-from storage.places import adopt, answer_at, find_with_event, obtain, places_in, question_of
+from storage.places import adopt, answer_at, find_by_id, find_with_event, obtain, places_in, question_of
 from storage.removal import remove
 from storage.standing import marks
 from storage.threads import delete_conversation
@@ -30,6 +30,7 @@ _OPEN = (
 _HERE = select(messages.c.id, messages.c.answer, messages.c.role, messages.c.state, messages.c.placed).where(
     messages.c.id == bindparam("k_id"), messages.c.conversation == bindparam("k_conversation")
 )
+_WHERE = select(messages.c.conversation).where(messages.c.id == bindparam("k_id"))
 _ASKER = select(messages.c.author_id).where(messages.c.id == bindparam("k_id"))
 _LAST_ID = select(func.max(messages.c.id))
 GONE = -1
@@ -105,21 +106,31 @@ def _again(
 
 
 def _edited(transaction: Transaction, event: Edited, triage: Triage) -> Received:
-    place, known = find_with_event(transaction, event)
+    place, known = _find_said(transaction, event)
     return _again(transaction, event, triage, known, place) if place is not None and known else Received()
 
 
 def _deleted(transaction: Transaction, event: Deleted) -> Received:
-    place, known = find_with_event(transaction, event)
-    if place is None or not known:
-        return Received()
-    if GONE in known:
-        return Received(duplicate=True)
+    place, known = _find_said(transaction, event)
+    if place is None or not known or GONE in known:
+        return Received(duplicate=GONE in known)
     _remember(transaction, event, None)
     gone = sorted({message for message in known.values() if message is not None})
     stand = marks(transaction, gone)
     removed = remove(transaction, gone)
     return Received(superseded=removed.superseded, orphans=removed.orphans, marks=stand)
+
+
+def _find_said(transaction: Transaction, event: Edited | Deleted) -> tuple[Any, dict[int, int | None]]:
+    """As `find_with_event`, with the conversation of what was said: that may be in a thread which was opened for it."""
+    place, known = find_with_event(transaction, event)
+    said = max((one for one in known.values() if one is not None), default=None)
+    if said is None:
+        return place, known
+    row = transaction.execute(_WHERE, {"k_id": said}).first()
+    if row is None or (place is not None and place.id == row.conversation):
+        return place, known
+    return find_by_id(transaction, row.conversation), known
 
 
 def _action(transaction: Transaction, event: Action) -> Received:

@@ -207,12 +207,15 @@ class Console:
         body = await wire.body(request)
         if wire.text(body, "name") not in ACTIONS:
             raise web.HTTPBadRequest(text=f"name: one of {', '.join(ACTIONS)}")
+        event = wire.text(body, "id")
         action = Action(
             key=self._key(body),
-            event_id=wire.text(body, "id"),
+            event_id=event,
             author=_author(body),
             name=ActionName(wire.text(body, "name")),
             sent_at=datetime.now(UTC),
+            interaction=event,
+            can_reply_privately=True,
         )
         await self._commit(action)
         return web.json_response({"received": True})

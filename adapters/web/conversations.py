@@ -237,5 +237,13 @@ def _author(key: ConversationKey) -> Author:
 
 
 def _action(key: ConversationKey, event: str, name: ActionName, message: int | None = None) -> Action:
-    now = datetime.now(UTC)
-    return Action(key=key, event_id=event, author=_author(key), name=name, sent_at=now, message=message)
+    return Action(
+        key=key,
+        event_id=event,
+        author=_author(key),
+        name=name,
+        sent_at=datetime.now(UTC),
+        message=message,
+        interaction=event,
+        can_reply_privately=True,
+    )

@@ -52,7 +52,13 @@ def as_action(event: Event) -> Event:
         return event
     if (call := parse(event.text)) and call.name == "stop":
         return Action(
-            key=event.key, event_id=event.event_id, author=event.author, name=ActionName.STOP, sent_at=event.sent_at
+            key=event.key,
+            event_id=event.event_id,
+            author=event.author,
+            name=ActionName.STOP,
+            sent_at=event.sent_at,
+            interaction=event.interaction,
+            can_reply_privately=event.can_reply_privately,
         )
     return event
 

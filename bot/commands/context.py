@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from bot.config import Config
 from bot.errors import NotAllowed
 from bot.messages import Claim, Reply, Settings, StoredMessage
-from bot.permissions import is_admin
+from bot.permissions import is_admin, may_change
 from bot.ports import Removed, Store
-from bot.settings import ONLY_OWNERS
+from bot.settings import only
 
 EXCERPT = 120
 """Characters of a text that is only to be recognised."""
@@ -44,8 +44,9 @@ class Context:
 
     @property
     def may_change(self) -> bool:
-        """Who may change what others see: anybody in a private chat, owners elsewhere."""
-        return self.claim.event.direct or self.admin
+        """Who may change what others see: anybody in a private chat, owners and who manages the guild elsewhere."""
+        event = self.claim.event
+        return event.direct or may_change(self.config.permissions, event.author, event.key)
 
     @property
     def settings(self) -> Settings:
@@ -55,7 +56,7 @@ class Context:
     def require(self) -> None:
         """Raises NotAllowed for those who may not change what others see."""
         if not self.may_change:
-            raise NotAllowed(ONLY_OWNERS)
+            raise NotAllowed(only(self.claim.event.author))
 
     async def change(self, settings: Settings) -> None:
         """Set the conversation's settings. Raises NotAllowed."""

@@ -13,6 +13,7 @@ from bot.ports import Received
 from storage.store import SqlStore
 from tests.contract.talk import (
     CHAT,
+    GROUP,
     answer,
     ask,
     claimed,
@@ -336,3 +337,56 @@ class TestActions:
         assert await store.receive(pressed("p1", ActionName.RETRY), Triage.PENDING) == Received()
         await store.conversation(CHAT)
         assert await store.receive(pressed("p2", ActionName.RETRY, "m9"), Triage.PENDING) == Received()
+
+
+class TestInAThreadThatWasOpened:
+    """A question was asked in a channel and is answered in a thread: what becomes of it there comes with the channel's key."""
+
+    THREAD = replace(GROUP, thread="1")
+    CHANNEL = replace(GROUP, thread="")
+
+    async def test_an_edit_finds_it(self, store: SqlStore) -> None:
+        await ask(store, "1", "one", key=self.THREAD)
+        received = await store.receive(edited("1", "two", key=self.CHANNEL), Triage.PENDING)
+        assert not received.work
+        claim = await claimed(store)
+        assert (claim.event.text, claim.event.key) == ("two", self.THREAD)
+        assert (await store.receive(edited("1", "two", key=self.CHANNEL), Triage.PENDING)).duplicate
+
+    @pytest.mark.parametrize("channel", [False, True], ids=["no conversation there", "another conversation there"])
+    async def test_an_edit_of_an_answered_one_is_answered_in_its_place(self, store: SqlStore, channel: bool) -> None:
+        await ask(store, "1", "one", key=self.THREAD)
+        await answer(store, "eins", "m1")
+        if channel:
+            await ask(store, "2", "elsewhere", key=self.CHANNEL)
+            await answer(store, "anderswo", "m2")
+        received = await store.receive(edited("1", "two", key=self.CHANNEL), Triage.PENDING)
+        assert received.work
+        claim = await claimed(store)
+        assert claim.event.key == self.THREAD
+        assert [part.message for part in claim.parts] == [MessageRef(self.THREAD, "m1")]
+
+    async def test_a_text_changes_for_who_may_not_talk_any_more(self, store: SqlStore) -> None:
+        await ask(store, "1", "one", key=self.THREAD)
+        await answer(store)
+        await store.receive(edited("1", "two", key=self.CHANNEL), Triage.CONTEXT)
+        found = await store.find_sent(self.CHANNEL, "1")
+        assert found is not None
+        assert found.text == "two"
+        assert await store.pending() == 0
+
+    async def test_a_deletion_finds_it(self, store: SqlStore) -> None:
+        await ask(store, "1", "one", key=self.THREAD)
+        claim = await claimed(store)
+        await send(store, claim, "m1")
+        received = await store.receive(deleted("1", key=self.CHANNEL), Triage.PENDING)
+        assert received.superseded == (claim.id,)
+        assert received.orphans == (MessageRef(self.THREAD, "m1"),)
+        assert await store.find_sent(self.CHANNEL, "1") is None
+        assert (await store.receive(deleted("1", key=self.CHANNEL), Triage.PENDING)).duplicate
+
+    async def test_the_question_again_is_a_duplicate_wherever_it_is_put(self, store: SqlStore) -> None:
+        """As when it is read back after a pause, and the configuration has changed meanwhile."""
+        await ask(store, "1", "one", key=self.THREAD)
+        assert (await ask(store, "1", "one", key=self.CHANNEL)).duplicate
+        assert await store.pending() == 1

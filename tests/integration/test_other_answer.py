@@ -47,7 +47,7 @@ async def test_the_talk_goes_on_from_the_other_answer_and_back(tmp_path: Path) -
         assert await end_of_line(h) == "first"
         said = h.platform.messages[-1]
         assert said.now.text == "The conversation goes on from this answer: first"
-        assert (said.now.private, said.now.notice) == (True, True)
+        assert said.now.notice
         assert said.reply_to == h.platform.messages[1].ref.message_id
         assert len([call for call in h.platform.calls if call.kind == "edit"]) == edits, "nothing is edited"
         assert await h.ask("and now?") == "third"

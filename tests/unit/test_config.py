@@ -75,6 +75,14 @@ def test_every_key_has_its_place_in_the_example_file() -> None:
             "[permissions]\nstranger_word = 'Hi {name}'",
             "permissions.stranger_word: there is no {name}; there are {id} and {chat}",
         ),
+        (
+            "[permissions.limits.'role/7']\nmessages_per_minute = 5",
+            "permissions.limits: 'role/7' is no entry; they are like \"discord:role/7\"",
+        ),
+        (
+            "[permissions.limits.'discord:role/7']\nmessages_per_minut = 5",
+            "permissions.limits.discord:role/7.messages_per_minut: unknown key; did you mean 'messages_per_minute'?",
+        ),
         ("[groups]\nnames = ['hearth', ' ']", "groups.names: a name has at least one letter"),
         ("[chat]\nmax_tokens = 0", "chat.max_tokens: Input should be greater than or equal to 1"),
         ("[chat]\nmax_document_bytes = 0", "chat.max_document_bytes: Input should be greater than or equal to 1"),
