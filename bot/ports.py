@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from pathlib import Path
 from typing import Protocol
 
@@ -151,6 +152,17 @@ class Deliver(Protocol):
         """
 
 
+class Refusal(Enum):
+    """Why the line does not go on from another answer."""
+
+    NO_OTHER = auto()
+    """There is none, or not any more."""
+    NOT_YOURS = auto()
+    """In a group that is for who asked, and for owners."""
+    BUSY = auto()
+    """An answer is being made there, or waits: it follows the line as it is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
     """What became of an event."""
@@ -166,6 +178,10 @@ class Received:
     """Closed answers that stay although their question was deleted: to be marked. Told once, so a process that is killed leaves them."""
     work: bool = False
     """There is a new answer to make."""
+    goes_on: StoredMessage | None = None
+    """BRANCH: the answer through which the line goes now."""
+    refusal: Refusal | None = None
+    """BRANCH: why it goes as before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +240,9 @@ class Store(Ledger, Notes, Protocol):
         Action: RETRY makes a new pending answer (a sibling) to the question of `target`'s answer, or of the head, or to
         `Action.message`, whose new answer then moves the head wherever it stands. Where others are too, it is for who asked, and
         for owners.
+        Action: BRANCH makes the line go through another answer to the question of `target`'s answer: through the next one, in the order of
+        their making, after the one that it goes through now (else after that one), to the newest leaf below it. For who asked, and for
+        owners; not while an answer is open there.
         Migrated: the conversations of the old chat get the new id.
         Left: every conversation of the chat (of the guild, with what was set there) goes, as by `delete_conversation`;
         what the platform shows of answers in progress is left there, for it cannot be reached any more.

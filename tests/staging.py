@@ -141,6 +141,6 @@ def in_group(claim: Claim, *, private: bool = False) -> Claim:
 
 
 def done(text: str, **changes: object) -> Finished:
-    draft = Draft(role=Role.ASSISTANT, text=text, parent=1)
+    draft = Draft(role=Role.ASSISTANT, text=text, parent=None)
     finished = Finished(outcome=AnswerState.DONE, text=text, drafts=(draft,))
     return replace(finished, **changes)  # type: ignore[arg-type]

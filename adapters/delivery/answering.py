@@ -263,7 +263,15 @@ class Answering:
     def _last_buttons(self, finished: Finished) -> tuple[Button, ...]:
         if finished.buttons:
             return finished.buttons if self._limits.buttons else ()
-        return self._buttons("retry", "Retry") if self._may_retry(finished) else ()
+        if not self._may_retry(finished):
+            return ()
+        other = self._buttons("branch", "Other answer") if self._has_siblings(finished) else ()
+        return (*self._buttons("retry", "Retry"), *other)
+
+    def _has_siblings(self, finished: Finished) -> bool:
+        """Whether its question had an answer before: it was asked again, by a button or by a command."""
+        again = any(draft.parent not in {None, self._claim.question.id} for draft in finished.drafts[:1])
+        return bool(finished.drafts) and (self._claim.retry or again)
 
     def _may_retry(self, finished: Finished) -> bool:
         """Whether the question is one to a model, and is kept: commands have no drafts and do not fail."""

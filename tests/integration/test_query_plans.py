@@ -15,7 +15,7 @@ from sqlalchemy import event
 
 from bot.messages import Action, ActionName, AnswerState, Draft, Finished, Role, Triage
 from storage.store import SqlStore
-from tests.contract.talk import ANN, CHAT, NOTES, THEN, answer, ask, claimed, edited, reading
+from tests.contract.talk import ANN, CHAT, NOTES, THEN, answer, ask, claimed, deleted, edited, pressed, reading
 from tests.house import configuration, house
 
 SMALL = ("ix_answers_ready", "ix_answers_open")
@@ -116,6 +116,21 @@ async def test_nor_does_a_page_that_shows_them(tmp_path: Path) -> None:
     assert walks(found) == []
     assert len([statement for statement in seen if "WITH RECURSIVE" in statement]) == 2
     assert any("ix_messages_roots" in step for _, step in found)
+
+
+async def test_nor_do_another_answer_and_a_deleted_question(tmp_path: Path) -> None:
+    """The other answer reads its own conversation, to find where that line ends."""
+    file = tmp_path / "hearth.db"
+    store = await SqlStore.open(f"sqlite+aiosqlite:///{file}", default_retention_days=30)
+    await ask(store, "1")
+    await answer(store, "eins", "m1")
+    await store.receive(pressed("r", ActionName.RETRY, "m1"), Triage.PENDING)
+    await answer(store, "uno", "m2")
+    with statements() as seen:
+        assert (await store.receive(pressed("p", ActionName.BRANCH, "m2"), Triage.PENDING)).goes_on
+        assert (await store.receive(deleted("1"), Triage.PENDING)).marks
+    await store.aclose()
+    assert walks(steps(file, seen)) == []
 
 
 async def test_a_line_of_10000_messages_costs_no_more_than_one_of_100(tmp_path: Path) -> None:
