@@ -64,7 +64,7 @@ def suggestions(commands: Iterable[Command], name: str, begun: str) -> list[str]
 def _command(command: Command) -> Json:
     made = _slash(command.name, command.help, command.translations)
     if command.changes or command.manages:
-        made["default_member_permissions"] = str(MANAGE_GUILD)
+        made["default_member_permissions"] = MANAGE_GUILD
     if command.manages:
         made |= {"integration_types": [0], "contexts": [0]}
     if command.argument:
@@ -90,7 +90,7 @@ def _slash(name: str, help_text: str, translations: Any) -> Json:
 
 
 def _on_message(command: Command) -> Json:
-    changing = {"default_member_permissions": str(MANAGE_GUILD)} if command.changes else {}
+    changing = {"default_member_permissions": MANAGE_GUILD} if command.changes else {}
     return {"type": ON_MESSAGE, "name": command.menu_title, **EVERYWHERE, **changing}
 
 
