@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from bot import commands, reading
+from bot import commands, reading, voice
 from bot.config import Config, PersonaConfig
 from bot.engines.registry import Loaded, Registry
 from bot.errors import EngineBroken, ModelError, NotAllowed, NothingToRead, Told
@@ -50,7 +50,9 @@ class Answering:
     spoken: bool = False
     """The question is a command that was said."""
     word: Reply | None = None
-    """The result of a command that was spoken."""
+    """The result of a command that was spoken, or that had to hear something."""
+    unkept: bool = False
+    """That command brought somebody's recording along: nothing of it is kept."""
     quote: str = ""
     """What was heard in the question, if that is shown."""
     text: str = ""
@@ -107,6 +109,7 @@ class Answering:
             files=word.files,
             buttons=word.buttons,
             erase=erase,
+            unkept=self.unkept,
             moves_head=False,
         )
 
@@ -160,10 +163,13 @@ async def generate(
         if isinstance(result, Reply):
             answering.word = result
             return
+        assert isinstance(result, commands.Answer), "a command that hears something is not said"
         answering.question = result.question
     persona = config.personas[persona_of(settings, config)]
     loaded = await _load(models, model_of(settings, config))
     path = await store.history(answering.question.id)
+    if answering.question.state is MessageState.COMMAND:  # it failed before: the history has no commands
+        path.append(answering.question)
     request = await _request(answering, path, loaded, persona, config)
     visible = Visible(loaded.prompts.answer_head)
     async with loaded.scheduler.ticket(_person(answering.claim)) as ticket:
@@ -177,6 +183,22 @@ async def generate(
     if rest := visible.end():
         answering.text += rest
         yield Text(rest)
+
+
+async def hear(
+    answering: Answering, message: StoredMessage, store: Store, readers: reading.Readers
+) -> AsyncGenerator[Piece, None]:
+    """Find out what is said in the recordings of a message.
+
+    Raises EngineError if the speech model fails; Unreachable if the platform keeps a recording.
+    """
+    answering.unkept = message.id == answering.question.id
+    yield Notice("I am listening.")
+    heard = await reading.read(message, store, readers)
+    recordings = tuple(item for item in heard.attachments if voice.is_recording(item.attachment))
+    only = replace(heard, attachments=recordings)
+    words = [part for part in (reading.quote(only), reading.unread(only)) if part]
+    answering.word = Reply("\n\n".join(words))
 
 
 async def until(stop: asyncio.Event, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
@@ -239,7 +261,8 @@ async def _request(
 ) -> Generation:
     """History -> a prompt that fits -> a request."""
     conversation, engine = answering.claim.conversation, loaded.engine
-    told = [(m, words) for m in path if (words := reading.told(m)).strip()]
+    asked = (commands.as_asked(m, answering.question.id) for m in path)
+    told = [(m, words) for m in asked if (words := reading.told(m)).strip()]
     system = conversation.settings.system_prompt or persona.system
     turns = [
         Turn(Role.SYSTEM, system),
