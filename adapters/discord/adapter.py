@@ -125,7 +125,7 @@ class Discord:
 
     async def edit(self, message: MessageRef, what: Outgoing) -> None:
         """Change a message's text and buttons. A form cannot become talk again: it goes, and MessageGone is raised."""
-        if await self._changed_by_token(message, what):
+        if await self._interactions.change(message.message_id, what):
             return
         route = Route("PATCH", _MESSAGE, channel_id=_channel(message.key), message_id=int(message.message_id))
         try:
@@ -206,18 +206,15 @@ class Discord:
             raise
 
     async def _open_thread(self, key: ConversationKey) -> bool:
-        """Open the thread at the message that has its id; False if the bot may not. Raises PlatformError."""
+        """Open the thread at the message that has its id; False if the bot may not, or it is gone. Raises PlatformError."""
         where: dict[str, Any] = {"channel_id": int(key.chat), "message_id": int(key.thread)}
-        question = await self._call(Route("GET", _MESSAGE, **where))
-        name = " ".join(str(question["content"]).split())[:LONGEST_THREAD]
         try:
-            await self._call(Route("POST", _MESSAGE + "/threads", **where), {"name": _plain(name) or "Answer"})
-        except Barred:
+            question = await self._call(Route("GET", _MESSAGE, **where))
+            name = _plain(str(question["content"]))[:LONGEST_THREAD] or "Answer"
+            await self._call(Route("POST", _MESSAGE + "/threads", **where), {"name": name})
+        except (Barred, MessageGone):
             return False
         return True
-
-    async def _changed_by_token(self, message: MessageRef, what: Outgoing) -> bool:
-        return await self._interactions.change(message.message_id, what)
 
     async def _call(
         self, route: Route, body: payload.Json | None = None, attached: list[discord.File] | None = None

@@ -17,7 +17,7 @@ from adapters.discord.intake import Intake, Make
 from adapters.discord.interactions import Expired, Interactions
 from adapters.discord.marks import Marks
 from adapters.discord.menus import ARGUMENT, suggestions
-from adapters.discord.places import PLATFORM, Place, known_place, place_of
+from adapters.discord.places import PLATFORM, known_place, place_of
 from adapters.discord.updates import edit_of, message_of
 from bot.errors import DatabaseError, PlatformError
 from bot.messages import Command, ConversationKey, Deleted, Event, Left, Outgoing
@@ -29,6 +29,8 @@ MOST_DIRECT = 200
 """Private chats that are looked into after a pause, the liveliest: each is a call."""
 GUILD = "guild/"
 """Before the id of a guild in which the bot is, in the name of a note."""
+_PRIVATE = discord.ChannelType.private
+"""Of a channel that is in no guild."""
 NOT_WRITTEN = "That could not be written down. Please try again."
 
 
@@ -52,10 +54,10 @@ class Hearing:
             case "raw_message_edit":
                 self._intake.put(what[0].channel_id, lambda: self._edited(client, what[0].message))
             case "raw_message_delete":
-                self._deleted(client, what[0].channel_id, what[0].message_id)
+                self._deleted(client, what[0], what[0].message_id)
             case "raw_bulk_message_delete":
                 for message in sorted(what[0].message_ids):
-                    self._deleted(client, what[0].channel_id, message)
+                    self._deleted(client, what[0], message)
             case "interaction":
                 self._interaction(client, what[0])
             case "connect":
@@ -138,15 +140,13 @@ class Hearing:
             return None
         return edit_of(sent, await place_of(client, self._account, sent.channel), client.user.id)
 
-    def _deleted(self, client: discord.Client, channel: int, message: int) -> None:
+    def _deleted(self, client: discord.Client, where: Any, message: int) -> None:
         async def make() -> Event:
-            found = client.get_channel(channel)
-            place = Place(ConversationKey(PLATFORM, self._account, str(channel)))
-            if found is not None:
-                place = known_place(client, self._account, found)
+            channel = client.get_partial_messageable(where.channel_id, guild_id=where.guild_id, type=_PRIVATE)
+            place = await place_of(client, self._account, channel)
             return Deleted(key=place.key, event_id=str(message), sent_at=datetime.now(UTC))
 
-        self._intake.put(channel, make)
+        self._intake.put(where.channel_id, make)
 
     def _left(self, line: int, *, chat: str = "", guild: str = "") -> None:
         """A channel was deleted, or the bot is in a guild no more."""
@@ -167,7 +167,7 @@ class Hearing:
             case discord.InteractionType.application_command:
                 work = self._command(client, interaction)
             case discord.InteractionType.component:
-                work = self._press(interaction)
+                work = self._press(client, interaction)
             case discord.InteractionType.autocomplete:
                 work = self._suggest(interaction)
             case _:
@@ -186,12 +186,15 @@ class Hearing:
         if await self._received(interaction.token, event):
             self._intake.beside(_quietly(self._interactions.defer(live)))
 
-    async def _press(self, interaction: discord.Interaction) -> None:
+    async def _press(self, client: discord.Client, interaction: discord.Interaction) -> None:
         event = presses.action_of(interaction, presses.place_of(interaction, self._account))
         live = self._interactions.begin(interaction, private=True)
         if event is None or await self._received(interaction.token, event):
-            under = str(interaction.message.id) if interaction.message else ""
-            self._intake.beside(_quietly(self._interactions.acknowledge(live, under)))
+            under = interaction.message
+            seen = client.get_channel(interaction.channel_id or 0) is not None
+            noted = under is not None and (under.flags.ephemeral or not seen)
+            done = self._interactions.acknowledge(live, str(under.id if under else ""), noted=noted)
+            self._intake.beside(_quietly(done))
 
     async def _received(self, token: str, event: Event) -> bool:
         try:
