@@ -135,13 +135,13 @@ class Migrated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """The bot is in a chat no more: it was removed, or its only person there blocked it. What is kept of the chat goes.
+    """The bot is in a chat no more: it was removed, the chat was, or its only person there blocked it. What is kept of it goes.
 
     `event_id` is another one each time that it leaves. No event of a chat that only moved (`Migrated`).
     """
 
     key: ConversationKey
-    """Of any thread: all of the chat are meant."""
+    """A chat with all its threads; or one thread, which alone goes then."""
     event_id: str
     sent_at: datetime
     guild: str = ""

@@ -244,7 +244,7 @@ class Store(Ledger, Notes, Protocol):
         their making, after the one that it goes through now (else after that one), to the newest leaf below it. For who asked, and for
         owners; not while an answer is open there.
         Migrated: the conversations of the old chat get the new id.
-        Left: every conversation of the chat (of the guild, with what was set there) goes, as by `delete_conversation`;
+        Left: every conversation of the chat (the thread's alone; of the guild, with what was set there) goes, as by `delete_conversation`;
         what the platform shows of answers in progress is left there, for it cannot be reached any more.
         A message whose author writes as a member of a guild tells in which one the conversation is.
 

@@ -66,6 +66,8 @@ class Hearing:
                 self._catching_up = asyncio.create_task(self._catch_up(client))
             case "guild_channel_delete":
                 self._left(what[0].id, chat=str(what[0].id))
+            case "raw_thread_delete":
+                self._left(what[0].thread_id, chat=str(what[0].parent_id), thread=str(what[0].thread_id))
             case "guild_remove":
                 self._left(what[0].id, guild=str(what[0].id))
 
@@ -148,15 +150,17 @@ class Hearing:
 
         self._intake.put(where.channel_id, make)
 
-    def _left(self, line: int, *, chat: str = "", guild: str = "") -> None:
-        """A channel was deleted, or the bot is in a guild no more."""
+    def _left(self, line: int, *, chat: str = "", thread: str = "", guild: str = "") -> None:
+        """A channel or a thread was deleted, or the bot is in a guild no more."""
         at = datetime.now(UTC)
-        key = ConversationKey(PLATFORM, self._account, chat)
+        key = ConversationKey(PLATFORM, self._account, chat, thread)
 
         async def make() -> Event:
             if guild:
                 await self._notes.note(PLATFORM, self._account, {GUILD + guild: None})
-            return Left(key=key, event_id=f"left-{guild or chat}-{at.timestamp():.0f}", sent_at=at, guild=guild)
+            return Left(
+                key=key, event_id=f"left-{guild or thread or chat}-{at.timestamp():.0f}", sent_at=at, guild=guild
+            )
 
         self._intake.put(line, make)
 
