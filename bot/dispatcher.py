@@ -196,7 +196,7 @@ class Dispatcher:
         if self._is_old(claim) and not claim.parts and claim.kept is None:  # a half-sent answer is completed
             return await self._close(claim, AnswerState.EXPIRED, None)
         try:
-            finished = await self._deliver_all(running, adapter)
+            return await self._deliver_all(running, adapter)
         except Unreachable as error:
             if self._is_old(claim):
                 raise
@@ -206,25 +206,29 @@ class Dispatcher:
             await _set_within(self._draining, self._rest)
             await self._store.release(claim)
             return None
-        return await self._close(claim, finished.outcome, finished)
 
-    async def _deliver_all(self, running: Running, adapter: Adapter) -> Finished:
+    async def _deliver_all(self, running: Running, adapter: Adapter) -> Outcome:
+        """Answer, deliver and close."""
         claim = running.claim
         last = claim.attempt > ATTEMPTS and not claim.stopped
         try:
             async with aclosing(self._last_word(claim) if last else self._pieces(running, adapter)) as pieces:
-                return await self._deliver.deliver(claim, adapter, pieces)
+                finished = await self._deliver.deliver(claim, adapter, pieces)
         except Barred as error:
             log.info("not wanted there any more", conversation=str(claim.event.key), error=str(error))
-            return _unheard(running.last or claim.kept)
+            finished = _unheard(running.last or claim.kept)
         except PlatformError as error:
             if not last or (isinstance(error, Unreachable) and not self._is_old(claim)):
                 raise
             log.error("the last word could not be delivered", conversation=str(claim.event.key), error=str(error))
-            return claim.kept or _given_up()
+            finished = claim.kept or _given_up()
+        else:
+            self._metrics.closed(claim, finished.outcome, finished)
+            return finished.outcome
+        return await self._close(claim, finished.outcome, finished)
 
     async def _pieces(self, running: Running, adapter: Adapter) -> AsyncGenerator[Piece, None]:
-        """The manager's pieces; the last one is committed before it is delivered, if anything of it is to stay."""
+        """The manager's pieces, looked at on their way."""
         silent = True
         async with aclosing(self._manager.answer(running.claim, running.stop, adapter.fetch)) as pieces:
             async for piece in pieces:
@@ -233,8 +237,6 @@ class Dispatcher:
                     self._metrics.first_token(running.claim)
                 if isinstance(piece, Finished):
                     running.last = piece
-                    if running.claim.kept is None and not (piece.erase or piece.unkept):
-                        await self._store.keep(running.claim, piece)
                 yield piece
 
     async def _last_word(self, claim: Claim) -> AsyncGenerator[Piece, None]:

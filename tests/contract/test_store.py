@@ -278,6 +278,35 @@ class TestClaim:
         new = await store.close(held, AnswerState.DONE, finished("yes", held.question.id))
         assert await texts(store, new[-1]) == ["hello", "yes"]
 
+    async def test_an_intent_can_keep_the_finished_answer(self, store: SqlStore, clock: Clock) -> None:
+        await ask(store, "1")
+        first = await claimed(store, lease=60)
+        part, end = SentPart(index=0, nonce="n", message=None), finished("well", first.question.id)
+        await store.intend(first, part, end)
+        clock.pass_(seconds=61)
+        second = await claimed(store)
+        assert (second.parts, second.kept) == ((part,), end)
+        with pytest.raises(LeaseLost):
+            await store.intend(first, replace(part, nonce="late"), end)
+        clock.pass_(seconds=61)
+        assert (await claimed(store)).parts == (part,)
+
+    async def test_the_end_can_record_the_last_part(self, store: SqlStore, clock: Clock) -> None:
+        await ask(store, "1")
+        lost = await claimed(store, lease=60)
+        part = SentPart(index=0, nonce="n", message=None)
+        await store.intend(lost, part)
+        sent = replace(part, message=MessageRef(CHAT, "m1"))
+        clock.pass_(seconds=61)
+        held = await claimed(store)
+        with pytest.raises(LeaseLost):
+            await store.close(lost, AnswerState.DONE, finished("no", lost.question.id), sent)
+        assert await store.find_sent(CHAT, "m1") is None
+        new = await store.close(held, AnswerState.DONE, finished("yes", held.question.id), sent)
+        found = await store.find_sent(CHAT, "m1")
+        assert found is not None
+        assert (found.id, found.text) == (new[-1], "yes")
+
     async def test_a_released_answer_is_as_before(self, store: SqlStore) -> None:
         await ask(store, "1")
         await ask(store, "2")
