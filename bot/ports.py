@@ -239,6 +239,7 @@ class Store(Ledger, Protocol):
         in seconds. The question's parent is resolved here, once: what it `follows`,
         the bot's message that it replies to, or the head; waiting context messages are put before it in the line.
         The head is on that talk from then on. None when nothing waits. Attempts are counted without end.
+        The path to the question comes along where it is short and will surely be wanted.
         """
 
     async def stop(self, key: ConversationKey, *, asker: str | None, before: datetime | None = None) -> int | None:

@@ -314,6 +314,34 @@ class TestClaim:
         claim = await claimed(store, "other")
         assert (claim.event.event_id, claim.attempt) == ("1", 1)
 
+    async def test_the_claim_brings_the_history_of_an_ordinary_question(self, store: SqlStore, clock: Clock) -> None:
+        await ask(store, "1")
+        await answer(store)
+        await ask(store, "2", "and now?")
+        claim = await claimed(store, lease=1)
+        assert [message.text for message in claim.path or ()] == ["hello", "well", "and now?"]
+        assert list(claim.path or ()) == await store.history(claim.question.id)
+        clock.pass_(seconds=2)
+        claim = await claimed(store, lease=1)
+        assert claim.path is not None
+        await store.keep(claim, finished("well", claim.question.id))
+        clock.pass_(seconds=2)
+        claim = await claimed(store)
+        assert claim.path is None  # nobody asks the model again
+        await store.close(claim, AnswerState.DONE, claim.kept)
+        await ask(store, "3", "/help")
+        assert (await claimed(store)).path is None
+
+    async def test_a_long_history_is_asked_for(self, store: SqlStore) -> None:
+        for number in range(50):
+            await ask(store, str(number))
+            claim, _ = await answer(store)
+            assert claim.path is not None
+        await ask(store, "50", "one more")
+        claim = await claimed(store)
+        assert claim.path is None
+        assert len(await store.history(claim.question.id)) == 101
+
     async def test_the_claim_brings_the_settings_of_now(self, store: SqlStore) -> None:
         await ask(store, "1")
         mine = Settings(model="big", persona="pirate", system_prompt="Arr.", retention_days=7, transcripts="asked")
