@@ -86,7 +86,8 @@ class App:
         self.dispatcher = Dispatcher(
             store, manager, Delivery(store), self._metered, lambda: self.config, lease=lease, metrics=metrics
         )
-        self.inbox = Inbox(store, lambda: self.config, self.dispatcher.committed, self.dispatcher.say, metrics)
+        told = (self.dispatcher.coming, self.dispatcher.committed, self.dispatcher.say)
+        self.inbox = Inbox(store, lambda: self.config, *told, metrics=metrics)
         self._vitals = vitals = Vitals(store, registry, self.dispatcher, self.adapters, metrics)
         self.health, self.readiness, self.scrape = vitals.health, vitals.readiness, vitals.scrape
         account = account_in(config.data_dir) if config.shared_database else ACCOUNT

@@ -227,6 +227,8 @@ class Claim:
     """The question does not follow the head (a reply to an older message): its answer leaves the line alone."""
     stopped: bool = False
     """Somebody who may has asked to stop it, before this attempt."""
+    path: tuple[StoredMessage, ...] | None = None
+    """The history up to the question, as `Store.history` gives it, at the moment of the claim; None: to be asked for."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
