@@ -47,7 +47,7 @@ BURST = 3
 MARK_SECONDS = 5.0
 """How often it is written down how far the bot has heard."""
 HEARD, MENUS = "heard", "menus"
-"""Names of notes."""
+"""Names of notes; behind the first stand the numbers of the shards, if not all are this process's."""
 LONGEST_THREAD = 60
 """Characters of a thread's name."""
 _MESSAGES = "/channels/{channel_id}/messages"
@@ -62,6 +62,8 @@ class Discord:
     def __init__(self, config: DiscordConfig, notes: Notes) -> None:
         self.account = config.account
         self._notes = notes
+        # Processes that share the servers have each heard something else.
+        self._heard = "/".join([HEARD, ",".join(map(str, config.shard_ids))]) if config.shard_ids else HEARD
         self._marks = Marks()
         self._intake = Intake(self._marks)
         self._connection = Connection(config, self)
@@ -84,7 +86,7 @@ class Discord:
     async def listen(self, receive: Receive) -> None:
         """Hear events until cancelled. Raises StartError for a token that was never good, and DatabaseError."""
         noted = await self._notes.notes(PLATFORM, self.account)
-        self._marks.start(int(noted.get(HEARD, "0")))
+        self._marks.start(int(noted.get(self._heard, "0")))
         self._interactions.recall(noted)
         self._intake.open(receive)
         work = (self._connection.run(), self._keep_mark(), self._intake.overflow())
@@ -237,7 +239,7 @@ class Discord:
     async def _write_mark(self, kept: int) -> int:
         value = self._marks.value
         try:
-            await self._notes.note(PLATFORM, self.account, {HEARD: str(value)})
+            await self._notes.note(PLATFORM, self.account, {self._heard: str(value)})
         except DatabaseError as error:
             log.warning("it could not be written down how far the bot has heard", reason=str(error))
             return kept
