@@ -103,7 +103,7 @@ class Hearing:
 
             reading = CatchingUp(client, self._intake, self._marks, missed)
             await reading.run(await self._direct(client))
-        except Exception as error:  # noqa: BLE001 - the mark stays, so that the next connection reads it
+        except Exception as error:
             log.error("what was missed is not read", error=type(error).__name__)
             log.debug("why it is not read", exc_info=error)
         finally:
