@@ -126,7 +126,7 @@ class App:
         while True:
             began = time.monotonic()
             try:
-                await adapter.publish(commands.menu())
+                await adapter.publish(commands.menu(guilds=adapter.limits.guilds))
                 await adapter.listen(self.inbox.receive)
             except DatabaseError as error:
                 # A full disk may have room again; the platform has had no acknowledgement and repeats the event.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bot.commands import data, settings, talk
+from bot.commands import data, guild, settings, talk
 from bot.commands.calling import Call
 from bot.commands.context import Context, Entry, Result
 from bot.messages import Command, Reply
@@ -22,8 +22,8 @@ async def run(context: Context, call: Call) -> Result:
     return replace(result, private=True) if isinstance(result, Reply) and entry.private else result
 
 
-def menu() -> list[Command]:
-    """The table as the platforms' menus show it."""
+def menu(*, guilds: bool = False) -> list[Command]:
+    """The table as the platforms' menus show it. `guilds`: where there are some (`Limits.guilds`)."""
     return [
         Command(
             name=name,
@@ -32,14 +32,16 @@ def menu() -> list[Command]:
             changes=entry.changes,
             translations={"de": entry.german},
             private=entry.private,
+            manages=entry.manages,
         )
         for name, entry in TABLE.items()
-        if not entry.hidden
+        if not entry.hidden and (guilds or not entry.manages)
     ]
 
 
-async def _help(_: Context, __: str) -> Reply:
-    rows = [f"/{c.name}{' ' + c.argument if c.argument else ''} - {c.help}" for c in menu()]
+async def _help(context: Context, _: str) -> Reply:
+    manages = context.guild is not None and context.may_change
+    rows = [f"/{c.name}{' ' + c.argument if c.argument else ''} - {c.help}" for c in menu(guilds=manages)]
     return Reply("\n".join(rows))
 
 
@@ -59,6 +61,14 @@ TABLE: dict[str, Entry] = {
         "shows the settings of this conversation, with buttons that change them",
         "zeigt die Einstellungen dieses Gesprächs, mit Knöpfen dafür",
         changes=True,
+    ),
+    "server": Entry(
+        guild.server,
+        "shows or changes what holds for this whole server",
+        "zeigt oder ändert, was auf diesem ganzen Server gilt",
+        "[SETTING VALUE]",
+        changes=True,
+        manages=True,
     ),
     "model": Entry(
         settings.model, "shows or changes the model", "zeigt oder wechselt das Modell", "[NAME]", changes=True
