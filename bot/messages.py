@@ -391,6 +391,8 @@ class Limits:
     """Buttons of a group are shown as one select: 25 alternatives in each, their labels of 100 characters."""
     files: bool = False
     private_answers: bool = False
+    guilds: bool = False
+    """Chats are in guilds (`Author.guild`), whose settings some of their people manage."""
     file_bytes: int = 0
     """The largest attachment that `fetch` loads, in bytes."""
 

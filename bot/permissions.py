@@ -7,11 +7,11 @@ import unicodedata
 from collections import deque
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from bot.config import GroupsConfig, PermissionsConfig
 from bot.errors import NotAllowed
-from bot.messages import Action, Author, ConversationKey, Edited, Event, Message, Triage
+from bot.messages import Action, Author, ConversationKey, Edited, Event, Message, Triage, Trigger
 from bot.ways_in import WEB_OWNER
 
 LOCAL_PLATFORM = "console"
@@ -111,16 +111,22 @@ def named(groups: GroupsConfig, event: Event) -> Event:
     return replace(event, addressed=True)
 
 
-def always(groups: GroupsConfig, event: Event) -> Event:
-    """Where everything is answered, all that people say is addressed to the bot.
+def is_talk(event: Event) -> TypeGuard[Message]:
+    """Whether people say something in a group that is not addressed to the bot, and could be meant for it all the same.
 
-    What other bots say is not: they would answer each other for ever. Nor is a command that is another bot's.
+    What other bots say could not: they would answer each other for ever. Nor could a command that is another bot's.
     """
     if not isinstance(event, Message) or event.direct or event.addressed or event.author.is_bot:
+        return False
+    return _ANOTHERS.match(event.text) is None
+
+
+def always(groups: GroupsConfig, event: Event, trigger: Trigger | None = None) -> Event:
+    """Where everything is answered, all that people say is addressed to the bot. `trigger`: what the guild has chosen."""
+    if not is_talk(event):
         return event
-    if _ANOTHERS.match(event.text) or not matches(groups.always, event.author, event.key):
-        return event
-    return replace(event, addressed=True)
+    everything = matches(groups.always, event.author, event.key) if trigger is None else trigger == "always"
+    return replace(event, addressed=True) if everything else event
 
 
 def in_thread(groups: GroupsConfig, event: Message) -> Message:

@@ -80,6 +80,7 @@ class Discord:
             selects=True,
             files=True,
             private_answers=True,
+            guilds=True,
             file_bytes=files.FILE_BYTES,
         )
 

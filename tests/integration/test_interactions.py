@@ -13,7 +13,7 @@ from bot.config import Config
 from bot.messages import Action, ActionName, Author, Limits, Message, Outgoing
 from bot.strangers import REFUSED, WORDS_A_MINUTE
 from bot.testing import MemoryAdapter
-from tests.house import ADA, BEA, House, configuration, house, place, until
+from tests.house import ADA, BEA, House, configuration, house, place, stalled, until
 
 NOW = datetime.now(UTC)
 EVE = Author("3", "Eve", guild="5")
@@ -151,6 +151,20 @@ async def test_anothers_question_is_not_theirs_to_ask_again(tmp_path: Path) -> N
         await h.settled()
         assert len(h.engine.requests) == 2, "who manages the guild may"
         assert len([text for text in h.texts() if text.startswith("There is nothing")]) == 1
+
+
+async def test_who_manages_the_guild_stops_anothers_answer_and_who_does_not_is_told(tmp_path: Path) -> None:
+    async with house(tmp_path, configured(allow=["memory:*"]), platform=hall()) as h:
+        await stalled(h, group=True)
+        target = h.platform.messages[0].ref.message_id
+        await h.inbox.receive(replace(PRESS, target=target))
+        shown = await spoken(h, 2)
+        only = "Only who asked, or an owner of this bot, can stop that answer."
+        assert texts_of(shown[1:]) == [(only, True)]
+        assert h.engine.active == 1
+        await h.inbox.receive(replace(PRESS, event_id="again", author=replace(EVE, manages=True), target=target))
+        await h.settled()
+        assert len(h.texts()) == 2
 
 
 async def test_a_typed_stop_is_answered_where_it_was_asked(tmp_path: Path) -> None:
