@@ -15,7 +15,7 @@ import structlog
 from discord.http import Route
 
 from adapters.discord import files, menus, payload
-from adapters.discord.client import UNKNOWN_CHANNEL, as_platform_errors
+from adapters.discord.client import Archived, NoChannel, as_platform_errors
 from adapters.discord.connection import Connection
 from adapters.discord.hearing import Hearing
 from adapters.discord.intake import Intake
@@ -132,7 +132,7 @@ class Discord:
             return
         route = Route("PATCH", _MESSAGE, channel_id=_channel(message.key), message_id=int(message.message_id))
         try:
-            await self._call(route, payload.edit(what))
+            await self._call_in(message.key, route, payload.edit(what))
         except PlatformError as error:
             if what.form or not _was_a_form(error):
                 raise
@@ -193,7 +193,9 @@ class Discord:
             body["message_reference"] = {"message_id": replied, "fail_if_not_exists": False}
         try:
             made = await self._create(to.key, body, what)
-        except _NoThread:
+        except NoChannel:
+            if not to.key.thread:
+                raise
             if not await self._open_thread(to.key):
                 return await self._post(replace(to, key=replace(to.key, thread=""), reply_to=to.key.thread), what)
             made = await self._create(to.key, body, what)
@@ -201,12 +203,7 @@ class Discord:
 
     async def _create(self, key: ConversationKey, body: payload.Json, what: Outgoing) -> Any:
         route = Route("POST", _MESSAGES, channel_id=_channel(key))
-        try:
-            return await self._call(route, dict(body), _files(what.files))
-        except Barred as error:
-            if key.thread and f"({UNKNOWN_CHANNEL})" in str(error):
-                raise _NoThread from error
-            raise
+        return await self._call_in(key, route, dict(body), what.files)
 
     async def _open_thread(self, key: ConversationKey) -> bool:
         """Open the thread at the message that has its id; False if the bot may not, or it is gone. Raises PlatformError."""
@@ -218,6 +215,16 @@ class Discord:
         except (Barred, MessageGone):
             return False
         return True
+
+    async def _call_in(
+        self, key: ConversationKey, route: Route, body: payload.Json, attached: Sequence[File] = ()
+    ) -> Any:
+        """Call, once more where a thread was archived meanwhile. Raises PlatformError."""
+        try:
+            return await self._call(route, body, _files(attached))
+        except Archived:
+            await self._call(Route("PATCH", "/channels/{channel_id}", channel_id=_channel(key)), {"archived": False})
+            return await self._call(route, body, _files(attached))
 
     async def _call(
         self, route: Route, body: payload.Json | None = None, attached: list[discord.File] | None = None
@@ -267,10 +274,6 @@ class Discord:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
-
-
-class _NoThread(Exception):
-    """The thread is not there yet."""
 
 
 def _channel(key: ConversationKey) -> int:

@@ -23,7 +23,6 @@ log = structlog.get_logger(__name__)
 GUILD_SECONDS = 1.0
 """After the last guild that Discord tells of, nobody waits longer for one more."""
 UNKNOWN_CHANNEL, UNKNOWN_MESSAGE, UNKNOWN_WEBHOOK = 10003, 10008, 10015
-MISSING_PERMISSIONS = 50013
 INVALID_WEBHOOK_TOKEN = 50027
 ARCHIVED = 50083
 UNKNOWN_INTERACTION, ANSWERED_ALREADY = 10062, 40060
@@ -37,6 +36,14 @@ LONGEST_WAIT = 30.0
 """Seconds that the library waits by itself when Discord asks for patience; the least that it takes for this."""
 CONTENT_FLAGS = 1 << 18 | 1 << 19
 """Of an application: the portal lets it read what people write."""
+
+
+class NoChannel(Barred):
+    """There is no such channel or thread (any more), or not yet."""
+
+
+class Archived(Barred):
+    """The thread is archived: it must be taken out again before something in it can be changed."""
 
 
 class Ears(Protocol):
@@ -152,7 +159,11 @@ def _refusal(error: discord.HTTPException) -> PlatformError:
         return Unreachable(f"status {error.status}")
     if error.code in _GONE:
         return MessageGone(words)
-    if error.status == 403 or error.code in {UNKNOWN_CHANNEL, ARCHIVED}:
+    if error.code == UNKNOWN_CHANNEL:
+        return NoChannel(words)
+    if error.code == ARCHIVED:
+        return Archived(words)
+    if error.status == 403:
         return Barred(words)
     return PlatformError(words)
 
