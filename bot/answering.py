@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -164,7 +164,7 @@ async def generate(
             return
         answering.question = result.question
     loaded = await _load(models, model_of(settings, config))
-    path = await store.history(answering.question.id)
+    path = await _path(answering, store)
     request = await _request(answering, path, loaded, settings, config)
     visible = Visible(loaded.prompts.answer_head)
     async with loaded.scheduler.ticket(_person(answering.claim)) as ticket:
@@ -235,8 +235,16 @@ def _take(answering: Answering, item: Prefill | Delta | Finish, visible: Visible
             return shown
 
 
+async def _path(answering: Answering, store: Store) -> Sequence[StoredMessage]:
+    """The history up to the question; a command may have put another one in the claim's place."""
+    claim = answering.claim
+    if claim.path is not None and answering.question is claim.question:
+        return claim.path
+    return await store.history(answering.question.id)
+
+
 async def _request(
-    answering: Answering, path: list[StoredMessage], loaded: Loaded, settings: Settings, config: Config
+    answering: Answering, path: Sequence[StoredMessage], loaded: Loaded, settings: Settings, config: Config
 ) -> Generation:
     """History -> a prompt that fits -> a request."""
     conversation, engine = answering.claim.conversation, loaded.engine

@@ -21,7 +21,7 @@ from adapters.console.wire import ACCOUNT
 from adapters.delivery import Delivery
 from adapters.web.adapter import WebPage
 from bot import commands
-from bot.config import Config, LogConfig, SpeechConfig, TelegramConfig, socket_path
+from bot.config import Config, DiscordConfig, LogConfig, SpeechConfig, TelegramConfig, socket_path
 from bot.dispatcher import ATTEMPTS, LEASE_SECONDS, Dispatcher
 from bot.engines.registry import Loader, Registry
 from bot.errors import ConfigError, DatabaseError, StartError
@@ -30,7 +30,7 @@ from bot.manager import Manager
 from bot.metered import Metered
 from bot.metrics import Metrics
 from bot.page import page
-from bot.ports import Adapter, Forgotten
+from bot.ports import Adapter, Forgotten, Notes
 from bot.recent import LastErrors
 from bot.speech.decode import AudioLimits, Decoder
 from bot.speech.models import SpeechModels
@@ -86,7 +86,8 @@ class App:
         self.dispatcher = Dispatcher(
             store, manager, Delivery(store), self._metered, lambda: self.config, lease=lease, metrics=metrics
         )
-        self.inbox = Inbox(store, lambda: self.config, self.dispatcher.committed, self.dispatcher.say, metrics)
+        told = (self.dispatcher.coming, self.dispatcher.committed, self.dispatcher.say)
+        self.inbox = Inbox(store, lambda: self.config, *told, metrics=metrics)
         self._vitals = vitals = Vitals(store, registry, self.dispatcher, self.adapters, metrics)
         self.health, self.readiness, self.scrape = vitals.health, vitals.readiness, vitals.scrape
         account = account_in(config.data_dir) if config.shared_database else ACCOUNT
@@ -126,7 +127,7 @@ class App:
         while True:
             began = time.monotonic()
             try:
-                await adapter.publish(commands.menu(guilds=adapter.limits.guilds))
+                await adapter.publish(commands.menu(lambda: self.config, guilds=adapter.limits.guilds))
                 await adapter.listen(self.inbox.receive)
             except DatabaseError as error:
                 # A full disk may have room again; the platform has had no acknowledgement and repeats the event.
@@ -185,7 +186,7 @@ async def running(
     `adapters`: bot account and adapter, beside the console. `answering` False: for the owner's requests only, on a
     socket of its own that nobody else finds; questions go on waiting. `preload`: load the default model before serving.
     `loaders`: of engines, by the suffix of a model's path. `lease`: seconds for which an answer in progress is this
-    process's alone. `errors`: the last ones of the log; with these the web page is served, and Telegram. Raises StartError; InUse if
+    process's alone. `errors`: the last ones of the log; with these the web page is served, and Telegram and Discord. Raises StartError; InUse if
     another process owns the database.
     """
     _make_private(config)
@@ -206,6 +207,8 @@ async def running(
         app = App(*parts, speech=speech, metrics=metrics, socket=socket, lease=lease, errors=errors)
         if errors is not None and config.telegram.account:
             app.add(config.telegram.account, _telegram(config.telegram))
+        if errors is not None and config.discord.account:
+            app.add(config.discord.account, _discord(config.discord, opened))
         for account, adapter in adapters:
             app.add(account, adapter)
         if preload and answering:
@@ -245,6 +248,12 @@ def _telegram(config: TelegramConfig) -> Adapter:
     from adapters.telegram.adapter import Telegram  # its library takes 0.3 s to import, for those who use it
 
     return Telegram(config)
+
+
+def _discord(config: DiscordConfig, notes: Notes) -> Adapter:
+    from adapters.discord.adapter import Discord  # as above
+
+    return Discord(config, notes)
 
 
 def _registry(config: Config, loaders: Mapping[str, Loader] | None, metrics: Metrics) -> Registry:

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from bot import choices, commands, guild_choices
+from bot.commands.context import excerpt
 from bot.config import Config
 from bot.errors import Barred, DatabaseError, FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
 from bot.messages import (
@@ -28,7 +29,7 @@ from bot.messages import (
 )
 from bot.options import Page
 from bot.permissions import may_change
-from bot.ports import Adapter, Deliver, Forgotten, Mark, Received, Store
+from bot.ports import Adapter, Deliver, Forgotten, Mark, Received, Refusal, Store
 from bot.settings import only
 
 log = structlog.get_logger(__name__)
@@ -36,6 +37,11 @@ log = structlog.get_logger(__name__)
 TRIES = 3
 """So often a message is deleted or edited."""
 DELETED = "_(The question was deleted.)_"
+NOT_OTHER = {
+    Refusal.NO_OTHER: "There is no other answer to that question any more.",
+    Refusal.NOT_YOURS: "Only who asked, or an owner of this bot, can go on from another answer.",
+    Refusal.BUSY: "An answer is being made here. Please press again when it is there.",
+}
 NOT_AGAIN = "There is nothing here that I could answer again for you."
 NOT_WRITTEN = "That could not be written down. Please try again."
 
@@ -107,6 +113,8 @@ class Control:
     def _obey(self, action: Action, received: Received) -> None:
         if action.name is ActionName.STOP:
             self._keep(self._stop(action, datetime.now(UTC)))
+        elif action.name is ActionName.BRANCH:
+            self._keep(self._say(action, _other_answer(received)))
         elif action.name is ActionName.CHOOSE and action.target is not None:
             self._keep(self._choose(action, MessageRef(action.key, action.target)))
         elif action.name is ActionName.RETRY and action.target and action.interaction and received.message is None:
@@ -327,6 +335,13 @@ class Control:
         task = asyncio.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+
+def _other_answer(received: Received) -> str:
+    """What is said of a press that asks for another answer to go on from."""
+    if received.goes_on is not None:
+        return f"The conversation goes on from this answer: {excerpt(received.goes_on.text)}"
+    return NOT_OTHER[received.refusal or Refusal.NO_OTHER]
 
 
 def _is_file(event: Message) -> bool:

@@ -17,6 +17,8 @@ from bot.strangers import Say, Strangers
 
 log = structlog.get_logger(__name__)
 
+Coming = Callable[[], None]
+"""Called when what may have to be answered is about to be committed; must not block."""
 Committed = Callable[[Event, Received], None]
 """Called after the commit; must not block."""
 
@@ -28,13 +30,16 @@ class Inbox:
         self,
         store: Store,
         config: Callable[[], Config],
+        coming: Coming,
         committed: Committed,
         say: Say,
+        *,
         metrics: Metrics | None = None,
     ) -> None:
         self._store = store
         self._strangers = Strangers(store, say)
         self._config = config
+        self._coming = coming
         self._committed = committed
         self._metrics = metrics or Metrics()
 
@@ -57,6 +62,8 @@ class Inbox:
             self._strangers.refuse(config, event, paired=paired)
             self._ignored(event)
             return
+        if decision is Triage.PENDING:
+            self._coming()
         received = await self._store.receive(event, decision)
         self._metrics.received(event, decision, duplicate=received.duplicate)
         if received.duplicate:

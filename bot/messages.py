@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -135,13 +135,13 @@ class Migrated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """The bot is in a chat no more: it was removed, or its only person there blocked it. What is kept of the chat goes.
+    """The bot is in a chat no more: it was removed, the chat was, or its only person there blocked it. What is kept of it goes.
 
     `event_id` is another one each time that it leaves. No event of a chat that only moved (`Migrated`).
     """
 
     key: ConversationKey
-    """Of any thread: all of the chat are meant."""
+    """A chat with all its threads; or one thread, which alone goes then."""
     event_id: str
     sent_at: datetime
     guild: str = ""
@@ -227,6 +227,8 @@ class Claim:
     """The question does not follow the head (a reply to an older message): its answer leaves the line alone."""
     stopped: bool = False
     """Somebody who may has asked to stop it, before this attempt."""
+    path: tuple[StoredMessage, ...] | None = None
+    """The history up to the question, as `Store.history` gives it, at the moment of the claim; None: to be asked for."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -415,3 +417,5 @@ class Command:
     """It can be about a message: it comes as a `Message` that says it and replies to that one (`reply_to`)."""
     menu_title: str = ""
     """What it is called in a menu of what can be done with a message."""
+    suggestions: Callable[[], Sequence[str]] | None = field(default=None, compare=False)
+    """What can follow the name, as it is now; None if that is free."""

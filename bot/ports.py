@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from pathlib import Path
 from typing import Protocol
 
@@ -104,10 +105,11 @@ class SpeechToText(Protocol):
 class Ledger(Protocol):
     """What delivery writes down about an answer while it is sent. `Store` is one."""
 
-    async def intend(self, claim: Claim, part: SentPart) -> None:
+    async def intend(self, claim: Claim, part: SentPart, finished: Finished | None = None) -> None:
         """Commit the intent to send a part, before it is sent; the answer is `streaming` from now on.
 
         Takes the place of what was written down at this index before (its message is gone, or was not acknowledged).
+        `finished`: the finished answer, kept with it as by `keep`. Raises LeaseLost.
         """
 
     async def record_sent(self, claim: Claim, part: SentPart) -> None:
@@ -118,6 +120,27 @@ class Ledger(Protocol):
 
     async def drop_part(self, claim: Claim, index: int) -> None:
         """Forget a part whose platform message was removed, or never came to be. Raises LeaseLost."""
+
+    async def keep(self, claim: Claim, finished: Finished) -> None:
+        """Commit the finished answer before its last delivery, so that a restart delivers the same words.
+
+        Raises LeaseLost.
+        """
+
+    async def close(
+        self, claim: Claim, outcome: Outcome, finished: Finished | None, sent: SentPart | None = None
+    ) -> tuple[int, ...]:
+        """End an answer: append its drafts, move the head, mark the question, count the usage. Returns the new ids.
+
+        `sent`: the part that was sent last, recorded with it as by `record_sent`; where LeaseLost is raised it is not recorded.
+
+        Without drafts the question is a command, no part of the history, if it is DONE or does not move the head; else
+        (it failed, expired, or was stopped before the first word) it stays in the line as context. With drafts under
+        another message than the question (/retry) the question is a command too. A side branch never moves the head;
+        a question that `follows` another message is none, also if it stays without an answer.
+        With retention 0, `Finished.unkept` or `Finished.erase` nothing of it
+        stays, in the write-ahead log neither. Raises LeaseLost.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,11 +167,24 @@ class Deliver(Protocol):
         """
 
     async def deliver(self, claim: Claim, adapter: Adapter, pieces: AsyncIterator[Piece]) -> Finished:
-        """Send the pieces of one answer as they come, and return the last.
+        """Send the pieces of one answer as they come, close the answer, and return the last piece.
 
-        `claim.parts` are edited to completion before anything new is sent. Raises PlatformError when the platform
-        refuses the final text for good (Barred at the first call that says so), and whatever `pieces` raises.
+        `claim.parts` are edited to completion before anything new is sent. The finished answer is kept before its last
+        delivery, if anything of it is to stay. Raises PlatformError when the platform
+        refuses the final text for good (Barred at the first call that says so), and whatever `pieces` and the ledger raise;
+        then the answer is not closed.
         """
+
+
+class Refusal(Enum):
+    """Why the line does not go on from another answer."""
+
+    NO_OTHER = auto()
+    """There is none, or not any more."""
+    NOT_YOURS = auto()
+    """In a group that is for who asked, and for owners."""
+    BUSY = auto()
+    """An answer is being made there, or waits: it follows the line as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +202,10 @@ class Received:
     """Closed answers that stay although their question was deleted: to be marked. Told once, so a process that is killed leaves them."""
     work: bool = False
     """There is a new answer to make."""
+    goes_on: StoredMessage | None = None
+    """BRANCH: the answer through which the line goes now."""
+    refusal: Refusal | None = None
+    """BRANCH: why it goes as before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,8 +264,11 @@ class Store(Ledger, Notes, Protocol):
         Action: RETRY makes a new pending answer (a sibling) to the question of `target`'s answer, or of the head, or to
         `Action.message`, whose new answer then moves the head wherever it stands. Where others are too, it is for who asked, and
         for owners.
+        Action: BRANCH makes the line go through another answer to the question of `target`'s answer: through the next one, in the order of
+        their making, after the one that it goes through now (else after that one), to the newest leaf below it. For who asked, and for
+        owners; not while an answer is open there.
         Migrated: the conversations of the old chat get the new id.
-        Left: every conversation of the chat (of the guild, with what was set there) goes, as by `delete_conversation`;
+        Left: every conversation of the chat (the thread's alone; of the guild, with what was set there) goes, as by `delete_conversation`;
         what the platform shows of answers in progress is left there, for it cannot be reached any more.
         A message whose author writes as a member of a guild tells in which one the conversation is.
 
@@ -251,6 +294,7 @@ class Store(Ledger, Notes, Protocol):
         in seconds. The question's parent is resolved here, once: what it `follows`,
         the bot's message that it replies to, or the head; waiting context messages are put before it in the line.
         The head is on that talk from then on. None when nothing waits. Attempts are counted without end.
+        The path to the question comes along where it is short and will surely be wanted.
         """
 
     async def stop(self, key: ConversationKey, *, asker: str | None, before: datetime | None = None) -> int | None:
@@ -272,23 +316,6 @@ class Store(Ledger, Notes, Protocol):
 
     async def release(self, claim: Claim) -> None:
         """Give an answer back untouched, without counting the attempt (a drain); nothing if it was taken over."""
-
-    async def keep(self, claim: Claim, finished: Finished) -> None:
-        """Commit the finished answer before its last delivery, so that a restart delivers the same words.
-
-        Raises LeaseLost.
-        """
-
-    async def close(self, claim: Claim, outcome: Outcome, finished: Finished | None) -> tuple[int, ...]:
-        """End an answer: append its drafts, move the head, mark the question, count the usage. Returns the new ids.
-
-        Without drafts the question is a command, no part of the history, if it is DONE or does not move the head; else
-        (it failed, expired, or was stopped before the first word) it stays in the line as context. With drafts under
-        another message than the question (/retry) the question is a command too. A side branch never moves the head;
-        a question that `follows` another message is none, also if it stays without an answer.
-        With retention 0, `Finished.unkept` or `Finished.erase` nothing of it
-        stays, in the write-ahead log neither. Raises LeaseLost.
-        """
 
     async def record_read(self, message: int, readings: Sequence[Reading]) -> None:
         """Write down what was read of a message's attachments, or why nothing was; again, it changes nothing.

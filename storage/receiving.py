@@ -21,8 +21,9 @@ from bot.messages import (
     Role,
     Triage,
 )
-from bot.ports import Received
+from bot.ports import Received, Refusal
 from storage import attachments, editing, guilds
+from storage.branching import branch
 from storage.migrating import migrate_chat
 from storage.models import answers, events, messages
 from storage.places import adopt, answer_at, find_by_id, find_with_event, obtain, places_in, question_of
@@ -151,6 +152,8 @@ def _action(transaction: Transaction, event: Action) -> Received:
     if event.revision in known:
         return Received(duplicate=True)
     _remember(transaction, event, None)
+    if event.name is ActionName.BRANCH:
+        return Received(refusal=Refusal.NO_OTHER) if place is None else branch(transaction, event, place)
     if place is None or event.name is not ActionName.RETRY:
         return Received()
     question = _retried(transaction, event, place)

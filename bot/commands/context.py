@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from bot.config import Config
@@ -106,6 +106,8 @@ class Entry:
     """See `bot.messages.Command`."""
     hidden: bool = False
     """Neither in menus nor in /help: nobody types it."""
+    suggest: Callable[[Config], Iterable[str]] | None = None
+    """What can follow the name."""
 
 
 def excerpt(text: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from bot.commands import data, guild, settings, talk
 from bot.commands.calling import Call
 from bot.commands.context import Context, Entry, Result
+from bot.config import Config
 from bot.messages import Command, Reply
 
 
@@ -22,21 +24,27 @@ async def run(context: Context, call: Call) -> Result:
     return replace(result, private=True) if isinstance(result, Reply) and entry.private else result
 
 
-def menu(*, guilds: bool = False) -> list[Command]:
-    """The table as the platforms' menus show it. `guilds`: where there are some (`Limits.guilds`)."""
-    return [
-        Command(
-            name=name,
-            help=entry.help,
-            argument=entry.argument,
-            changes=entry.changes,
-            translations={"de": entry.german},
-            private=entry.private,
-            manages=entry.manages,
-        )
-        for name, entry in TABLE.items()
-        if not entry.hidden and (guilds or not entry.manages)
-    ]
+def menu(config: Callable[[], Config] | None = None, *, guilds: bool = False) -> list[Command]:
+    """The table as the platforms' menus show it.
+
+    `config`: the present one, from which suggestions come. `guilds`: where there are some (`Limits.guilds`).
+    """
+    shown = ((name, entry) for name, entry in TABLE.items() if not entry.hidden and (guilds or not entry.manages))
+    return [_shown(name, entry, config) for name, entry in shown]
+
+
+def _shown(name: str, entry: Entry, config: Callable[[], Config] | None) -> Command:
+    suggest = entry.suggest
+    return Command(
+        name=name,
+        help=entry.help,
+        argument=entry.argument,
+        changes=entry.changes,
+        translations={"de": entry.german},
+        private=entry.private,
+        manages=entry.manages,
+        suggestions=None if suggest is None or config is None else lambda: list(suggest(config())),
+    )
 
 
 async def _help(context: Context, _: str) -> Reply:
@@ -69,12 +77,23 @@ TABLE: dict[str, Entry] = {
         "[SETTING VALUE]",
         changes=True,
         manages=True,
+        suggest=guild.suggestions,
     ),
     "model": Entry(
-        settings.model, "shows or changes the model", "zeigt oder wechselt das Modell", "[NAME]", changes=True
+        settings.model,
+        "shows or changes the model",
+        "zeigt oder wechselt das Modell",
+        "[NAME]",
+        changes=True,
+        suggest=lambda config: config.models,
     ),
     "persona": Entry(
-        settings.persona, "shows or changes the persona", "zeigt oder wechselt die Persona", "[NAME]", changes=True
+        settings.persona,
+        "shows or changes the persona",
+        "zeigt oder wechselt die Persona",
+        "[NAME]",
+        changes=True,
+        suggest=lambda config: config.personas,
     ),
     "system": Entry(
         settings.system, "shows or sets the system prompt", "zeigt oder setzt den Systemprompt", "[TEXT]", changes=True

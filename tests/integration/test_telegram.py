@@ -231,6 +231,17 @@ async def test_stop_and_retry(h: TelegramHouse, group: Chat, ada: User) -> None:
     await h.answered(group, "You s", "You said: Ada: tell me")
 
 
+async def test_the_talk_goes_on_from_another_answer(h: TelegramHouse, group: Chat, ada: User) -> None:
+    group.say(ada, "@hearth_bot tell me")
+    await h.answered(group, "You said: Ada: tell me")
+    group.press(ada, group.from_bot[0], "Retry")
+    await h.answered(group, "You said: Ada: tell me", "You said: Ada: tell me")
+    assert [[b["text"] for b in sent.buttons] for sent in group.from_bot] == [["Retry"], ["Retry", "Other answer"]]
+    group.press(ada, group.from_bot[1], "Other answer")
+    said = "The conversation goes on from this answer: You said: Ada: tell me"
+    await h.answered(group, "You said: Ada: tell me", "You said: Ada: tell me", said)
+
+
 async def test_only_who_asked_asks_again(h: TelegramHouse, group: Chat, ada: User, bea: User) -> None:
     """It counts as theirs."""
     group.say(ada, "@hearth_bot tell me")

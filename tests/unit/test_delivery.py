@@ -16,10 +16,12 @@ from bot.messages import (
     Button,
     ConversationKey,
     Destination,
+    Draft,
     Limits,
     Notice,
     Outcome,
     Preview,
+    Role,
     Text,
     Typing,
 )
@@ -132,6 +134,27 @@ async def test_a_stop_button_while_it_streams_becomes_a_retry_button() -> None:
     stage = Stage(buttons=True)
     await stage.deliver(a_claim(5), Text("Hel"), 2.0, done("Hello"))
     assert [b.id for what in stage.platform.messages[0].states for b in what.buttons] == ["stop:5", "retry:5"]
+
+
+async def test_under_an_answer_to_a_question_that_has_another_there_is_a_way_to_that() -> None:
+    stage = Stage(buttons=True)
+    await stage.deliver(a_claim(5, retry=True), done("Hello"))
+    assert stage.platform.messages[0].now.buttons == (
+        Button("retry:5", "Retry"),
+        Button("branch:5", "Other answer"),
+    )
+
+
+async def test_a_command_that_asks_again_gives_that_way_too() -> None:
+    stage, again = Stage(buttons=True), Draft(role=Role.ASSISTANT, text="Hello", parent=3)
+    await stage.deliver(a_claim(5), done("Hello", drafts=(again,)))
+    assert [button.id for button in stage.platform.messages[0].now.buttons] == ["retry:5", "branch:5"]
+
+
+async def test_a_retry_that_failed_is_no_other_answer() -> None:
+    stage = Stage(buttons=True)
+    await stage.deliver(a_claim(5, retry=True), done("Sorry.", outcome=AnswerState.FAILED, drafts=()))
+    assert [button.id for button in stage.platform.messages[0].now.buttons] == ["retry:5"]
 
 
 async def test_a_full_message_has_no_button() -> None:

@@ -1,0 +1,1 @@
+"""Discord: the Adapter over discord.py."""

@@ -1,0 +1,165 @@
+"""The library's client, and its errors as Hearth's own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import aiohttp
+import discord
+import structlog
+import yarl
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+
+from bot.config import DiscordConfig
+from bot.errors import Barred, FloodWait, MessageGone, PlatformError, Unreachable
+
+log = structlog.get_logger(__name__)
+
+GUILD_SECONDS = 1.0
+"""After the last guild that Discord tells of, nobody waits longer for one more."""
+UNKNOWN_CHANNEL, UNKNOWN_MESSAGE, UNKNOWN_WEBHOOK = 10003, 10008, 10015
+MISSING_PERMISSIONS = 50013
+INVALID_WEBHOOK_TOKEN = 50027
+ARCHIVED = 50083
+UNKNOWN_INTERACTION, ANSWERED_ALREADY = 10062, 40060
+_GONE = frozenset({UNKNOWN_MESSAGE, 50005, 50021})
+"""Among them: a message of somebody else, a system's message."""
+_SLOW = frozenset({20016, 20028, 40062})
+"""Slow mode, too many writes in a channel, the service is limited."""
+SLOW_SECONDS = 5.0
+"""How long to wait where Discord does not say."""
+LONGEST_WAIT = 30.0
+"""Seconds that the library waits by itself when Discord asks for patience; the least that it takes for this."""
+CONTENT_FLAGS = 1 << 18 | 1 << 19
+"""Of an application: the portal lets it read what people write."""
+
+
+class Ears(Protocol):
+    """Is told what the gateway tells, in its order and without waiting."""
+
+    def told(self, client: discord.Client, event: str, *what: Any) -> None:
+        """One of the library's events, by its name there: `message`, `raw_message_edit`, `interaction`, `ready` ..."""
+
+
+class _Heard:
+    """A client that passes everything on at once. The library's own way is a task for each event."""
+
+    ears: Ears
+
+    def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
+        """Called by the library; what it raises would end the client."""
+        try:
+            assert isinstance(self, discord.Client), "mixed into one"
+            self.ears.told(self, event, *args)
+        except Exception as error:
+            log.error("an event is passed over", name=event, error=type(error).__name__)
+            log.debug("why an event is passed over", exc_info=error)
+
+
+class _Client(_Heard, discord.Client):
+    """One connection to the gateway."""
+
+
+class _Shards(_Heard, discord.AutoShardedClient):
+    """Several, each with a part of the guilds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Portal:
+    """What Discord says of a bot."""
+
+    shards: int
+    """So many connections it recommends."""
+    content: bool
+    """The portal lets the bot read what people write."""
+
+
+async def ask(config: DiscordConfig) -> Portal:
+    """Look the bot up. Raises the library's LoginFailure, and what `as_platform_errors` turns into Hearth's."""
+    point(config)
+    probe = discord.Client(intents=discord.Intents.none())
+    try:
+        await probe.login(config.token.get_secret_value())
+        gateway = await probe.http.request(Route("GET", "/gateway/bot"))
+        return Portal(int(gateway["shards"]), bool(probe.application_flags.value & CONTENT_FLAGS))
+    finally:
+        await probe.close()
+
+
+async def log_in(config: DiscordConfig, ears: Ears, portal: Portal) -> discord.Client:
+    """A client that has shown its token, and is not connected to the gateway yet. Raises as `ask`."""
+    how: dict[str, Any] = {
+        "intents": intents(content=portal.content),
+        "max_messages": None,
+        "chunk_guilds_at_startup": False,
+        "member_cache_flags": discord.MemberCacheFlags.none(),
+        "guild_ready_timeout": GUILD_SECONDS,
+        "max_ratelimit_timeout": LONGEST_WAIT,
+    }
+    shards = config.shard_count or portal.shards
+    client: _Client | _Shards = _Client(**how)
+    if shards > 1:
+        ids = list(config.shard_ids) or list(range(shards))
+        client = _Shards(**how, shard_count=shards, shard_ids=ids)
+    client.ears = ears
+    try:
+        await client.login(config.token.get_secret_value())
+    except BaseException:
+        await client.close()
+        raise
+    return client
+
+
+def point(config: DiscordConfig) -> None:
+    """Let the library know where Discord is: its addresses are those of classes, so they hold for the process."""
+    # It logs payloads and traces: people's words.
+    logging.getLogger("discord").setLevel(logging.CRITICAL)
+    Route.BASE = config.api_base
+    if config.gateway:
+        DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(config.gateway)
+
+
+def intents(*, content: bool) -> discord.Intents:
+    """What a chat assistant has to be told: where it is, what is written and edited there, and what is written to it alone."""
+    return discord.Intents(guilds=True, guild_messages=True, dm_messages=True, message_content=content)
+
+
+@contextmanager
+def as_platform_errors() -> Iterator[None]:
+    """What Discord refuses, as PlatformError. No words hold the token."""
+    try:
+        yield
+    except discord.RateLimited as error:
+        raise FloodWait(error.retry_after) from error
+    except discord.LoginFailure as error:
+        raise Unreachable("Discord refuses the token") from error  # what waits is sent once there is a good one
+    except discord.HTTPException as error:
+        raise _refusal(error) from error
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:  # whose words may hold the URL
+        raise Unreachable(type(error).__name__) from error
+
+
+def _refusal(error: discord.HTTPException) -> PlatformError:
+    words = f"{error.text or error.status} ({error.code})"
+    if error.status == 429 or error.code in _SLOW:
+        return FloodWait(_retry_after(error))
+    if error.status >= 500 or error.status == 401:
+        return Unreachable(f"status {error.status}")
+    if error.code in _GONE:
+        return MessageGone(words)
+    if error.status == 403 or error.code in {UNKNOWN_CHANNEL, ARCHIVED}:
+        return Barred(words)
+    return PlatformError(words)
+
+
+def _retry_after(error: discord.HTTPException) -> float:
+    given = error.response.headers.get("Retry-After", "")
+    try:
+        return min(max(float(given), 0.1), 3600.0)
+    except ValueError:
+        return SLOW_SECONDS

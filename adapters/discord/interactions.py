@@ -1,0 +1,221 @@
+"""Commands, presses and choices: the first answer within three seconds, and later ones by the interaction's token.
+
+Discord waits three seconds, then tells the person that nothing came. An event is committed first. What is said at once is
+the first answer itself; for what takes longer the person is shown that it is on its way, and the next thing said takes that
+place. A token is good for fifteen minutes. By it alone can be changed what only one person sees, or what stands where the bot
+is no member: such messages are noted, so that this works after a restart too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import discord
+from discord.http import Route
+
+from adapters.discord import payload
+from adapters.discord.client import (
+    ANSWERED_ALREADY,
+    INVALID_WEBHOOK_TOKEN,
+    UNKNOWN_INTERACTION,
+    UNKNOWN_WEBHOOK,
+    as_platform_errors,
+)
+from bot.messages import Outgoing
+
+TOKEN_SECONDS = 14.5 * 60
+"""Half a minute less than Discord gives."""
+DEFER_SECONDS = 1.0
+"""What is said within this is the first answer; then the person is shown that it takes longer."""
+ORIGINAL = "@original"
+REMEMBERED = 10_000
+_MESSAGE, _DEFERRED, _DEFERRED_UPDATE, _SUGGESTIONS = 4, 5, 6, 8
+_OVER = frozenset({UNKNOWN_WEBHOOK, INVALID_WEBHOOK_TOKEN})
+_LATE = frozenset({UNKNOWN_INTERACTION, ANSWERED_ALREADY})
+NOTE = "reachable/"
+"""Before the message's id in the name of a note."""
+
+Files = list[discord.File]
+Client = Callable[[], discord.Client]
+"""The present client. Raises Unreachable."""
+
+
+@dataclass
+class Live:
+    """An interaction that waits for its first answer, or had it here."""
+
+    id: int
+    token: str
+    private: bool
+    """Whether what takes longer is for one person alone."""
+    answered: bool = False
+    said: asyncio.Event = field(default_factory=asyncio.Event)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """By which token, and by which of its messages, something can be changed; until when, in seconds since 1970."""
+
+    token: str
+    message: str
+    until: float
+
+
+class Expired(Exception):
+    """Nothing can be said by this token any more."""
+
+
+class Interactions:
+    """All of one account."""
+
+    def __init__(self, client: Client, note: Callable[[Mapping[str, str | None]], None]) -> None:
+        """`note`: writes notes down without being waited for."""
+        self._client = client
+        self._note = note
+        self._live: dict[str, Live] = {}
+        self._ways: dict[str, Way] = {}
+
+    def recall(self, notes: Mapping[str, str]) -> None:
+        """Take over what an earlier process has noted."""
+        old: dict[str, str | None] = {}
+        for name, value in notes.items():
+            if name.startswith(NOTE):
+                until, message, token = value.split(" ", 2)
+                if float(until) > time.time():
+                    self._ways[name.removeprefix(NOTE)] = Way(token, message, float(until))
+                else:
+                    old[name] = None
+        if old:
+            self._note(old)
+
+    def begin(self, interaction: discord.Interaction, *, private: bool) -> Live:
+        """Somebody waits for an answer from now on."""
+        if len(self._live) >= REMEMBERED:
+            self._live.pop(next(iter(self._live)))
+        live = self._live[interaction.token] = Live(interaction.id, interaction.token, private)
+        return live
+
+    async def defer(self, live: Live) -> None:
+        """Show that the answer takes longer, unless it is there by then."""
+        try:
+            await asyncio.wait_for(live.said.wait(), DEFER_SECONDS)
+            return
+        except TimeoutError:
+            pass
+        async with live.turn:
+            if not live.answered:
+                flags = payload.EPHEMERAL if live.private else 0
+                await self._first(live, {"type": _DEFERRED, "data": {"flags": flags}})
+
+    async def acknowledge(self, live: Live, message: str, *, noted: bool) -> None:
+        """A press was taken: its message stays as it is for now. `noted`: it can be changed by this token alone."""
+        async with live.turn:
+            if not live.answered:
+                await self._first(live, {"type": _DEFERRED_UPDATE})
+        if noted:
+            self._remember(message, Way(live.token, ORIGINAL, time.time() + TOKEN_SECONDS))
+
+    async def suggest(self, interaction: discord.Interaction, names: list[str]) -> None:
+        """Give suggestions for what is being typed."""
+        live = Live(interaction.id, interaction.token, private=False)
+        await self._first(live, {"type": _SUGGESTIONS, "data": {"choices": [{"name": n, "value": n} for n in names]}})
+
+    async def say(self, token: str, what: Outgoing, files: Files, *, noted: bool) -> str:
+        """Say something by a token and return the message's id. `noted`: it can be changed by this token alone.
+
+        Raises Expired, PlatformError.
+        """
+        live = self._live.get(token)
+        body = payload.message(what)
+        body = {name: value for name, value in body.items() if name not in {"nonce", "enforce_nonce"}}
+        way = ""
+        if live is not None:
+            async with live.turn:
+                if not live.answered:
+                    way = await self._first(live, {"type": _MESSAGE, "data": body}, files)
+        target = ORIGINAL if way else ""
+        if not way:
+            way = target = await self._follow(token, body, files)
+        if noted or (live is not None and live.private):
+            self._remember(way, Way(token, target, time.time() + TOKEN_SECONDS))
+        return way
+
+    async def change(self, message: str, what: Outgoing) -> bool:
+        """Change a message by the token that made it; False if there is none (any more). Raises PlatformError."""
+        return await self._by_token("PATCH", message, payload.edit(what))
+
+    async def remove(self, message: str) -> bool:
+        """Remove a message likewise."""
+        return await self._by_token("DELETE", message)
+
+    async def _by_token(self, method: str, message: str, body: payload.Json | None = None) -> bool:
+        way = self._ways.get(message)
+        if way is None or way.until < time.time():
+            return False
+        try:
+            await self._request(self._route(method, way.token, "/messages/" + way.message), body, [])
+            return True
+        except Expired:
+            del self._ways[message]
+            self._note({NOTE + message: None})
+            return False
+
+    def _remember(self, message: str, way: Way) -> None:
+        """What is past its time goes, in memory and from the notes."""
+        old = [known for known, has in self._ways.items() if has.until < time.time()]
+        for known in old:
+            del self._ways[known]
+        self._ways[message] = way
+        new = {NOTE + message: f"{way.until:.0f} {way.message} {way.token}"}
+        self._note({**{NOTE + known: None for known in old}, **new})
+
+    async def _first(self, live: Live, answer: payload.Json, files: Files | None = None) -> str:
+        """The first answer; the id of its message, if it makes one. Raises PlatformError; Expired if it came too late."""
+        route = Route(
+            "POST",
+            "/interactions/{interaction_id}/{webhook_token}/callback?with_response=true",
+            interaction_id=live.id,
+            webhook_token=live.token,
+        )
+        live.answered = True  # also if it fails: what comes next is said by the token
+        live.said.set()
+        made: Any = await self._request(route, answer, files or [])
+        return str((made or {}).get("interaction", {}).get("response_message_id") or "")
+
+    async def _follow(self, token: str, body: payload.Json, files: Files) -> str:
+        made: Any = await self._request(self._route("POST", token), body, files)
+        return str(made["id"])
+
+    def _route(self, method: str, token: str, rest: str = "") -> Route:
+        path = "/webhooks/{webhook_id}/{webhook_token}" + rest
+        return Route(method, path, webhook_id=self._client().application_id, webhook_token=token)
+
+    async def _request(self, route: Route, body: payload.Json | None, files: Files) -> Any:
+        client = self._client()
+        with as_platform_errors():
+            try:
+                return await call(client, route, body, files)
+            except discord.HTTPException as error:
+                if error.code in _OVER | _LATE:
+                    raise Expired from error
+                raise
+
+
+async def call(client: discord.Client, route: Route, body: payload.Json | None, files: Files) -> Any:
+    """Call Discord; files go beside the body. Raises the library's errors."""
+    if not files:
+        return await (client.http.request(route) if body is None else client.http.request(route, json=body))
+    assert body is not None, "files come with a message"
+    listed = [file.to_dict(number) for number, file in enumerate(files)]
+    holder = body.get("data", body)
+    holder["attachments"] = listed
+    form: list[dict[str, Any]] = [{"name": "payload_json", "value": discord.utils._to_json(body)}]
+    for number, file in enumerate(files):
+        part = {"name": f"files[{number}]", "value": file.fp, "filename": file.filename}
+        form.append(part | {"content_type": "application/octet-stream"})
+    return await client.http.request(route, files=files, form=form)
