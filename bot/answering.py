@@ -114,13 +114,15 @@ class Answering:
     def failed(self, error: Told) -> Finished:
         """What it came to when an error is told. A command and what was not allowed are no part of the history.
 
-        A message that nobody could read is not even kept.
+        A message that nobody could read is not even kept. Who may not is told so in private, where that is possible.
         """
-        asked = self._is_question() and not isinstance(error, NotAllowed)
+        event, refused = self.claim.event, isinstance(error, NotAllowed)
+        asked = self._is_question() and not refused
         text = self._whole(self.text, error.words)
         return Finished(
             outcome=AnswerState.FAILED,
             text=text,
+            private=refused and not self.quote and event.can_reply_privately and not event.direct,
             moves_head=asked,
             model=self.model or "",
             usage=self.usage,

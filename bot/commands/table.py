@@ -77,6 +77,7 @@ TABLE: dict[str, Entry] = {
         "[SETTING VALUE]",
         changes=True,
         manages=True,
+        suggest=guild.suggestions,
     ),
     "model": Entry(
         settings.model,
