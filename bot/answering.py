@@ -113,7 +113,7 @@ class Answering:
     def failed(self, error: Told) -> Finished:
         """What it came to when an error is told. A command and what was not allowed are no part of the history.
 
-        A message that nobody could read is not even kept.
+        A refusal is for the asker alone, where that can be. A message that nobody could read is not even kept.
         """
         asked = self._is_question() and not isinstance(error, NotAllowed)
         text = self._whole(self.text, error.words)
@@ -122,6 +122,7 @@ class Answering:
             text=text,
             moves_head=asked,
             model=self.model or "",
+            private=isinstance(error, NotAllowed) and self.claim.event.can_reply_privately,
             usage=self.usage,
             unkept=isinstance(error, NothingToRead),
             error=type(error).__name__,

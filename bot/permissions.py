@@ -190,8 +190,11 @@ class RateLimit:
         self._told: dict[tuple[str, str], datetime] = {}
         self._pruned: datetime | None = None
 
-    def admit(self, platform: str, author: str, at: datetime, per_minute: int) -> None:
-        """Count a message that was written then. Raises NotAllowed beyond the limit: with words once a minute, else with empty ones."""
+    def admit(self, platform: str, author: str, at: datetime, per_minute: int, *, waits: bool = False) -> None:
+        """Count a message that was written then. Raises NotAllowed beyond the limit: with words once a minute, else with empty ones.
+
+        `waits`: for an answer of its own, which an interaction gets each time.
+        """
         self._prune(at)
         person = (platform, author)
         times = self._received.setdefault(person, deque())
@@ -201,7 +204,7 @@ class RateLimit:
             times.append(at)
             return
         told = self._told.get(person)
-        if told is not None and at - told < MINUTE:
+        if told is not None and at - told < MINUTE and not waits:
             raise NotAllowed("", detail="over the limit of messages per minute; told already")
         self._told[person] = at
         raise NotAllowed(f"That was more than {per_minute} messages in a minute. Please wait a little and ask again.")

@@ -80,6 +80,7 @@ def test_the_menu_has_every_command_with_its_help() -> None:
     assert [entry.name for entry in entries] == [name for name in TABLE if name != "start"]
     assert all(entry.help and entry.name == entry.name.lower() for entry in entries)
     assert [entry.name for entry in entries if entry.private] == ["usage", "export"]
+    assert [entry.name for entry in entries if entry.discreet] == ["forgetme", "privacy"]
     assert {entry.name: entry.argument for entry in entries if entry.argument} == {
         "model": "[NAME]",
         "persona": "[NAME]",
