@@ -98,7 +98,7 @@ def as_asked(message: StoredMessage, answered: int) -> StoredMessage:
 
 async def transcribe(context: Context, _: str) -> Result:
     """Shows what is said in the recording of a message, also of one that was never kept."""
-    if transcripts_of(context.settings, context.config) == "never":
+    if transcripts_of(context.here, context.config) == "never":
         return Reply(NOT_SHOWN)
     for message in (await context.target(), context.claim.question):
         if message is not None and any(voice.is_recording(item.attachment) for item in message.attachments):
@@ -120,7 +120,7 @@ async def history(context: Context, _: str) -> Reply:
 
 async def transcript(context: Context, _: str) -> Reply:
     """Shows what was heard last."""
-    if transcripts_of(context.settings, context.config) == "never":
+    if transcripts_of(context.here, context.config) == "never":
         return Reply(NOT_SHOWN)
     heard = next((quote for m in reversed(await context.line()) if (quote := reading.quote(m))), "")
     return Reply(heard or "There is no voice message in this conversation that I have heard.")
