@@ -100,6 +100,8 @@ class Entry:
     argument: str = ""
     private: bool = False
     """The result is for the asker's eyes."""
+    discreet: bool = False
+    """See `bot.messages.Command`."""
     changes: bool = False
     """See `bot.messages.Command`."""
     manages: bool = False

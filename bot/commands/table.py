@@ -21,7 +21,8 @@ async def run(context: Context, call: Call) -> Result:
     if entry.private and not (event.direct or event.can_reply_privately):
         return Reply(f"Please write /{call.name} to me in a private chat: its answer is for you alone.")
     result = await entry.run(context, call.argument)
-    return replace(result, private=True) if isinstance(result, Reply) and entry.private else result
+    hidden = entry.private or (entry.discreet and event.can_reply_privately)
+    return replace(result, private=True) if isinstance(result, Reply) and hidden else result
 
 
 def menu(config: Callable[[], Config] | None = None, *, guilds: bool = False) -> list[Command]:
@@ -29,8 +30,8 @@ def menu(config: Callable[[], Config] | None = None, *, guilds: bool = False) ->
 
     `config`: the present one, from which suggestions come. `guilds`: where there are some (`Limits.guilds`).
     """
-    shown = ((name, entry) for name, entry in TABLE.items() if not entry.hidden and (guilds or not entry.manages))
-    return [_shown(name, entry, config) for name, entry in shown]
+    rows = [(name, entry) for name, entry in TABLE.items() if not entry.hidden and (guilds or not entry.manages)]
+    return [_shown(name, entry, config) for name, entry in rows]
 
 
 def _shown(name: str, entry: Entry, config: Callable[[], Config] | None) -> Command:
@@ -43,6 +44,7 @@ def _shown(name: str, entry: Entry, config: Callable[[], Config] | None) -> Comm
         translations={"de": entry.german},
         private=entry.private,
         manages=entry.manages,
+        discreet=entry.discreet,
         suggestions=None if suggest is None or config is None else lambda: list(suggest(config())),
     )
 
@@ -122,12 +124,16 @@ TABLE: dict[str, Entry] = {
         "[NUMBER]",
     ),
     "forgetme": Entry(
-        data.forgetme, "removes everything about you, at once", "löscht sofort alles, was ich von dir habe"
+        data.forgetme,
+        "removes everything about you, at once",
+        "löscht sofort alles, was ich von dir habe",
+        discreet=True,
     ),
     "privacy": Entry(
         settings.privacy,
         "says what is stored and for how long, or sets it",
         "sagt, was wie lange gespeichert wird, oder legt es fest",
         "[DAYS]",
+        discreet=True,
     ),
 }

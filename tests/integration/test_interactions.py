@@ -234,6 +234,27 @@ async def test_a_typed_stop_is_answered_where_it_was_asked(tmp_path: Path) -> No
         assert sorted(told(h)) == [("There is nothing to stop.", False), ("There is nothing to stop.", True)]
 
 
+# Commands of those who may talk
+
+
+@pytest.mark.parametrize("text", ["/privacy", "/forgetme", "/usage"])
+async def test_what_others_need_not_see_is_hidden_where_that_can_be(tmp_path: Path, text: str) -> None:
+    config = configured(allow=["memory:*"])
+    async with house(tmp_path, config, platform=hall()) as h:
+        await h.inbox.receive(replace(COMMAND, text=text))
+        await h.settled()
+        await h.inbox.receive(replace(COMMAND, text=text, event_id="e", interaction=None, can_reply_privately=False))
+        await h.settled()
+        assert [private for _, private in told(h)] == [True, False]
+
+
+async def test_a_refusal_is_for_who_asked(tmp_path: Path) -> None:
+    async with house(tmp_path, configured(allow=["memory:*"]), platform=hall()) as h:
+        await h.inbox.receive(replace(COMMAND, text="/new"))
+        await h.settled()
+        assert told(h) == [("Here only who manages the server, or owns the bot, may change that.", True)]
+
+
 # Threads
 
 

@@ -82,6 +82,7 @@ def test_the_menu_has_every_command_with_its_help() -> None:
     assert menu() == [entry for entry in entries if not entry.manages], "where there are no guilds"
     assert all(entry.help and entry.name == entry.name.lower() for entry in entries)
     assert [entry.name for entry in entries if entry.private] == ["usage", "export"]
+    assert [entry.name for entry in entries if entry.discreet] == ["forgetme", "privacy"]
     assert {entry.name: entry.argument for entry in entries if entry.argument} == {
         "server": "[SETTING VALUE]",
         "model": "[NAME]",
