@@ -419,5 +419,7 @@ class Command:
     """It can be about a message: it comes as a `Message` that says it and replies to that one (`reply_to`)."""
     menu_title: str = ""
     """What it is called in a menu of what can be done with a message."""
+    brings_files: bool = False
+    """Its message brings the files of the message that it replies to, if it has none of its own: that one may never have been kept."""
     suggestions: Callable[[], Sequence[str]] | None = field(default=None, compare=False)
     """What can follow the name, as it is now; None if that is free."""
