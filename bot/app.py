@@ -127,7 +127,7 @@ class App:
         while True:
             began = time.monotonic()
             try:
-                await adapter.publish(commands.menu(lambda: self.config))
+                await adapter.publish(commands.menu(lambda: self.config, guilds=adapter.limits.guilds))
                 await adapter.listen(self.inbox.receive)
             except DatabaseError as error:
                 # A full disk may have room again; the platform has had no acknowledgement and repeats the event.

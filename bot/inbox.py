@@ -9,9 +9,9 @@ import structlog
 
 from bot.commands import as_action, parse
 from bot.config import Config
-from bot.messages import Action, Event, Message, Triage
+from bot.messages import Action, Event, GuildKey, Message, Triage, Trigger
 from bot.metrics import Metrics
-from bot.permissions import always, in_thread, may_change, named, triage
+from bot.permissions import always, in_thread, is_talk, may_change, named, triage
 from bot.ports import Received, Store
 from bot.strangers import Say, Strangers
 
@@ -51,7 +51,7 @@ class Inbox:
         """
         config = self._config()
         event = named(config.groups, event)
-        meant = always(config.groups, event)
+        meant = always(config.groups, event, await self._trigger(event))
         paired = await self._strangers.paired(config, meant)
         if isinstance(event, Message) and await self._strangers.keep_out(config, event, paired=paired):
             self._ignored(event)
@@ -70,6 +70,12 @@ class Inbox:
             log.debug("seen before", conversation=str(event.key), event_id=event.event_id)
             return
         self._committed(event, received)
+
+    async def _trigger(self, event: Event) -> Trigger | None:
+        """What the guild has chosen, where it makes a difference. Raises DatabaseError."""
+        if not is_talk(event) or not event.author.guild:
+            return None
+        return await self._store.trigger(GuildKey(event.key.platform, event.key.account, event.author.guild))
 
     def _ignored(self, event: Event) -> None:
         self._metrics.received(event, Triage.IGNORED)

@@ -391,6 +391,8 @@ class Limits:
     """Buttons of a group are shown as one select: 25 alternatives in each, their labels of 100 characters."""
     files: bool = False
     private_answers: bool = False
+    guilds: bool = False
+    """Chats are in guilds (`Author.guild`), whose settings some of their people manage."""
     file_bytes: int = 0
     """The largest attachment that `fetch` loads, in bytes."""
 
@@ -409,6 +411,8 @@ class Command:
     """The help in other languages, by their code (ISO 639-1)."""
     private: bool = False
     """Its answer is for the asker's eyes: in a group it says no more than that."""
+    discreet: bool = False
+    """Its answer is for the asker's eyes where that can be; elsewhere all see it."""
     manages: bool = False
     """About a guild, and of use only to those who may change what holds there: left out where there are no guilds."""
     on_message: bool = False
