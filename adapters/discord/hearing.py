@@ -60,12 +60,21 @@ class Hearing:
                     self._deleted(client, what[0], message)
             case "interaction":
                 self._interaction(client, what[0])
+            case _:
+                self._told_of_places(client, event, *what)
+
+    def _told_of_places(self, client: discord.Client, event: str, *what: Any) -> None:
+        match event:
             case "connect":
                 self._begin()
             case "ready":
                 self._catching_up = asyncio.create_task(self._catch_up(client))
             case "guild_channel_delete":
                 self._left(what[0].id, chat=str(what[0].id))
+            case "raw_thread_delete":
+                self._left(what[0].thread_id, chat=str(what[0].parent_id), thread=str(what[0].thread_id))
+            case "guild_join":
+                self._intake.beside(self._joined(str(what[0].id)))
             case "guild_remove":
                 self._left(what[0].id, guild=str(what[0].id))
 
@@ -93,22 +102,35 @@ class Hearing:
                 return lambda: self._missed(client, message, members)
 
             reading = CatchingUp(client, self._intake, self._marks, missed)
-            await reading.run(lambda: self._notes.direct_chats(PLATFORM, self._account, limit=MOST_DIRECT))
-        except DatabaseError as error:
-            log.error("what was missed is not read", reason=str(error))
+            await reading.run(await self._direct(client))
+        except Exception as error:
+            log.error("what was missed is not read", error=type(error).__name__)
+            log.debug("why it is not read", exc_info=error)
         finally:
             self._intake.hold_only(())
+
+    async def _direct(self, client: discord.Client) -> Sequence[str]:
+        """Private chats, of which Discord tells nothing by itself. They are the first shard's."""
+        if 0 not in _shards(client):
+            return []
+        return await self._notes.direct_chats(PLATFORM, self._account, limit=MOST_DIRECT)
 
     async def _look_for_guilds(self, client: discord.Client) -> None:
         """Guilds that the bot was removed from meanwhile: Discord tells of that only who is connected."""
         noted = await self._notes.notes(PLATFORM, self._account)
         known = {name.removeprefix(GUILD) for name in noted if name.startswith(GUILD)}
         here = {str(guild.id) for guild in client.guilds}
-        shards = getattr(client, "shard_ids", None) or [0]
-        mine = {guild for guild in known if (int(guild) >> 22) % (client.shard_count or 1) in shards}
+        mine = {guild for guild in known if (int(guild) >> 22) % (client.shard_count or 1) in _shards(client)}
         for guild in sorted(mine - here):
             self._left(int(guild), guild=guild)
         await self._notes.note(PLATFORM, self._account, {GUILD + guild: "" for guild in here - known})
+
+    async def _joined(self, guild: str) -> None:
+        """What is known here of where the bot is tells later where it is no more."""
+        try:
+            await self._notes.note(PLATFORM, self._account, {GUILD + guild: ""})
+        except DatabaseError as error:
+            log.warning("a note could not be written", reason=str(error))
 
     def _message(self, client: discord.Client, sent: discord.Message) -> None:
         if client.user is not None and sent.author.id == client.user.id:
@@ -148,15 +170,17 @@ class Hearing:
 
         self._intake.put(where.channel_id, make)
 
-    def _left(self, line: int, *, chat: str = "", guild: str = "") -> None:
-        """A channel was deleted, or the bot is in a guild no more."""
+    def _left(self, line: int, *, chat: str = "", thread: str = "", guild: str = "") -> None:
+        """A channel or a thread was deleted, or the bot is in a guild no more."""
         at = datetime.now(UTC)
-        key = ConversationKey(PLATFORM, self._account, chat)
+        key = ConversationKey(PLATFORM, self._account, chat, thread)
 
         async def make() -> Event:
             if guild:
                 await self._notes.note(PLATFORM, self._account, {GUILD + guild: None})
-            return Left(key=key, event_id=f"left-{guild or chat}-{at.timestamp():.0f}", sent_at=at, guild=guild)
+            return Left(
+                key=key, event_id=f"left-{guild or thread or chat}-{at.timestamp():.0f}", sent_at=at, guild=guild
+            )
 
         self._intake.put(line, make)
 
@@ -209,6 +233,11 @@ class Hearing:
         data: Any = interaction.data
         begun = next((option["value"] for option in data.get("options", ()) if option["name"] == ARGUMENT), "")
         await self._interactions.suggest(interaction, suggestions(self.commands, data["name"], begun))
+
+
+def _shards(client: discord.Client) -> Sequence[int]:
+    """The numbers of the connections that a client holds."""
+    return getattr(client, "shard_ids", None) or [0]
 
 
 async def _member(guild: discord.Guild, person: int) -> Any:
