@@ -94,6 +94,8 @@ class Scene:
     """The application's commands, those of guilds too."""
     installed_by: set[int] = field(default_factory=set)
     """Users who have the app for themselves, wherever they are."""
+    portal: Json = field(default_factory=dict)
+    """What else the developer portal has set: `interactions_endpoint_url`, `bot_public`, `bot_require_code_grant`, `id`."""
     cdn: str = ""
     """The CDN's address, once it is known."""
     skew: float = 0.0
