@@ -127,7 +127,8 @@ async def open_house(folder: Path, url: str, engine: AnswersAtOnce) -> AsyncIter
         dispatcher = Dispatcher(store, manager, Delivery(store), adapters, lambda: config)
         running = asyncio.create_task(dispatcher.run())
         try:
-            yield House(Inbox(store, lambda: config, dispatcher.committed, dispatcher.say), dispatcher, engine)
+            told = (dispatcher.coming, dispatcher.committed, dispatcher.say)
+            yield House(Inbox(store, lambda: config, *told), dispatcher, engine)
         finally:
             await dispatcher.drain(DEADLINE)
             await running

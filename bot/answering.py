@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from bot import commands, reading
-from bot.config import Config, PersonaConfig
+from bot.config import Config
 from bot.engines.registry import Loaded, Registry
 from bot.errors import EngineBroken, ModelError, NotAllowed, NothingToRead, Told
 from bot.generation import Delta, Finish, Generation, Prefill, Sampling, Usage
@@ -23,13 +23,14 @@ from bot.messages import (
     Quote,
     Reply,
     Role,
+    Settings,
     StoredMessage,
     Text,
 )
 from bot.ports import Store
 from bot.prompt import Turn
 from bot.reasoning import Visible
-from bot.settings import model_of, persona_of, transcripts_of
+from bot.settings import merged, model_of, persona_of, transcripts_of
 
 QUEUE_NOTICE_SECONDS = 2.0
 """Who waits longer than this is told the place in the queue."""
@@ -113,13 +114,15 @@ class Answering:
     def failed(self, error: Told) -> Finished:
         """What it came to when an error is told. A command and what was not allowed are no part of the history.
 
-        A message that nobody could read is not even kept.
+        A message that nobody could read is not even kept. Who may not is told so in private, where that is possible.
         """
-        asked = self._is_question() and not isinstance(error, NotAllowed)
+        event, refused = self.claim.event, isinstance(error, NotAllowed)
+        asked = self._is_question() and not refused
         text = self._whole(self.text, error.words)
         return Finished(
             outcome=AnswerState.FAILED,
             text=text,
+            private=refused and not self.quote and event.can_reply_privately and not event.direct,
             moves_head=asked,
             model=self.model or "",
             usage=self.usage,
@@ -148,7 +151,8 @@ async def generate(
 
     Raises Told; Unreachable if the platform keeps an attachment.
     """
-    settings = answering.claim.conversation.settings
+    here = answering.claim.conversation
+    settings = merged(here.settings, here.around)
     answering.question = await reading.read(answering.question, store, readers)
     reading.check(answering.question)
     if transcripts_of(settings, config) == "always" and (quote := reading.quote(answering.question)):
@@ -161,10 +165,9 @@ async def generate(
             answering.word = result
             return
         answering.question = result.question
-    persona = config.personas[persona_of(settings, config)]
     loaded = await _load(models, model_of(settings, config))
-    path = await store.history(answering.question.id)
-    request = await _request(answering, path, loaded, persona, config)
+    path = await _path(answering, store)
+    request = await _request(answering, path, loaded, settings, config)
     visible = Visible(loaded.prompts.answer_head)
     async with loaded.scheduler.ticket(_person(answering.claim)) as ticket:
         async for place in ticket.waiting(QUEUE_NOTICE_SECONDS):
@@ -234,13 +237,22 @@ def _take(answering: Answering, item: Prefill | Delta | Finish, visible: Visible
             return shown
 
 
+async def _path(answering: Answering, store: Store) -> Sequence[StoredMessage]:
+    """The history up to the question; a command may have put another one in the claim's place."""
+    claim = answering.claim
+    if claim.path is not None and answering.question is claim.question:
+        return claim.path
+    return await store.history(answering.question.id)
+
+
 async def _request(
-    answering: Answering, path: list[StoredMessage], loaded: Loaded, persona: PersonaConfig, config: Config
+    answering: Answering, path: Sequence[StoredMessage], loaded: Loaded, settings: Settings, config: Config
 ) -> Generation:
     """History -> a prompt that fits -> a request."""
     conversation, engine = answering.claim.conversation, loaded.engine
     told = [(m, words) for m in path if (words := reading.told(m)).strip()]
-    system = conversation.settings.system_prompt or persona.system
+    persona = config.personas[persona_of(settings, config)]
+    system = settings.system_prompt or persona.system
     turns = [
         Turn(Role.SYSTEM, system),
         *(_turn(m, words, engine.name, group=not conversation.direct) for m, words in told),

@@ -86,7 +86,8 @@ class App:
         self.dispatcher = Dispatcher(
             store, manager, Delivery(store), self._metered, lambda: self.config, lease=lease, metrics=metrics
         )
-        self.inbox = Inbox(store, lambda: self.config, self.dispatcher.committed, self.dispatcher.say, metrics)
+        told = (self.dispatcher.coming, self.dispatcher.committed, self.dispatcher.say)
+        self.inbox = Inbox(store, lambda: self.config, *told, metrics=metrics)
         self._vitals = vitals = Vitals(store, registry, self.dispatcher, self.adapters, metrics)
         self.health, self.readiness, self.scrape = vitals.health, vitals.readiness, vitals.scrape
         account = account_in(config.data_dir) if config.shared_database else ACCOUNT
@@ -126,7 +127,7 @@ class App:
         while True:
             began = time.monotonic()
             try:
-                await adapter.publish(commands.menu(lambda: self.config))
+                await adapter.publish(commands.menu(lambda: self.config, guilds=adapter.limits.guilds))
                 await adapter.listen(self.inbox.receive)
             except DatabaseError as error:
                 # A full disk may have room again; the platform has had no acknowledgement and repeats the event.

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from bot import choices, commands
+from bot import choices, commands, guild_choices
 from bot.commands.context import excerpt
 from bot.config import Config
 from bot.errors import Barred, DatabaseError, FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
@@ -22,10 +22,12 @@ from bot.messages import (
     Destination,
     Event,
     Finished,
+    GuildKey,
     Message,
     MessageRef,
     Outgoing,
 )
+from bot.options import Page
 from bot.permissions import may_change
 from bot.ports import Adapter, Deliver, Forgotten, Mark, Received, Refusal, Store
 from bot.settings import only
@@ -93,9 +95,9 @@ class Control:
         """Answers that were to be stopped while no task was making them: a claim may have been on its way."""
         self.tasks: set[asyncio.Task[None]] = set()
         """What is said, deleted and chosen right now."""
-        self._turns: WeakValueDictionary[ConversationKey | MessageRef, asyncio.Lock] = WeakValueDictionary()
-        """Held while a press takes effect in a conversation, or is shown in a message; gone when nobody waits for it."""
-        self._due: dict[MessageRef, choices.Page] = {}
+        self._turns: WeakValueDictionary[ConversationKey | MessageRef | GuildKey, asyncio.Lock] = WeakValueDictionary()
+        """Held while a press takes effect in a conversation or a guild, or is shown in a message; gone when nobody waits for it."""
+        self._due: dict[MessageRef, Page] = {}
         """What messages of settings are to show."""
 
     def committed(self, event: Event, received: Received) -> None:
@@ -201,10 +203,10 @@ class Control:
             if self._due.get(under) is page:  # else a later press has something newer to show
                 await self._show(under, page)
 
-    def _turn(self, of: ConversationKey | MessageRef) -> asyncio.Lock:
+    def _turn(self, of: ConversationKey | MessageRef | GuildKey) -> asyncio.Lock:
         return self._turns.setdefault(of, asyncio.Lock())
 
-    async def _show(self, under: MessageRef, page: choices.Page) -> None:
+    async def _show(self, under: MessageRef, page: Page) -> None:
         shown = Outgoing(text=page.text, buttons=page.buttons, form=True)
 
         async def edit(adapter: Adapter) -> None:
@@ -218,18 +220,32 @@ class Control:
         if self._due.get(under) is page:
             del self._due[under]
 
-    async def _chosen(self, action: Action) -> choices.Page | None:
+    async def _chosen(self, action: Action) -> Page | None:
         """Change what the press changes, and give what is to be shown then; None for those who may not."""
         place, config = await self._store.find_conversation(action.key), self._config()
         if place is None:
-            return choices.Page(choices.GONE, ())
+            return Page(choices.GONE, ())
         if not (place.direct or may_change(config.permissions, action.author, action.key)):
             return None
+        adapter = self._adapter(action.key)
+        selects = adapter is not None and adapter.limits.selects
+        if place.guild and guild_choices.is_about(action.choice):
+            guild = GuildKey(place.key.platform, place.key.account, place.guild)
+            return await self._chosen_for_guild(guild, action.choice, config, selects=selects)
         settings = choices.chosen(action.choice, place.settings, config)
         if settings != place.settings:
             await self._store.set_settings(place.id, settings)
-        adapter = self._adapter(action.key)
-        return choices.page(action.choice, settings, config, selects=adapter is not None and adapter.limits.selects)
+        around = place.around if place.guild else None
+        return choices.page(action.choice, settings, config, around=around, selects=selects)
+
+    async def _chosen_for_guild(self, guild: GuildKey, choice: str, config: Config, *, selects: bool) -> Page:
+        """The same on a page of the guild. Presses in its chats take effect one after the other."""
+        async with self._turn(guild):
+            before = await self._store.guild(guild)
+            after = guild_choices.chosen(choice, before, config)
+            if after != before:
+                await self._store.set_guild(guild, after)
+        return guild_choices.page(choice, after, config, selects=selects)
 
     def _interrupt(self, event: Message) -> None:
         """Who goes on talking stops the own answer, not another's; a command only waits for its turn.

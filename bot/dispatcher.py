@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -76,6 +76,8 @@ class Dispatcher:
         self._control = Control(store, adapters, config, self._running, deliver=deliver, rest=rest)
         self._due = math.inf
         """How many answers are known to wait. What waited at the start is not known until nothing more is found."""
+        self._asking = False
+        """A claim is on its way."""
         self._failed: set[int] = set()
         """Answers of which an attempt failed in passing, in this process."""
         self._side: set[asyncio.Task[None]] = set()
@@ -91,10 +93,23 @@ class Dispatcher:
                     log.error("the database refuses; trying again", error=str(error))
                 await _set_within(self._wake, POLL_SECONDS)
 
+    def coming(self) -> None:
+        """A question is about to be committed.
+
+        SQLite has one writer, which takes operations in their order and those that wait together: a claim that is asked for
+        now finds the question, and is in the same commit. To PostgreSQL it would only be one more.
+        """
+        if not self._config().shared_database:
+            self._due += 1
+            self._wake.set()
+
     def committed(self, event: Event, received: Received) -> None:
         """An event was committed: begin what is new, stop what is superseded, and obey actions at once."""
         self._control.committed(event, received)
-        self._due += received.work
+        if self._config().shared_database:
+            self._due += received.work
+        elif received.work and self._asking:
+            return  # it was asked for after `coming`, or that has woken what asks for it next
         self._wake.set()
 
     def removed(self, gone: Forgotten) -> None:
@@ -146,7 +161,11 @@ class Dispatcher:
 
     async def _claim(self) -> Claim | None:
         busy = {running.claim.conversation.id for running in self._running.values()}
-        claim = await self._store.claim(self._owner, lease=self._lease, accounts=set(self._adapters), busy=busy)
+        self._asking = True
+        try:
+            claim = await self._store.claim(self._owner, lease=self._lease, accounts=set(self._adapters), busy=busy)
+        finally:
+            self._asking = False
         self._due = max(0, self._due - 1) if claim else 0
         return claim
 
@@ -169,6 +188,7 @@ class Dispatcher:
             async with self._renewed(claim):
                 if running.alone:
                     await self._others_end(running)
+                    running.claim = replace(claim, path=None)  # what was read by then may have changed
                 outcome = await self._see_through(running)
             self._failed.discard(claim.id)
             bound.info("closed" if outcome else "left for later", outcome=outcome and str(outcome))
@@ -196,7 +216,7 @@ class Dispatcher:
         if self._is_old(claim) and not claim.parts and claim.kept is None:  # a half-sent answer is completed
             return await self._close(claim, AnswerState.EXPIRED, None)
         try:
-            finished = await self._deliver_all(running, adapter)
+            return await self._deliver_all(running, adapter)
         except Unreachable as error:
             if self._is_old(claim):
                 raise
@@ -206,25 +226,29 @@ class Dispatcher:
             await _set_within(self._draining, self._rest)
             await self._store.release(claim)
             return None
-        return await self._close(claim, finished.outcome, finished)
 
-    async def _deliver_all(self, running: Running, adapter: Adapter) -> Finished:
+    async def _deliver_all(self, running: Running, adapter: Adapter) -> Outcome:
+        """Answer, deliver and close."""
         claim = running.claim
         last = claim.attempt > ATTEMPTS and not claim.stopped
         try:
             async with aclosing(self._last_word(claim) if last else self._pieces(running, adapter)) as pieces:
-                return await self._deliver.deliver(claim, adapter, pieces)
+                finished = await self._deliver.deliver(claim, adapter, pieces)
         except Barred as error:
             log.info("not wanted there any more", conversation=str(claim.event.key), error=str(error))
-            return _unheard(running.last or claim.kept)
+            finished = _unheard(running.last or claim.kept)
         except PlatformError as error:
             if not last or (isinstance(error, Unreachable) and not self._is_old(claim)):
                 raise
             log.error("the last word could not be delivered", conversation=str(claim.event.key), error=str(error))
-            return claim.kept or _given_up()
+            finished = claim.kept or _given_up()
+        else:
+            self._metrics.closed(claim, finished.outcome, finished)
+            return finished.outcome
+        return await self._close(claim, finished.outcome, finished)
 
     async def _pieces(self, running: Running, adapter: Adapter) -> AsyncGenerator[Piece, None]:
-        """The manager's pieces; the last one is committed before it is delivered, if anything of it is to stay."""
+        """The manager's pieces, looked at on their way."""
         silent = True
         selects = adapter.limits.selects
         async with aclosing(
@@ -236,8 +260,6 @@ class Dispatcher:
                     self._metrics.first_token(running.claim)
                 if isinstance(piece, Finished):
                     running.last = piece
-                    if running.claim.kept is None and not (piece.erase or piece.unkept):
-                        await self._store.keep(running.claim, piece)
                 yield piece
 
     async def _last_word(self, claim: Claim) -> AsyncGenerator[Piece, None]:
@@ -322,7 +344,6 @@ def _unheard(last: Finished | None) -> Finished:
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:
     """Wait until the event is set, or for so long."""
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -9,14 +9,16 @@ import structlog
 
 from bot.commands import as_action, parse
 from bot.config import Config
-from bot.messages import Action, Event, Message, Triage
+from bot.messages import Action, Event, GuildKey, Message, Triage, Trigger
 from bot.metrics import Metrics
-from bot.permissions import always, in_thread, may_change, named, triage
+from bot.permissions import always, in_thread, is_talk, may_change, named, triage
 from bot.ports import Received, Store
 from bot.strangers import Say, Strangers
 
 log = structlog.get_logger(__name__)
 
+Coming = Callable[[], None]
+"""Called when what may have to be answered is about to be committed; must not block."""
 Committed = Callable[[Event, Received], None]
 """Called after the commit; must not block."""
 
@@ -28,13 +30,16 @@ class Inbox:
         self,
         store: Store,
         config: Callable[[], Config],
+        coming: Coming,
         committed: Committed,
         say: Say,
+        *,
         metrics: Metrics | None = None,
     ) -> None:
         self._store = store
         self._strangers = Strangers(store, say)
         self._config = config
+        self._coming = coming
         self._committed = committed
         self._metrics = metrics or Metrics()
 
@@ -46,7 +51,7 @@ class Inbox:
         """
         config = self._config()
         event = named(config.groups, event)
-        meant = always(config.groups, event)
+        meant = always(config.groups, event, await self._trigger(event))
         paired = await self._strangers.paired(config, meant)
         if isinstance(event, Message) and await self._strangers.keep_out(config, event, paired=paired):
             self._ignored(event)
@@ -57,12 +62,20 @@ class Inbox:
             self._strangers.refuse(config, event, paired=paired)
             self._ignored(event)
             return
+        if decision is Triage.PENDING:
+            self._coming()
         received = await self._store.receive(event, decision)
         self._metrics.received(event, decision, duplicate=received.duplicate)
         if received.duplicate:
             log.debug("seen before", conversation=str(event.key), event_id=event.event_id)
             return
         self._committed(event, received)
+
+    async def _trigger(self, event: Event) -> Trigger | None:
+        """What the guild has chosen, where it makes a difference. Raises DatabaseError."""
+        if not is_talk(event) or not event.author.guild:
+            return None
+        return await self._store.trigger(GuildKey(event.key.platform, event.key.account, event.author.guild))
 
     def _ignored(self, event: Event) -> None:
         self._metrics.received(event, Triage.IGNORED)

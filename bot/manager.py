@@ -89,7 +89,8 @@ class Manager:
             # What was written during an outage comes all at once; a retry is asked for when it comes.
             at = claim.received_at if claim.retry else event.sent_at
             most = messages_per_minute(limits, event.author, event.key)
-            self._rate.admit(event.key.platform, event.author.id, at, most)
+            aloud = event.interaction is not None
+            self._rate.admit(event.key.platform, event.author.id, at, most, aloud=aloud)
 
     async def _check_tokens(self, claim: Claim) -> None:
         """Raises NotAllowed. Commands are free: whoever has no tokens left may still have the data removed."""

@@ -135,13 +135,13 @@ class Migrated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """The bot is in a chat no more: it was removed, or its only person there blocked it. What is kept of the chat goes.
+    """The bot is in a chat no more: it was removed, the chat was, or its only person there blocked it. What is kept of it goes.
 
     `event_id` is another one each time that it leaves. No event of a chat that only moved (`Migrated`).
     """
 
     key: ConversationKey
-    """Of any thread: all of the chat are meant."""
+    """A chat with all its threads; or one thread, which alone goes then."""
     event_id: str
     sent_at: datetime
     guild: str = ""
@@ -227,6 +227,8 @@ class Claim:
     """The question does not follow the head (a reply to an older message): its answer leaves the line alone."""
     stopped: bool = False
     """Somebody who may has asked to stop it, before this attempt."""
+    path: tuple[StoredMessage, ...] | None = None
+    """The history up to the question, as `Store.history` gives it, at the moment of the claim; None: to be asked for."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -389,6 +391,8 @@ class Limits:
     """Buttons of a group are shown as one select: 25 alternatives in each, their labels of 100 characters."""
     files: bool = False
     private_answers: bool = False
+    guilds: bool = False
+    """Chats are in guilds (`Author.guild`), whose settings some of their people manage."""
     file_bytes: int = 0
     """The largest attachment that `fetch` loads, in bytes."""
 

@@ -7,11 +7,11 @@ import unicodedata
 from collections import deque
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from bot.config import GroupsConfig, PermissionsConfig
 from bot.errors import NotAllowed
-from bot.messages import Action, Author, ConversationKey, Edited, Event, Message, Triage
+from bot.messages import Action, Author, ConversationKey, Edited, Event, Message, Triage, Trigger
 from bot.ways_in import WEB_OWNER
 
 LOCAL_PLATFORM = "console"
@@ -111,16 +111,22 @@ def named(groups: GroupsConfig, event: Event) -> Event:
     return replace(event, addressed=True)
 
 
-def always(groups: GroupsConfig, event: Event) -> Event:
-    """Where everything is answered, all that people say is addressed to the bot.
+def is_talk(event: Event) -> TypeGuard[Message]:
+    """Whether people say something in a group that is not addressed to the bot, and could be meant for it all the same.
 
-    What other bots say is not: they would answer each other for ever. Nor is a command that is another bot's.
+    What other bots say could not: they would answer each other for ever. Nor could a command that is another bot's.
     """
     if not isinstance(event, Message) or event.direct or event.addressed or event.author.is_bot:
+        return False
+    return _ANOTHERS.match(event.text) is None
+
+
+def always(groups: GroupsConfig, event: Event, trigger: Trigger | None = None) -> Event:
+    """Where everything is answered, all that people say is addressed to the bot. `trigger`: what the guild has chosen."""
+    if not is_talk(event):
         return event
-    if _ANOTHERS.match(event.text) or not matches(groups.always, event.author, event.key):
-        return event
-    return replace(event, addressed=True)
+    everything = matches(groups.always, event.author, event.key) if trigger is None else trigger == "always"
+    return replace(event, addressed=True) if everything else event
 
 
 def in_thread(groups: GroupsConfig, event: Message) -> Message:
@@ -190,8 +196,11 @@ class RateLimit:
         self._told: dict[tuple[str, str], datetime] = {}
         self._pruned: datetime | None = None
 
-    def admit(self, platform: str, author: str, at: datetime, per_minute: int) -> None:
-        """Count a message that was written then. Raises NotAllowed beyond the limit: with words once a minute, else with empty ones."""
+    def admit(self, platform: str, author: str, at: datetime, per_minute: int, *, aloud: bool = False) -> None:
+        """Count a message that was written then. Raises NotAllowed beyond the limit: with words once a minute, else with empty ones.
+
+        `aloud`: with words each time, for a platform waits for an answer.
+        """
         self._prune(at)
         person = (platform, author)
         times = self._received.setdefault(person, deque())
@@ -201,10 +210,11 @@ class RateLimit:
             times.append(at)
             return
         told = self._told.get(person)
-        if told is not None and at - told < MINUTE:
+        if told is not None and at - told < MINUTE and not aloud:
             raise NotAllowed("", detail="over the limit of messages per minute; told already")
         self._told[person] = at
-        raise NotAllowed(f"That was more than {per_minute} messages in a minute. Please wait a little and ask again.")
+        many = f"{per_minute} message{'' if per_minute == 1 else 's'}"
+        raise NotAllowed(f"That was more than {many} in a minute. Please wait a little and ask again.")
 
     def _prune(self, now: datetime) -> None:
         """Let go of those who wrote nothing in the last minute, once a minute."""

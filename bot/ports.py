@@ -105,10 +105,11 @@ class SpeechToText(Protocol):
 class Ledger(Protocol):
     """What delivery writes down about an answer while it is sent. `Store` is one."""
 
-    async def intend(self, claim: Claim, part: SentPart) -> None:
+    async def intend(self, claim: Claim, part: SentPart, finished: Finished | None = None) -> None:
         """Commit the intent to send a part, before it is sent; the answer is `streaming` from now on.
 
         Takes the place of what was written down at this index before (its message is gone, or was not acknowledged).
+        `finished`: the finished answer, kept with it as by `keep`. Raises LeaseLost.
         """
 
     async def record_sent(self, claim: Claim, part: SentPart) -> None:
@@ -119,6 +120,27 @@ class Ledger(Protocol):
 
     async def drop_part(self, claim: Claim, index: int) -> None:
         """Forget a part whose platform message was removed, or never came to be. Raises LeaseLost."""
+
+    async def keep(self, claim: Claim, finished: Finished) -> None:
+        """Commit the finished answer before its last delivery, so that a restart delivers the same words.
+
+        Raises LeaseLost.
+        """
+
+    async def close(
+        self, claim: Claim, outcome: Outcome, finished: Finished | None, sent: SentPart | None = None
+    ) -> tuple[int, ...]:
+        """End an answer: append its drafts, move the head, mark the question, count the usage. Returns the new ids.
+
+        `sent`: the part that was sent last, recorded with it as by `record_sent`; where LeaseLost is raised it is not recorded.
+
+        Without drafts the question is a command, no part of the history, if it is DONE or does not move the head; else
+        (it failed, expired, or was stopped before the first word) it stays in the line as context. With drafts under
+        another message than the question (/retry) the question is a command too. A side branch never moves the head;
+        a question that `follows` another message is none, also if it stays without an answer.
+        With retention 0, `Finished.unkept` or `Finished.erase` nothing of it
+        stays, in the write-ahead log neither. Raises LeaseLost.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,10 +167,12 @@ class Deliver(Protocol):
         """
 
     async def deliver(self, claim: Claim, adapter: Adapter, pieces: AsyncIterator[Piece]) -> Finished:
-        """Send the pieces of one answer as they come, and return the last.
+        """Send the pieces of one answer as they come, close the answer, and return the last piece.
 
-        `claim.parts` are edited to completion before anything new is sent. Raises PlatformError when the platform
-        refuses the final text for good (Barred at the first call that says so), and whatever `pieces` raises.
+        `claim.parts` are edited to completion before anything new is sent. The finished answer is kept before its last
+        delivery, if anything of it is to stay. Raises PlatformError when the platform
+        refuses the final text for good (Barred at the first call that says so), and whatever `pieces` and the ledger raise;
+        then the answer is not closed.
         """
 
 
@@ -244,7 +268,7 @@ class Store(Ledger, Notes, Protocol):
         their making, after the one that it goes through now (else after that one), to the newest leaf below it. For who asked, and for
         owners; not while an answer is open there.
         Migrated: the conversations of the old chat get the new id.
-        Left: every conversation of the chat (of the guild, with what was set there) goes, as by `delete_conversation`;
+        Left: every conversation of the chat (the thread's alone; of the guild, with what was set there) goes, as by `delete_conversation`;
         what the platform shows of answers in progress is left there, for it cannot be reached any more.
         A message whose author writes as a member of a guild tells in which one the conversation is.
 
@@ -270,6 +294,7 @@ class Store(Ledger, Notes, Protocol):
         in seconds. The question's parent is resolved here, once: what it `follows`,
         the bot's message that it replies to, or the head; waiting context messages are put before it in the line.
         The head is on that talk from then on. None when nothing waits. Attempts are counted without end.
+        The path to the question comes along where it is short and will surely be wanted.
         """
 
     async def stop(self, key: ConversationKey, *, asker: str | None, before: datetime | None = None) -> int | None:
@@ -291,23 +316,6 @@ class Store(Ledger, Notes, Protocol):
 
     async def release(self, claim: Claim) -> None:
         """Give an answer back untouched, without counting the attempt (a drain); nothing if it was taken over."""
-
-    async def keep(self, claim: Claim, finished: Finished) -> None:
-        """Commit the finished answer before its last delivery, so that a restart delivers the same words.
-
-        Raises LeaseLost.
-        """
-
-    async def close(self, claim: Claim, outcome: Outcome, finished: Finished | None) -> tuple[int, ...]:
-        """End an answer: append its drafts, move the head, mark the question, count the usage. Returns the new ids.
-
-        Without drafts the question is a command, no part of the history, if it is DONE or does not move the head; else
-        (it failed, expired, or was stopped before the first word) it stays in the line as context. With drafts under
-        another message than the question (/retry) the question is a command too. A side branch never moves the head;
-        a question that `follows` another message is none, also if it stays without an answer.
-        With retention 0, `Finished.unkept` or `Finished.erase` nothing of it
-        stays, in the write-ahead log neither. Raises LeaseLost.
-        """
 
     async def record_read(self, message: int, readings: Sequence[Reading]) -> None:
         """Write down what was read of a message's attachments, or why nothing was; again, it changes nothing.

@@ -1,12 +1,15 @@
-"""What holds in a conversation: its own settings, and where it has none the configuration's. Pure."""
+"""What holds in a conversation: its own settings, where it has none its guild's, and then the configuration's. Pure."""
 
 from __future__ import annotations
+
+from dataclasses import fields
 
 from bot.config import Config
 from bot.messages import Author, Settings, Transcripts
 
 ONLY_OWNERS = "In a group only the bot's owners may change that."
 ONLY_MANAGERS = "Here only who manages the server, or owns the bot, may change that."
+_NAMES = tuple(field.name for field in fields(Settings))
 MAX_DAYS = 36_500
 """Of retention: a hundred years."""
 MAX_DIGITS = 18
@@ -16,6 +19,14 @@ MAX_DIGITS = 18
 def only(author: Author) -> str:
     """What somebody is told who may not change what others see."""
     return ONLY_MANAGERS if author.guild else ONLY_OWNERS
+
+
+def merged(own: Settings, around: Settings) -> Settings:
+    """What is set in a conversation, or else in its guild. A persona of its own leaves the guild's system prompt out."""
+    either = {name: getattr(around, name) if (value := getattr(own, name)) is None else value for name in _NAMES}
+    if own.persona is not None:
+        either["system_prompt"] = own.system_prompt
+    return Settings(**either)
 
 
 def persona_of(settings: Settings, config: Config) -> str:

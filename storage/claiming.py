@@ -27,6 +27,7 @@ from bot.messages import AnswerState, Claim, Message, MessageState
 from storage import attachments, guilds
 from storage.models import answers, conversations, messages, sent_parts
 from storage.places import answer_at, day_of_line, question_of, tip_of, today
+from storage.reading import short_path
 from storage.rows import CONVERSATION, MESSAGE, Group, conversation, part, stored
 from storage.transaction import Transaction
 from storage.values import ID_LIMIT, time_of, unpack_event, unpack_finished
@@ -132,6 +133,7 @@ def claim(
             "k_side_branch": side,
         },
     )
+    wanted = answer.kept is None and not (answer.stopped or question.attached or question.text.startswith("/"))
     parts = tuple(map(part, transaction.execute(_PARTS, {"k_answer": answer.id}))) if answer.begun else ()
     return Claim(
         id=answer.id,
@@ -146,6 +148,7 @@ def claim(
         retry=answer.retry,
         side_branch=side,
         stopped=answer.stopped,
+        path=short_path(transaction, question.id) if wanted else None,
     )
 
 

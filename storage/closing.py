@@ -30,6 +30,7 @@ _MINE = and_(
 _EXTEND = update(answers).where(_MINE).values(lease_until=bindparam("k_lease_until"))
 _KEEP = update(answers).where(_MINE).values(kept=bindparam("k_kept"))
 _STREAM = update(answers).where(_MINE).values(state=AnswerState.STREAMING.value)
+_STREAM_KEPT = update(answers).where(_MINE).values(state=AnswerState.STREAMING.value, kept=bindparam("k_kept"))
 _RELEASE = (
     update(answers)
     .where(_MINE)
@@ -130,13 +131,16 @@ def release(transaction: Transaction, claim: Claim) -> None:
 
 
 def keep(transaction: Transaction, claim: Claim, finished: Finished) -> None:
-    """See `bot.ports.Store.keep`."""
+    """See `bot.ports.Ledger.keep`."""
     _mine(transaction, _KEEP, claim, k_kept=pack_finished(finished))
 
 
-def intend(transaction: Transaction, claim: Claim, part: SentPart) -> None:
+def intend(transaction: Transaction, claim: Claim, part: SentPart, finished: Finished | None) -> None:
     """See `bot.ports.Ledger.intend`."""
-    _mine(transaction, _STREAM, claim)
+    if finished is None:
+        _mine(transaction, _STREAM, claim)
+    else:
+        _mine(transaction, _STREAM_KEPT, claim, k_kept=pack_finished(finished))
     row = {"answer": claim.id, "number": part.index, "nonce": part.nonce, **_sent(part)}
     transaction.execute(_intended(transaction.shared), row)
 
@@ -170,8 +174,12 @@ class _Open:
     finished: Finished | None
 
 
-def close(transaction: Transaction, claim: Claim, outcome: Outcome, finished: Finished | None) -> tuple[int, ...]:
-    """See `bot.ports.Store.close`."""
+def close(
+    transaction: Transaction, claim: Claim, outcome: Outcome, finished: Finished | None, sent: SentPart | None
+) -> tuple[int, ...]:
+    """See `bot.ports.Ledger.close`."""
+    if sent is not None:
+        record_sent(transaction, claim, sent)
     statement = _LOAD.with_for_update(of=(answers, conversations)) if transaction.shared else _LOAD
     row = transaction.execute(statement, _who(claim)).first()
     if row is None:

@@ -116,7 +116,10 @@ def find_by_id(transaction: Transaction, conversation: int) -> Row[Any] | None:
 
 
 def places_in(transaction: Transaction, key: ConversationKey) -> list[int]:
-    """The conversations of a whole chat, in an order in which two that lock them do not wait for each other."""
+    """The conversations of a whole chat, in an order in which two that lock them do not wait for each other; of a thread, its own."""
+    if key.thread:
+        place = find(transaction, key)
+        return [] if place is None else [place.id]
     values = at(key)
     del values["k_thread"]
     return list(transaction.execute(_IN_CHAT, values).scalars())

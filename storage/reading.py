@@ -24,6 +24,9 @@ HISTORY_LIMIT = 5000
 """The longest path that `history` returns, in messages. A path is cut long before (promise 4); this bounds the damage
 where nobody cuts: group talk of months between two questions."""
 
+SHORT = 100
+"""Messages of a path that is read with the claim: what a window of 8,192 tokens holds of ordinary talk."""
+
 _HERE = select(*CONVERSATION).where(HERE)
 _BY_ID = select(*MESSAGE).where(messages.c.id == bindparam("k_id"))
 _EVENT = and_(*(events.c[name] == bindparam(f"k_{name}") for name in ("platform", "account", "chat", "event_id")))
@@ -53,7 +56,7 @@ WAITING = select(func.count()).select_from(answers).where(answers.c.closed_at.is
 """How many answers are waiting or in progress."""
 
 
-def _path() -> Select[Any]:
+def _path(limit: int) -> Select[Any]:
     """From a message up to the nearest stored cut: one look-up by primary key for each message on the way."""
     walked = (messages.c.id, messages.c.parent, messages.c.window_start)
     path = select(*walked, literal(0).label("depth")).where(messages.c.id == bindparam("k_tip"))
@@ -61,7 +64,7 @@ def _path() -> Select[Any]:
     steps = steps.union_all(
         select(*walked, steps.c.depth + 1)
         .join_from(steps, messages, messages.c.id == steps.c.parent)
-        .where(~steps.c.window_start, steps.c.depth < HISTORY_LIMIT - 1)
+        .where(~steps.c.window_start, steps.c.depth < limit - 1)
     )
     return (
         select(*MESSAGE)
@@ -71,12 +74,20 @@ def _path() -> Select[Any]:
     )
 
 
-_PATH = _path()
+_PATH = _path(HISTORY_LIMIT)
+_SHORT_PATH = _path(SHORT)
 
 
 def history(transaction: Transaction, tip: int) -> list[StoredMessage]:
     """See `bot.ports.Store.history`."""
     return attachments.told(transaction, transaction.execute(_PATH, {"k_tip": tip}).all())
+
+
+def short_path(transaction: Transaction, tip: int) -> tuple[StoredMessage, ...] | None:
+    """The history for a claim, within its transaction; None if it is long: others wait for their commit meanwhile."""
+    found = transaction.execute(_SHORT_PATH, {"k_tip": tip}).all()
+    is_whole = bool(found) and (found[0].parent is None or found[0].window_start)
+    return tuple(attachments.told(transaction, found)) if is_whole else None
 
 
 def conversation(transaction: Transaction, key: ConversationKey) -> Conversation | None:

@@ -73,7 +73,8 @@ def _message(transaction: Transaction, event: Message, triage: Triage) -> Receiv
         conversation = obtain(transaction, event.key, direct=event.direct)
     if known:
         return _again(transaction, event, triage, known, conversation)
-    conversation = guilds.belong(transaction, conversation, event.author.guild)
+    if not event.direct:
+        conversation = guilds.belong(transaction, conversation, event.author.guild)
     if triage is Triage.CONTEXT and guilds.days_of(transaction, conversation) == 0:
         _remember(transaction, event, None)
         return Received()

@@ -141,9 +141,9 @@ class SqlStore:
         """See `bot.ports.Store`."""
         await self._transactions.write(lambda t: closing.release(t, claim))
 
-    async def intend(self, claim: Claim, part: SentPart) -> None:
+    async def intend(self, claim: Claim, part: SentPart, finished: Finished | None = None) -> None:
         """See `bot.ports.Ledger`."""
-        await self._transactions.write(lambda t: closing.intend(t, claim, part))
+        await self._transactions.write(lambda t: closing.intend(t, claim, part, finished))
 
     async def record_sent(self, claim: Claim, part: SentPart) -> None:
         """See `bot.ports.Ledger`."""
@@ -154,12 +154,14 @@ class SqlStore:
         await self._transactions.write(lambda t: closing.drop_part(t, claim, index))
 
     async def keep(self, claim: Claim, finished: Finished) -> None:
-        """See `bot.ports.Store`."""
+        """See `bot.ports.Ledger`."""
         await self._transactions.write(lambda t: closing.keep(t, claim, finished))
 
-    async def close(self, claim: Claim, outcome: Outcome, finished: Finished | None) -> tuple[int, ...]:
-        """See `bot.ports.Store`."""
-        return await self._transactions.write(lambda t: closing.close(t, claim, outcome, finished))
+    async def close(
+        self, claim: Claim, outcome: Outcome, finished: Finished | None, sent: SentPart | None = None
+    ) -> tuple[int, ...]:
+        """See `bot.ports.Ledger`."""
+        return await self._transactions.write(lambda t: closing.close(t, claim, outcome, finished, sent))
 
     async def record_read(self, message: int, readings: Sequence[Reading]) -> None:
         """See `bot.ports.Store`."""

@@ -236,7 +236,8 @@ async def house(
         lease=lease,
         metrics=metrics,
     )
-    inbox = Inbox(opened, lambda: built.config, dispatcher.committed, dispatcher.say, metrics)
+    told = (dispatcher.coming, dispatcher.committed, dispatcher.say)
+    inbox = Inbox(opened, lambda: built.config, *told, metrics=metrics)
     built = House(folder, config, engine, opened, registry, platform, dispatcher, inbox, metrics)
     if start:
         built.start()

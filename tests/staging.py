@@ -21,6 +21,7 @@ from bot.messages import (
     Limits,
     Message,
     MessageState,
+    Outcome,
     Outgoing,
     Piece,
     Role,
@@ -49,15 +50,29 @@ class Memo:
     never_known: int = 0
     """Parts that were dropped before their message was acknowledged."""
 
-    async def intend(self, claim: Claim, part: SentPart) -> None:
+    kept: dict[int, Finished] = field(default_factory=dict)
+    """Finished answers, by the claim's id."""
+    writes: list[str] = field(default_factory=list)
+    """The transactions, in order."""
+    unclosed: Exception | None = None
+    """What closing raises."""
+
+    async def intend(self, claim: Claim, part: SentPart, finished: Finished | None = None) -> None:
         await asyncio.sleep(0)
         if self.lost:
             raise LeaseLost("another worker has it")
         assert part.message is None
+        if finished is not None:
+            self.kept[claim.id] = finished
+        self.writes.append("intend, keep" if finished else "intend")
         self.intents.append(part)
         self.parts.setdefault(claim.id, {})[part.index] = part
 
     async def record_sent(self, claim: Claim, part: SentPart) -> None:
+        await self._record(claim, part)
+        self.writes.append("record")
+
+    async def _record(self, claim: Claim, part: SentPart) -> None:
         await asyncio.sleep(0)
         if self.record:
             await self.record()
@@ -68,6 +83,26 @@ class Memo:
     async def drop_part(self, claim: Claim, index: int) -> None:
         await asyncio.sleep(0)
         self.never_known += self.parts[claim.id].pop(index).message is None
+
+    async def keep(self, claim: Claim, finished: Finished) -> None:
+        await asyncio.sleep(0)
+        if self.lost:
+            raise LeaseLost("another worker has it")
+        self.writes.append("keep")
+        self.kept[claim.id] = finished
+
+    async def close(
+        self, claim: Claim, outcome: Outcome, finished: Finished | None, sent: SentPart | None = None
+    ) -> tuple[int, ...]:
+        await asyncio.sleep(0)
+        if self.unclosed:
+            raise self.unclosed
+        if sent is not None:
+            await self._record(claim, sent)
+        if self.lost:
+            raise LeaseLost("another worker has it")
+        self.writes.append("record, close" if sent else "close")
+        return ()
 
     def of(self, claim: Claim) -> tuple[SentPart, ...]:
         known = self.parts.get(claim.id, {})

@@ -41,7 +41,7 @@ class Delivery:
             await edit_as_it_goes(adapter, mark.parts[-1], last)
 
     async def deliver(self, claim: Claim, adapter: Adapter, pieces: AsyncIterator[Piece]) -> Finished:
-        """Send the pieces of one answer as they come, and return the last.
+        """Send the pieces of one answer as they come, close it in the ledger, and return the last piece.
 
         Cancelled, it stops at once and leaves what stands; the next attempt finds it in the ledger, also what was just
         being sent: that is waited for, some seconds at most. Raises PlatformError when the platform refuses the final

@@ -228,23 +228,28 @@ class Answering:
         log.debug("an interim call failed", conversation=str(self._claim.event.key), error=repr(error))
 
     async def _end(self, finished: Finished) -> None:
-        """Make the platform show the final text and nothing else of this answer."""
+        """Make the platform show the final text and nothing else of this answer, and close it."""
+        stays = not (finished.erase or finished.unkept)
+        if stays and self._claim.kept is None:
+            await self._posting.keep(finished)
         outgoing = self._outgoing(finished.text, finished.files, private=finished.private)
         if outgoing:
             failed = finished.outcome in {AnswerState.FAILED, AnswerState.EXPIRED}
             form = bool(finished.buttons) and self._limits.buttons
             outgoing[-1] = replace(outgoing[-1], buttons=self._last_buttons(finished), form=form, failed=failed)
+        surplus = [index for index in self._posting.indices() if index >= len(outgoing)]
         for index, what in enumerate(outgoing):
-            await self._post(index, what)
-        for index in reversed(self._posting.indices()):
-            if index >= len(outgoing):
-                await self._posting.remove(index)
+            is_end = stays and not surplus and index == len(outgoing) - 1
+            await self._post(index, what, finished if is_end else None)
+        for index in reversed(surplus):
+            await self._posting.remove(index)
+        await self._posting.close(finished)
 
-    async def _post(self, index: int, what: Outgoing) -> None:
+    async def _post(self, index: int, what: Outgoing, ends: Finished | None) -> None:
         if what.files or what.private:
             await self._posting.renew(index)  # an edit can neither bring a file nor hide what others see
         if self._posting.shown.get(index) != what:
-            await self._posting.settle(index, what)
+            await self._posting.settle(index, what, ends)
 
     def _outgoing(self, text: str, files: tuple[File, ...], *, private: bool) -> list[Outgoing]:
         """A whole text as messages, the files with the last. Raises PlatformError if it may not be shown here."""

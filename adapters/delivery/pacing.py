@@ -36,10 +36,14 @@ class Slot:
 
     def try_take(self) -> bool:
         """Take the slot if it is free and nobody waits for it."""
-        if self._queue.locked() or self._delay() > 0:
+        if not self.is_free():
             return False
         self._book()
         return True
+
+    def is_free(self) -> bool:
+        """Whether `take` would not have to wait."""
+        return not self._queue.locked() and self._delay() <= 0
 
     async def take(self) -> None:
         """Wait for the slot in the order of asking, through a flood penalty too."""

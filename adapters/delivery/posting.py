@@ -11,8 +11,8 @@ from dataclasses import replace
 import structlog
 
 from adapters.delivery.pacing import Sleep, Slot
-from bot.errors import FloodWait, LeaseLost, MessageGone, PlatformError, TextRefused, Unreachable
-from bot.messages import Claim, Destination, MessageRef, Outgoing, SentPart
+from bot.errors import DatabaseError, FloodWait, LeaseLost, MessageGone, PlatformError, TextRefused, Unreachable
+from bot.messages import Claim, Destination, Finished, MessageRef, Outgoing, SentPart
 from bot.ports import Adapter, Ledger
 
 log = structlog.get_logger(__name__)
@@ -56,6 +56,9 @@ class Posting:
         self._tried: dict[int, Outgoing | None] = {part.index: None for part in claim.parts if not part.message}
         """What may have been sent already with the present nonce; None if an earlier attempt knew."""
         self._refused: set[tuple[int, str]] = set()
+        self._keeping: Finished | None = None
+        """The finished answer, to be kept with the next intent."""
+        self._closed = False
 
     def known(self, index: int) -> MessageRef | None:
         """The message at an index, if the platform has acknowledged it."""
@@ -66,17 +69,31 @@ class Posting:
         """All that the ledger knows of, the unacknowledged too."""
         return sorted(self._parts)
 
-    async def attempt(self, index: int, what: Outgoing) -> None:
+    async def keep(self, finished: Finished) -> None:
+        """Have the finished answer committed before its last delivery: with an intent that comes at once, or now."""
+        is_sent = bool(finished.text.strip()) and not finished.private and not finished.files
+        if is_sent and self.known(0) is None and 0 not in self._intended and self.slot.is_free():
+            self._keeping = finished
+        else:
+            await self._ledger.keep(self._claim, finished)
+
+    async def close(self, finished: Finished) -> None:
+        """Close the answer, if it was not closed with its last message."""
+        if not self._closed:
+            await self._ledger.close(self._claim, finished.outcome, finished)
+
+    async def attempt(self, index: int, what: Outgoing, ends: Finished | None = None) -> None:
         """Send or edit a message, once; the slot is taken. Raises PlatformError, and another call may do better.
 
-        A text that was refused is sent plain the next time; a message that is gone is sent anew.
+        A text that was refused is sent plain the next time; a message that is gone is sent anew. `ends`: the answer that a
+        send of this message completes; what then stands there is written down with its end.
         """
         sending = replace(what, plain=True) if (index, what.text) in self._refused else what
         try:
             if message := self.known(index):
                 await self._adapter.edit(message, sending)
                 self.shown[index] = what
-            elif await self._send(index, sending):
+            elif await self._send(index, sending, ends):
                 self.shown[index] = what
         except TextRefused:
             self._refused.add((index, what.text))
@@ -85,13 +102,13 @@ class Posting:
             self._gone(index)
             raise
 
-    async def settle(self, index: int, what: Outgoing) -> None:
+    async def settle(self, index: int, what: Outgoing, ends: Finished | None = None) -> None:
         """Make a message be what it is to be, however long that takes. Raises PlatformError when there is no way."""
         unreachable = gone = 0
         while True:
             await self.slot.take()
             try:
-                await self.attempt(index, what)
+                await self.attempt(index, what, ends)
                 if self.shown.get(index) == what:
                     return
             except FloodWait as error:
@@ -129,21 +146,29 @@ class Posting:
         self._parts.pop(index, None)
         self.shown.pop(index, None)
 
-    async def _send(self, index: int, what: Outgoing) -> bool:
+    async def _send(self, index: int, what: Outgoing, ends: Finished | None) -> bool:
         """Whether the message is this one: a platform that knows the nonce gives back what an earlier send made."""
         part = self._parts.get(index) or SentPart(index=index, nonce=_nonce(), message=None)
         if index not in self._intended:
-            await self._ledger.intend(self._claim, part)
+            await self._ledger.intend(self._claim, part, self._keeping)
+            self._keeping = None
             self._parts[index] = part
             self._intended.add(index)
         to = self._to if index == 0 else replace(self._to, reply_to=None)
         sure = self._tried.setdefault(index, what) == what
-        await self._finish(self._send_and_record(to, replace(what, nonce=part.nonce), part))
+        await self._finish(self._send_and_record(to, replace(what, nonce=part.nonce), part, ends if sure else None))
         return sure
 
-    async def _send_and_record(self, to: Destination, what: Outgoing, part: SentPart) -> None:
+    async def _send_and_record(self, to: Destination, what: Outgoing, part: SentPart, ends: Finished | None) -> None:
         message = await self._adapter.send(to, what)
         self._parts[part.index] = sent = replace(part, message=message)
+        if ends is not None:
+            try:
+                await self._ledger.close(self._claim, ends.outcome, ends, sent)
+                self._closed = True
+                return
+            except (LeaseLost, DatabaseError) as error:  # what was sent was sent, whoever has the answer by now
+                log.debug("not closed with its last message", conversation=str(self._to.key), error=repr(error))
         try:
             await self._ledger.record_sent(self._claim, sent)
         except LeaseLost:  # nobody will ever complete this message

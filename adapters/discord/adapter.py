@@ -15,7 +15,7 @@ import structlog
 from discord.http import Route
 
 from adapters.discord import files, menus, payload
-from adapters.discord.client import UNKNOWN_CHANNEL, as_platform_errors
+from adapters.discord.client import Archived, NoChannel, as_platform_errors
 from adapters.discord.connection import Connection
 from adapters.discord.hearing import Hearing
 from adapters.discord.intake import Intake
@@ -47,7 +47,7 @@ BURST = 3
 MARK_SECONDS = 5.0
 """How often it is written down how far the bot has heard."""
 HEARD, MENUS = "heard", "menus"
-"""Names of notes."""
+"""Names of notes; behind the first stand the numbers of the shards, if not all are this process's."""
 LONGEST_THREAD = 60
 """Characters of a thread's name."""
 _MESSAGES = "/channels/{channel_id}/messages"
@@ -62,6 +62,8 @@ class Discord:
     def __init__(self, config: DiscordConfig, notes: Notes) -> None:
         self.account = config.account
         self._notes = notes
+        # Processes that share the servers have each heard something else.
+        self._heard = "/".join([HEARD, ",".join(map(str, config.shard_ids))]) if config.shard_ids else HEARD
         self._marks = Marks()
         self._intake = Intake(self._marks)
         self._connection = Connection(config, self)
@@ -78,13 +80,14 @@ class Discord:
             selects=True,
             files=True,
             private_answers=True,
+            guilds=True,
             file_bytes=files.FILE_BYTES,
         )
 
     async def listen(self, receive: Receive) -> None:
         """Hear events until cancelled. Raises StartError for a token that was never good, and DatabaseError."""
         noted = await self._notes.notes(PLATFORM, self.account)
-        self._marks.start(int(noted.get(HEARD, "0")))
+        self._marks.start(int(noted.get(self._heard, "0")))
         self._interactions.recall(noted)
         self._intake.open(receive)
         work = (self._connection.run(), self._keep_mark(), self._intake.overflow())
@@ -125,11 +128,11 @@ class Discord:
 
     async def edit(self, message: MessageRef, what: Outgoing) -> None:
         """Change a message's text and buttons. A form cannot become talk again: it goes, and MessageGone is raised."""
-        if await self._changed_by_token(message, what):
+        if await self._interactions.change(message.message_id, what):
             return
         route = Route("PATCH", _MESSAGE, channel_id=_channel(message.key), message_id=int(message.message_id))
         try:
-            await self._call(route, payload.edit(what))
+            await self._call_in(message.key, route, payload.edit(what))
         except PlatformError as error:
             if what.form or not _was_a_form(error):
                 raise
@@ -190,7 +193,9 @@ class Discord:
             body["message_reference"] = {"message_id": replied, "fail_if_not_exists": False}
         try:
             made = await self._create(to.key, body, what)
-        except _NoThread:
+        except NoChannel:
+            if not to.key.thread:
+                raise
             if not await self._open_thread(to.key):
                 return await self._post(replace(to, key=replace(to.key, thread=""), reply_to=to.key.thread), what)
             made = await self._create(to.key, body, what)
@@ -198,26 +203,28 @@ class Discord:
 
     async def _create(self, key: ConversationKey, body: payload.Json, what: Outgoing) -> Any:
         route = Route("POST", _MESSAGES, channel_id=_channel(key))
-        try:
-            return await self._call(route, dict(body), _files(what.files))
-        except Barred as error:
-            if key.thread and f"({UNKNOWN_CHANNEL})" in str(error):
-                raise _NoThread from error
-            raise
+        return await self._call_in(key, route, dict(body), what.files)
 
     async def _open_thread(self, key: ConversationKey) -> bool:
-        """Open the thread at the message that has its id; False if the bot may not. Raises PlatformError."""
+        """Open the thread at the message that has its id; False if the bot may not, or it is gone. Raises PlatformError."""
         where: dict[str, Any] = {"channel_id": int(key.chat), "message_id": int(key.thread)}
-        question = await self._call(Route("GET", _MESSAGE, **where))
-        name = " ".join(str(question["content"]).split())[:LONGEST_THREAD]
         try:
-            await self._call(Route("POST", _MESSAGE + "/threads", **where), {"name": _plain(name) or "Answer"})
-        except Barred:
+            question = await self._call(Route("GET", _MESSAGE, **where))
+            name = _plain(str(question["content"]))[:LONGEST_THREAD] or "Answer"
+            await self._call(Route("POST", _MESSAGE + "/threads", **where), {"name": name})
+        except (Barred, MessageGone):
             return False
         return True
 
-    async def _changed_by_token(self, message: MessageRef, what: Outgoing) -> bool:
-        return await self._interactions.change(message.message_id, what)
+    async def _call_in(
+        self, key: ConversationKey, route: Route, body: payload.Json, attached: Sequence[File] = ()
+    ) -> Any:
+        """Call, once more where a thread was archived meanwhile. Raises PlatformError."""
+        try:
+            return await self._call(route, body, _files(attached))
+        except Archived:
+            await self._call(Route("PATCH", "/channels/{channel_id}", channel_id=_channel(key)), {"archived": False})
+            return await self._call(route, body, _files(attached))
 
     async def _call(
         self, route: Route, body: payload.Json | None = None, attached: list[discord.File] | None = None
@@ -240,7 +247,7 @@ class Discord:
     async def _write_mark(self, kept: int) -> int:
         value = self._marks.value
         try:
-            await self._notes.note(PLATFORM, self.account, {HEARD: str(value)})
+            await self._notes.note(PLATFORM, self.account, {self._heard: str(value)})
         except DatabaseError as error:
             log.warning("it could not be written down how far the bot has heard", reason=str(error))
             return kept
@@ -267,10 +274,6 @@ class Discord:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
-
-
-class _NoThread(Exception):
-    """The thread is not there yet."""
 
 
 def _channel(key: ConversationKey) -> int:

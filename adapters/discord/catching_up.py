@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -43,8 +43,8 @@ class CatchingUp:
         self._missed = missed
         self._places = asyncio.Semaphore(AT_ONCE)
 
-    async def run(self, direct: Callable[[], Awaitable[Iterable[str]]]) -> None:
-        """Read all channels that have something new. `direct`: the ids of the DMs, of which Discord tells nothing by itself."""
+    async def run(self, direct: Iterable[str]) -> None:
+        """Read all channels that have something new, and these DMs: nobody says whether they have."""
         now = datetime.now(UTC)
         work: list[tuple[Any, int]] = []
         for channel in readable(self._client):
@@ -52,9 +52,8 @@ class CatchingUp:
             if (channel.last_message_id or 0) > after:
                 work.append((channel, after))
         lately = since(self._marks.value, most=MOST, joined=None, now=now)
-        dms = [
-            self._client.get_partial_messageable(int(chat), type=discord.ChannelType.private) for chat in await direct()
-        ]
+        private = discord.ChannelType.private
+        dms = [self._client.get_partial_messageable(int(chat), type=private) for chat in direct]
         work += [(dm, lately) for dm in dms]
         self._intake.hold_only({channel.id for channel, _ in work})
         found = await asyncio.gather(*(self._channel(channel, after) for channel, after in work))

@@ -23,12 +23,9 @@ log = structlog.get_logger(__name__)
 GUILD_SECONDS = 1.0
 """After the last guild that Discord tells of, nobody waits longer for one more."""
 UNKNOWN_CHANNEL, UNKNOWN_GUILD, UNKNOWN_MESSAGE, UNKNOWN_WEBHOOK = 10003, 10004, 10008, 10015
-MISSING_PERMISSIONS = 50013
 INVALID_WEBHOOK_TOKEN = 50027
 ARCHIVED = 50083
 UNKNOWN_INTERACTION, ANSWERED_ALREADY = 10062, 40060
-_GONE = frozenset({UNKNOWN_MESSAGE, 50005, 50021})
-"""Among them: a message of somebody else, a system's message."""
 _SLOW = frozenset({20016, 20028, 40062})
 """Slow mode, too many writes in a channel, the service is limited."""
 SLOW_SECONDS = 5.0
@@ -37,6 +34,24 @@ LONGEST_WAIT = 30.0
 """Seconds that the library waits by itself when Discord asks for patience; the least that it takes for this."""
 CONTENT_FLAGS = 1 << 18 | 1 << 19
 """Of an application: the portal lets it read what people write."""
+
+
+class NoChannel(Barred):
+    """There is no such channel or thread (any more), or not yet."""
+
+
+class Archived(Barred):
+    """The thread is archived: it must be taken out again before something in it can be changed."""
+
+
+_NAMED: dict[int, type[PlatformError]] = {
+    UNKNOWN_CHANNEL: NoChannel,
+    UNKNOWN_GUILD: Barred,
+    ARCHIVED: Archived,
+    UNKNOWN_MESSAGE: MessageGone,
+    50005: MessageGone,  # it is somebody else's
+    50021: MessageGone,  # it is the platform's own
+}
 
 
 class Ears(Protocol):
@@ -162,11 +177,8 @@ def _refusal(error: discord.HTTPException) -> PlatformError:
         return FloodWait(_retry_after(error))
     if error.status >= 500 or error.status == 401:
         return Unreachable(f"status {error.status}")
-    if error.code in _GONE:
-        return MessageGone(words)
-    if error.status == 403 or error.code in {UNKNOWN_CHANNEL, UNKNOWN_GUILD, ARCHIVED}:
-        return Barred(words)
-    return PlatformError(words)
+    usual = Barred if error.status == 403 else PlatformError
+    return _NAMED.get(error.code, usual)(words)
 
 
 def _retry_after(error: discord.HTTPException) -> float:

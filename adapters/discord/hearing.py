@@ -17,7 +17,7 @@ from adapters.discord.intake import Intake, Make
 from adapters.discord.interactions import Expired, Interactions
 from adapters.discord.marks import Marks
 from adapters.discord.menus import ARGUMENT, suggestions
-from adapters.discord.places import PLATFORM, Place, known_place, place_of
+from adapters.discord.places import PLATFORM, known_place, place_of
 from adapters.discord.updates import edit_of, message_of
 from bot.errors import DatabaseError, PlatformError
 from bot.messages import Command, ConversationKey, Deleted, Event, Left, Outgoing
@@ -29,6 +29,8 @@ MOST_DIRECT = 200
 """Private chats that are looked into after a pause, the liveliest: each is a call."""
 GUILD = "guild/"
 """Before the id of a guild in which the bot is, in the name of a note."""
+_PRIVATE = discord.ChannelType.private
+"""Of a channel that is in no guild."""
 NOT_WRITTEN = "That could not be written down. Please try again."
 
 
@@ -52,18 +54,27 @@ class Hearing:
             case "raw_message_edit":
                 self._intake.put(what[0].channel_id, lambda: self._edited(client, what[0].message))
             case "raw_message_delete":
-                self._deleted(client, what[0].channel_id, what[0].message_id)
+                self._deleted(client, what[0], what[0].message_id)
             case "raw_bulk_message_delete":
                 for message in sorted(what[0].message_ids):
-                    self._deleted(client, what[0].channel_id, message)
+                    self._deleted(client, what[0], message)
             case "interaction":
                 self._interaction(client, what[0])
+            case _:
+                self._told_of_places(client, event, *what)
+
+    def _told_of_places(self, client: discord.Client, event: str, *what: Any) -> None:
+        match event:
             case "connect":
                 self._begin()
             case "ready":
                 self._catching_up = asyncio.create_task(self._catch_up(client))
             case "guild_channel_delete":
                 self._left(what[0].id, chat=str(what[0].id))
+            case "raw_thread_delete":
+                self._left(what[0].thread_id, chat=str(what[0].parent_id), thread=str(what[0].thread_id))
+            case "guild_join":
+                self._intake.beside(self._joined(str(what[0].id)))
             case "guild_remove":
                 self._left(what[0].id, guild=str(what[0].id))
 
@@ -91,22 +102,35 @@ class Hearing:
                 return lambda: self._missed(client, message, members)
 
             reading = CatchingUp(client, self._intake, self._marks, missed)
-            await reading.run(lambda: self._notes.direct_chats(PLATFORM, self._account, limit=MOST_DIRECT))
-        except DatabaseError as error:
-            log.error("what was missed is not read", reason=str(error))
+            await reading.run(await self._direct(client))
+        except Exception as error:
+            log.error("what was missed is not read", error=type(error).__name__)
+            log.debug("why it is not read", exc_info=error)
         finally:
             self._intake.hold_only(())
+
+    async def _direct(self, client: discord.Client) -> Sequence[str]:
+        """Private chats, of which Discord tells nothing by itself. They are the first shard's."""
+        if 0 not in _shards(client):
+            return []
+        return await self._notes.direct_chats(PLATFORM, self._account, limit=MOST_DIRECT)
 
     async def _look_for_guilds(self, client: discord.Client) -> None:
         """Guilds that the bot was removed from meanwhile: Discord tells of that only who is connected."""
         noted = await self._notes.notes(PLATFORM, self._account)
         known = {name.removeprefix(GUILD) for name in noted if name.startswith(GUILD)}
         here = {str(guild.id) for guild in client.guilds}
-        shards = getattr(client, "shard_ids", None) or [0]
-        mine = {guild for guild in known if (int(guild) >> 22) % (client.shard_count or 1) in shards}
+        mine = {guild for guild in known if (int(guild) >> 22) % (client.shard_count or 1) in _shards(client)}
         for guild in sorted(mine - here):
             self._left(int(guild), guild=guild)
         await self._notes.note(PLATFORM, self._account, {GUILD + guild: "" for guild in here - known})
+
+    async def _joined(self, guild: str) -> None:
+        """What is known here of where the bot is tells later where it is no more."""
+        try:
+            await self._notes.note(PLATFORM, self._account, {GUILD + guild: ""})
+        except DatabaseError as error:
+            log.warning("a note could not be written", reason=str(error))
 
     def _message(self, client: discord.Client, sent: discord.Message) -> None:
         if client.user is not None and sent.author.id == client.user.id:
@@ -138,25 +162,25 @@ class Hearing:
             return None
         return edit_of(sent, await place_of(client, self._account, sent.channel), client.user.id)
 
-    def _deleted(self, client: discord.Client, channel: int, message: int) -> None:
+    def _deleted(self, client: discord.Client, where: Any, message: int) -> None:
         async def make() -> Event:
-            found = client.get_channel(channel)
-            place = Place(ConversationKey(PLATFORM, self._account, str(channel)))
-            if found is not None:
-                place = known_place(client, self._account, found)
+            channel = client.get_partial_messageable(where.channel_id, guild_id=where.guild_id, type=_PRIVATE)
+            place = await place_of(client, self._account, channel)
             return Deleted(key=place.key, event_id=str(message), sent_at=datetime.now(UTC))
 
-        self._intake.put(channel, make)
+        self._intake.put(where.channel_id, make)
 
-    def _left(self, line: int, *, chat: str = "", guild: str = "") -> None:
-        """A channel was deleted, or the bot is in a guild no more."""
+    def _left(self, line: int, *, chat: str = "", thread: str = "", guild: str = "") -> None:
+        """A channel or a thread was deleted, or the bot is in a guild no more."""
         at = datetime.now(UTC)
-        key = ConversationKey(PLATFORM, self._account, chat)
+        key = ConversationKey(PLATFORM, self._account, chat, thread)
 
         async def make() -> Event:
             if guild:
                 await self._notes.note(PLATFORM, self._account, {GUILD + guild: None})
-            return Left(key=key, event_id=f"left-{guild or chat}-{at.timestamp():.0f}", sent_at=at, guild=guild)
+            return Left(
+                key=key, event_id=f"left-{guild or thread or chat}-{at.timestamp():.0f}", sent_at=at, guild=guild
+            )
 
         self._intake.put(line, make)
 
@@ -167,7 +191,7 @@ class Hearing:
             case discord.InteractionType.application_command:
                 work = self._command(client, interaction)
             case discord.InteractionType.component:
-                work = self._press(interaction)
+                work = self._press(client, interaction)
             case discord.InteractionType.autocomplete:
                 work = self._suggest(interaction)
             case _:
@@ -186,12 +210,15 @@ class Hearing:
         if await self._received(interaction.token, event):
             self._intake.beside(_quietly(self._interactions.defer(live)))
 
-    async def _press(self, interaction: discord.Interaction) -> None:
+    async def _press(self, client: discord.Client, interaction: discord.Interaction) -> None:
         event = presses.action_of(interaction, presses.place_of(interaction, self._account))
         live = self._interactions.begin(interaction, private=True)
         if event is None or await self._received(interaction.token, event):
-            under = str(interaction.message.id) if interaction.message else ""
-            self._intake.beside(_quietly(self._interactions.acknowledge(live, under)))
+            under = interaction.message
+            seen = client.get_channel(interaction.channel_id or 0) is not None
+            noted = under is not None and (under.flags.ephemeral or not seen)
+            done = self._interactions.acknowledge(live, str(under.id if under else ""), noted=noted)
+            self._intake.beside(_quietly(done))
 
     async def _received(self, token: str, event: Event) -> bool:
         try:
@@ -206,6 +233,11 @@ class Hearing:
         data: Any = interaction.data
         begun = next((option["value"] for option in data.get("options", ()) if option["name"] == ARGUMENT), "")
         await self._interactions.suggest(interaction, suggestions(self.commands, data["name"], begun))
+
+
+def _shards(client: discord.Client) -> Sequence[int]:
+    """The numbers of the connections that a client holds."""
+    return getattr(client, "shard_ids", None) or [0]
 
 
 async def _member(guild: discord.Guild, person: int) -> Any:

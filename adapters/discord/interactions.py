@@ -112,12 +112,12 @@ class Interactions:
                 flags = payload.EPHEMERAL if live.private else 0
                 await self._first(live, {"type": _DEFERRED, "data": {"flags": flags}})
 
-    async def acknowledge(self, live: Live, message: str) -> None:
-        """A press was taken: its message stays as it is, and can be changed by this token."""
+    async def acknowledge(self, live: Live, message: str, *, noted: bool) -> None:
+        """A press was taken: its message stays as it is for now. `noted`: it can be changed by this token alone."""
         async with live.turn:
             if not live.answered:
                 await self._first(live, {"type": _DEFERRED_UPDATE})
-        if message in self._ways:
+        if noted:
             self._remember(message, Way(live.token, ORIGINAL, time.time() + TOKEN_SECONDS))
 
     async def suggest(self, interaction: discord.Interaction, names: list[str]) -> None:
@@ -126,7 +126,7 @@ class Interactions:
         await self._first(live, {"type": _SUGGESTIONS, "data": {"choices": [{"name": n, "value": n} for n in names]}})
 
     async def say(self, token: str, what: Outgoing, files: Files, *, noted: bool) -> str:
-        """Say something by a token and return the message's id. `noted`: nothing else can change it later.
+        """Say something by a token and return the message's id. `noted`: it can be changed by this token alone.
 
         Raises Expired, PlatformError.
         """
@@ -141,38 +141,29 @@ class Interactions:
         target = ORIGINAL if way else ""
         if not way:
             way = target = await self._follow(token, body, files)
-        if noted:
+        if noted or (live is not None and live.private):
             self._remember(way, Way(token, target, time.time() + TOKEN_SECONDS))
         return way
 
     async def change(self, message: str, what: Outgoing) -> bool:
         """Change a message by the token that made it; False if there is none (any more). Raises PlatformError."""
-        way = self._way(message)
-        if way is None:
-            return False
-        route = self._route("PATCH", "/webhooks/{webhook_id}/{webhook_token}/messages/{message_id}", way.token)
-        return await self._by(way, message, route(way.message), payload.edit(what))
+        return await self._by_token("PATCH", message, payload.edit(what))
 
     async def remove(self, message: str) -> bool:
         """Remove a message likewise."""
-        way = self._way(message)
-        if way is None:
-            return False
-        route = self._route("DELETE", "/webhooks/{webhook_id}/{webhook_token}/messages/{message_id}", way.token)
-        return await self._by(way, message, route(way.message), None)
+        return await self._by_token("DELETE", message)
 
-    async def _by(self, way: Way, message: str, route: Route, body: payload.Json | None) -> bool:
+    async def _by_token(self, method: str, message: str, body: payload.Json | None = None) -> bool:
+        way = self._ways.get(message)
+        if way is None or way.until < time.time():
+            return False
         try:
-            await self._request(route, body, [])
+            await self._request(self._route(method, way.token, "/messages/" + way.message), body, [])
             return True
         except Expired:
-            self._ways.pop(message, None)
+            del self._ways[message]
             self._note({NOTE + message: None})
             return False
-
-    def _way(self, message: str) -> Way | None:
-        way = self._ways.get(message)
-        return way if way is not None and way.until > time.time() else None
 
     def _remember(self, message: str, way: Way) -> None:
         """What is past its time goes, in memory and from the notes."""
@@ -197,16 +188,12 @@ class Interactions:
         return str((made or {}).get("interaction", {}).get("response_message_id") or "")
 
     async def _follow(self, token: str, body: payload.Json, files: Files) -> str:
-        made: Any = await self._request(
-            self._route("POST", "/webhooks/{webhook_id}/{webhook_token}", token)(""), body, files
-        )
+        made: Any = await self._request(self._route("POST", token), body, files)
         return str(made["id"])
 
-    def _route(self, method: str, path: str, token: str) -> Callable[[str], Route]:
-        application = self._client().application_id
-        return lambda message: Route(
-            method, path, webhook_id=application, webhook_token=token, **({"message_id": message} if message else {})
-        )
+    def _route(self, method: str, token: str, rest: str = "") -> Route:
+        path = "/webhooks/{webhook_id}/{webhook_token}" + rest
+        return Route(method, path, webhook_id=self._client().application_id, webhook_token=token)
 
     async def _request(self, route: Route, body: payload.Json | None, files: Files) -> Any:
         client = self._client()

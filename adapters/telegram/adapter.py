@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -11,17 +11,22 @@ from telegram import (
     BotCommand,
     BotCommandScopeAllGroupChats,
     BotCommandScopeAllPrivateChats,
-    InlineKeyboardButton,
-    InlineKeyboardMarkup,
-    LinkPreviewOptions,
-    ReplyParameters,
 )
 from telegram.constants import ChatAction, ParseMode
 from telegram.error import BadRequest, ChatMigrated, InvalidToken, RetryAfter, TelegramError
 
 from adapters.delivery.pacing import Slot
 from adapters.telegram.addressing import Me
-from adapters.telegram.client import NO_THREAD, NOT_MODIFIED, UPLOAD_SECONDS, as_platform_errors, make_bot, seconds_of
+from adapters.telegram.client import (
+    CALL_SECONDS,
+    NO_THREAD,
+    NOT_MODIFIED,
+    UPLOAD_SECONDS,
+    as_platform_errors,
+    call,
+    make_bot,
+    seconds_of,
+)
 from adapters.telegram.intake import Intake
 from adapters.telegram.polling import REST_LEAST, REST_MOST, Poller
 from adapters.telegram.updates import KINDS, PLATFORM
@@ -35,6 +40,7 @@ from bot.messages import (
     Command,
     ConversationKey,
     Destination,
+    File,
     Limits,
     MessageRef,
     Outgoing,
@@ -131,29 +137,28 @@ class Telegram:
         common = self._place(to.key) | {"reply_parameters": _reply(to), "reply_markup": _keyboard(what.buttons)}
         files = list(what.files)
         if not files:
-            sent = await self._call(to.key, lambda place: self._bot.send_message(**place, **_message(what)), common)
-            return MessageRef(to.key, str(sent.message_id))
+            return await self._sent(to.key, common, what)
         caption = _caption(what)
         if what.text and telegram_length(what.text) > LONGEST_CAPTION:
-            sent = await self._call(to.key, lambda place: self._bot.send_message(**place, **_message(what)), common)
+            sent = await self._sent(to.key, common, what)
             caption = {}
         else:
             sent = await self._document(to.key, files.pop(0), common | caption)
         for file in files:
             await self._document(to.key, file, self._place(to.key))
-        return MessageRef(to.key, str(sent.message_id))
+        return sent
 
     async def edit(self, message: MessageRef, what: Outgoing) -> None:
         """Change a message's text and buttons."""
         where: dict[str, Any] = {"chat_id": self._chat(message.key), "message_id": int(message.message_id)}
         where["reply_markup"] = _keyboard(what.buttons)
-        await self._call(message.key, lambda place: self._bot.edit_message_text(**place, **_message(what)), where)
+        await self._call(message.key, "editMessageText", where, _message(what))
 
     async def delete(self, message: MessageRef) -> None:
         """Remove a message; Telegram lets bots do that for 48 hours."""
         where = {"chat_id": self._chat(message.key), "message_id": int(message.message_id)}
         try:
-            await self._call(message.key, lambda place: self._bot.delete_message(**place), where)
+            await self._call(message.key, "deleteMessage", where)
         except MessageGone:
             return
 
@@ -162,10 +167,10 @@ class Telegram:
         try:
             if isinstance(sign, Typing):
                 with as_platform_errors():
-                    await self._bot.send_chat_action(**self._place(to.key), action=ChatAction.TYPING)
+                    await call(self._bot, "sendChatAction", **self._place(to.key), action=ChatAction.TYPING)
                 return
-            draft = {"draft_id": _draft(to), "read_timeout": DRAFT_SECONDS, **_text(sign.text)}
-            await self._call(to.key, lambda place: self._bot.send_message_draft(**place, **draft), self._place(to.key))
+            draft = {"draft_id": _draft(to), **_text(sign.text)}
+            await self._call(to.key, "sendMessageDraft", self._place(to.key), draft, seconds=DRAFT_SECONDS)
         except FloodWait:
             raise
         except PlatformError as error:
@@ -256,14 +261,32 @@ class Telegram:
         except TelegramError as error:
             log.warning("the command menus could not be set", error=type(error).__name__)
 
-    async def _document(self, key: ConversationKey, file: Any, place: dict[str, Any]) -> Any:
-        return await self._call(
+    async def _sent(self, key: ConversationKey, place: dict[str, Any], what: Outgoing) -> MessageRef:
+        sent = await self._call(key, "sendMessage", place, _message(what))
+        return MessageRef(key, str(sent["message_id"]))
+
+    async def _document(self, key: ConversationKey, file: File, place: dict[str, Any]) -> MessageRef:
+        sent = await self._work(
             key,
             lambda where: self._bot.send_document(**where, document=file.data, filename=file.name),
             place,
         )
+        return MessageRef(key, str(sent.message_id))
 
     async def _call(
+        self,
+        key: ConversationKey,
+        method: str,
+        place: dict[str, Any],
+        what: Mapping[str, Any] | None = None,
+        *,
+        seconds: float = CALL_SECONDS,
+    ) -> Any:
+        """A method's result; see `_work`."""
+        given = what or {}
+        return await self._work(key, lambda where: call(self._bot, method, seconds=seconds, **where, **given), place)
+
+    async def _work(
         self, key: ConversationKey, work: Callable[[dict[str, Any]], Awaitable[T]], place: dict[str, Any]
     ) -> T:
         """Call, once more where a chat has moved or a thread is not there. Raises PlatformError."""
@@ -301,7 +324,7 @@ def _text(text: str, *, plain: bool = False) -> dict[str, Any]:
 
 def _message(what: Outgoing) -> dict[str, Any]:
     """Links are not shown as cards: they would be taken for the answer."""
-    return {**_text(what.text, plain=what.plain), "link_preview_options": LinkPreviewOptions(is_disabled=True)}
+    return {**_text(what.text, plain=what.plain), "link_preview_options": {"is_disabled": True}}
 
 
 def _caption(what: Outgoing) -> dict[str, Any]:
@@ -309,19 +332,19 @@ def _caption(what: Outgoing) -> dict[str, Any]:
     return {("caption" if name == "text" else name): value for name, value in made.items()}
 
 
-def _reply(to: Destination) -> ReplyParameters | None:
+def _reply(to: Destination) -> dict[str, Any] | None:
     """In groups an answer shows its question; in a private chat it follows it anyway. Chats of persons have ids above 0."""
     if to.key.chat.startswith("-") and to.reply_to is not None and to.reply_to.isdecimal():
-        return ReplyParameters(int(to.reply_to), allow_sending_without_reply=True)
+        return {"message_id": int(to.reply_to), "allow_sending_without_reply": True}
     return None
 
 
-def _keyboard(buttons: Sequence[Button]) -> InlineKeyboardMarkup | None:
+def _keyboard(buttons: Sequence[Button]) -> dict[str, Any] | None:
     if not buttons:
         return None
-    row = [InlineKeyboardButton(button.label, callback_data=button.id) for button in buttons]
+    row = [{"text": button.label, "callback_data": button.id} for button in buttons]
     wide = buttons[0].id.startswith(WIDE)
-    return InlineKeyboardMarkup([[button] for button in row] if wide else [row])
+    return {"inline_keyboard": [[button] for button in row] if wide else [row]}
 
 
 def _draft(to: Destination) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from telegram import Bot
 from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, NetworkError, RetryAfter, TelegramError
 
-from adapters.telegram.requests import Requests
+from adapters.telegram.requests import Parameters, Requests
 from bot.errors import Barred, FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
 
 CONNECTIONS = 512
@@ -58,11 +58,14 @@ def make_bot(token: str, api_base: str) -> Bot:
 
 
 async def call(bot: Bot, method: str, *, seconds: float = CALL_SECONDS, **parameters: Any) -> Any:
-    """Call a method and return its result as the JSON has it: the library need not understand every update of a batch.
+    """Call a method with JSON-ready parameters (None: left out) and return its result as the JSON has it.
 
-    Telegram's methods are case-insensitive; the library warns of those that it has itself, by their usual spelling.
+    The library need not understand every update of a batch; and of a message that was sent it would make an object of a
+    hundred fields, of which only the id is wanted. Raises TelegramError.
     """
-    return await bot.do_api_request(method.lower(), api_kwargs=parameters, read_timeout=seconds)
+    given = Parameters({name: value for name, value in parameters.items() if value is not None})
+    # The library hands the parameters on to `Requests.do_request`, which takes these too.
+    return await bot.request.post(f"{bot.base_url}/{method}", given, read_timeout=seconds)  # type: ignore[arg-type]
 
 
 @contextmanager

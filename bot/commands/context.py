@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from bot.config import Config
 from bot.errors import NotAllowed
-from bot.messages import Claim, Reply, Settings, StoredMessage
+from bot.messages import Claim, GuildKey, Reply, Settings, StoredMessage
 from bot.permissions import is_admin, may_change
 from bot.ports import Removed, Store
-from bot.settings import only
+from bot.settings import merged, only
 
 EXCERPT = 120
 """Characters of a text that is only to be recognised."""
@@ -53,6 +53,23 @@ class Context:
         """The conversation's own."""
         return self.claim.conversation.settings
 
+    @property
+    def around(self) -> Settings | None:
+        """What its guild says, if it is in one."""
+        return self.claim.conversation.around if self.claim.conversation.guild else None
+
+    @property
+    def here(self) -> Settings:
+        """What holds here: the conversation's own, or else the guild's."""
+        return merged(self.settings, self.claim.conversation.around)
+
+    @property
+    def guild(self) -> GuildKey | None:
+        """The guild as whose member the person asks."""
+        event = self.claim.event
+        guild = "" if event.direct else event.author.guild
+        return GuildKey(event.key.platform, event.key.account, guild) if guild else None
+
     def require(self) -> None:
         """Raises NotAllowed for those who may not change what others see."""
         if not self.may_change:
@@ -84,6 +101,8 @@ class Entry:
     private: bool = False
     """The result is for the asker's eyes."""
     changes: bool = False
+    """See `bot.messages.Command`."""
+    manages: bool = False
     """See `bot.messages.Command`."""
     hidden: bool = False
     """Neither in menus nor in /help: nobody types it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from bot.commands import data, settings, talk
+from bot.commands import data, guild, settings, talk
 from bot.commands.calling import Call
 from bot.commands.context import Context, Entry, Result
 from bot.config import Config
@@ -24,9 +24,13 @@ async def run(context: Context, call: Call) -> Result:
     return replace(result, private=True) if isinstance(result, Reply) and entry.private else result
 
 
-def menu(config: Callable[[], Config] | None = None) -> list[Command]:
-    """The table as the platforms' menus show it. `config`: the present one, from which suggestions come."""
-    return [_shown(name, entry, config) for name, entry in TABLE.items() if not entry.hidden]
+def menu(config: Callable[[], Config] | None = None, *, guilds: bool = False) -> list[Command]:
+    """The table as the platforms' menus show it.
+
+    `config`: the present one, from which suggestions come. `guilds`: where there are some (`Limits.guilds`).
+    """
+    rows = [(name, entry) for name, entry in TABLE.items() if not entry.hidden and (guilds or not entry.manages)]
+    return [_shown(name, entry, config) for name, entry in rows]
 
 
 def _shown(name: str, entry: Entry, config: Callable[[], Config] | None) -> Command:
@@ -38,12 +42,14 @@ def _shown(name: str, entry: Entry, config: Callable[[], Config] | None) -> Comm
         changes=entry.changes,
         translations={"de": entry.german},
         private=entry.private,
+        manages=entry.manages,
         suggestions=None if suggest is None or config is None else lambda: list(suggest(config())),
     )
 
 
-async def _help(_: Context, __: str) -> Reply:
-    rows = [f"/{c.name}{' ' + c.argument if c.argument else ''} - {c.help}" for c in menu()]
+async def _help(context: Context, _: str) -> Reply:
+    manages = context.guild is not None and context.may_change
+    rows = [f"/{c.name}{' ' + c.argument if c.argument else ''} - {c.help}" for c in menu(guilds=manages)]
     return Reply("\n".join(rows))
 
 
@@ -63,6 +69,15 @@ TABLE: dict[str, Entry] = {
         "shows the settings of this conversation, with buttons that change them",
         "zeigt die Einstellungen dieses Gesprächs, mit Knöpfen dafür",
         changes=True,
+    ),
+    "server": Entry(
+        guild.server,
+        "shows or changes what holds for this whole server",
+        "zeigt oder ändert, was auf diesem ganzen Server gilt",
+        "[SETTING VALUE]",
+        changes=True,
+        manages=True,
+        suggest=guild.suggestions,
     ),
     "model": Entry(
         settings.model,

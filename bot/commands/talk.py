@@ -53,7 +53,7 @@ async def history(context: Context, _: str) -> Reply:
 
 async def transcript(context: Context, _: str) -> Reply:
     """Shows what was heard last."""
-    if transcripts_of(context.settings, context.config) == "never":
+    if transcripts_of(context.here, context.config) == "never":
         return Reply("What I hear is not shown here. /transcripts changes that.")
     heard = next((quote for m in reversed(await context.line()) if (quote := reading.quote(m))), "")
     return Reply(heard or "There is no voice message in this conversation that I have heard.")

@@ -63,6 +63,20 @@ async def test_every_thread_of_the_chat_goes_with_all_that_is_in_it(store: SqlSt
     assert (await store.conversation(GROUP, direct=False)).settings == Settings()
 
 
+async def test_a_thread_goes_alone(store: SqlStore) -> None:
+    for number, key in enumerate((GROUP, OTHER_THREAD, replace(GROUP, thread=""))):
+        await ask(store, f"{number}", "one", key=key)
+        await answer(store, "eins")
+    assert await store.receive(replace(left(), key=GROUP), Triage.PENDING) == Received()
+    assert await store.find_conversation(GROUP) is None
+    for key in (OTHER_THREAD, replace(GROUP, thread="")):
+        place = await store.find_conversation(key)
+        assert place is not None
+        assert await texts(store, place.head) == ["one", "eins"]
+    unknown = replace(GROUP, thread="never there")
+    assert await store.receive(replace(left("left-2"), key=unknown), Triage.PENDING) == Received()
+
+
 async def test_other_chats_accounts_and_platforms_keep_theirs(store: SqlStore) -> None:
     others = (OTHER_CHAT, replace(GROUP, account="bot2"), replace(GROUP, platform="telegram"))
     for key in (GROUP, *others):

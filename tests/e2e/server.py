@@ -123,15 +123,30 @@ def traced(trace: Trace, pause: float) -> type[SqlStore]:
             await super().record_sent(claim, part)
             trace.mark("recorded")
 
+        async def intend(self, claim: Claim, part: SentPart, finished: Finished | None = None) -> None:
+            await super().intend(claim, part, finished)
+            if finished is not None:
+                await self._kept(claim)
+
         async def keep(self, claim: Claim, finished: Finished) -> None:
             await super().keep(claim, finished)
+            await self._kept(claim)
+
+        async def _kept(self, claim: Claim) -> None:
             trace.mark("kept")
             if claim.event.key.platform in UNMARKED:
                 await asyncio.sleep(pause)
 
-        async def close(self, claim: Claim, outcome: Outcome, finished: Finished | None) -> tuple[int, ...]:
+        async def close(
+            self, claim: Claim, outcome: Outcome, finished: Finished | None, sent: SentPart | None = None
+        ) -> tuple[int, ...]:
+            if sent is not None and claim.event.key.platform in UNMARKED:
+                trace.mark("sent")
+                await asyncio.sleep(pause)
             trace.mark("closing")
-            new = await super().close(claim, outcome, finished)
+            new = await super().close(claim, outcome, finished, sent)
+            if sent is not None:
+                trace.mark("recorded")
             trace.mark("closed", outcome=str(outcome))
             return new
 

@@ -13,7 +13,7 @@ from bot.config import Config
 from bot.messages import Action, ActionName, Author, Limits, Message, Outgoing
 from bot.strangers import REFUSED, WORDS_A_MINUTE
 from bot.testing import MemoryAdapter
-from tests.house import ADA, BEA, House, configuration, house, place, until
+from tests.house import ADA, BEA, House, configuration, house, place, stalled, until
 
 NOW = datetime.now(UTC)
 EVE = Author("3", "Eve", guild="5")
@@ -151,6 +151,56 @@ async def test_anothers_question_is_not_theirs_to_ask_again(tmp_path: Path) -> N
         await h.settled()
         assert len(h.engine.requests) == 2, "who manages the guild may"
         assert len([text for text in h.texts() if text.startswith("There is nothing")]) == 1
+
+
+@pytest.mark.parametrize("command", ["/persona default", "/new", "/server trigger always", "/forget 1"])
+async def test_a_command_that_is_not_theirs_is_refused_in_private(tmp_path: Path, command: str) -> None:
+    async with house(tmp_path, configured(allow=["memory:*"]), platform=hall()) as h:
+        await h.ask("hello", group=True)
+        await h.inbox.receive(replace(COMMAND, text=command))
+        await h.settled()
+        assert [private for _, private in told(h)] == [False, True]
+        await h.inbox.receive(
+            replace(COMMAND, text=command, event_id="typed", interaction=None, can_reply_privately=False)
+        )
+        await h.settled()
+        assert told(h)[2] == (told(h)[1][0], False)
+
+
+async def test_who_uses_too_much_by_interactions_is_told_each_time_and_in_private(tmp_path: Path) -> None:
+    config = configured(allow=["memory:*"], limits={"memory:role/7": {"messages_per_minute": 1}})
+    async with house(tmp_path, config, platform=hall()) as h:
+        by = replace(EVE, roles=frozenset({"7"}))
+        for number in range(3):
+            await h.inbox.receive(replace(COMMAND, text="hello", author=by, event_id=f"e{number}"))
+        await h.settled()
+        words = "That was more than 1 message in a minute. Please wait a little and ask again."
+        assert told(h) == [("You said: Eve: hello", False), (words, True), (words, True)]
+
+
+async def test_who_has_used_up_a_role_s_tokens_is_told_in_private(tmp_path: Path) -> None:
+    config = configured(allow=["memory:*"], limits={"memory:guild/5": {"tokens_per_day": 1}})
+    async with house(tmp_path, config, platform=hall()) as h:
+        for number in range(2):
+            await h.inbox.receive(replace(COMMAND, text="hello", event_id=f"e{number}"))
+            await h.settled()
+        assert told(h)[1] == ("You have used today's tokens. There are new ones after midnight (UTC).", True)
+        await h.ask("hello", group=True, author=BEA)
+        assert h.texts()[-1] == "You said: Bea: hello", "of no guild: no limit"
+
+
+async def test_who_manages_the_guild_stops_anothers_answer_and_who_does_not_is_told(tmp_path: Path) -> None:
+    async with house(tmp_path, configured(allow=["memory:*"]), platform=hall()) as h:
+        await stalled(h, group=True)
+        target = h.platform.messages[0].ref.message_id
+        await h.inbox.receive(replace(PRESS, target=target))
+        shown = await spoken(h, 2)
+        only = "Only who asked, or an owner of this bot, can stop that answer."
+        assert texts_of(shown[1:]) == [(only, True)]
+        assert h.engine.active == 1
+        await h.inbox.receive(replace(PRESS, event_id="again", author=replace(EVE, manages=True), target=target))
+        await h.settled()
+        assert len(h.texts()) == 2
 
 
 async def test_a_typed_stop_is_answered_where_it_was_asked(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import event
 
-from bot.messages import Action, ActionName, AnswerState, Draft, Finished, Role, Triage
+from bot.messages import Action, ActionName, AnswerState, Draft, Finished, Limits, Role, Triage
+from bot.testing import MemoryAdapter
 from storage.store import SqlStore
 from tests.contract.talk import ANN, CHAT, NOTES, THEN, answer, ask, claimed, deleted, edited, pressed, reading
 from tests.house import configuration, house
@@ -21,6 +23,7 @@ from tests.house import configuration, house
 SMALL = ("ix_answers_ready", "ix_answers_open")
 """Indices that hold only what waits: they may be walked."""
 TABLES = ("messages", "answers", "events", "conversations", "sent_parts", "usage", "attachments", "contents")
+_TABLE = re.compile(r"(?P<verb>SELECT|INSERT|UPDATE|WITH)(?: INTO| RECURSIVE|.*?\bFROM\b|) ?(?P<table>\w+)", re.DOTALL)
 
 
 @contextmanager
@@ -31,6 +34,24 @@ def statements() -> Iterator[dict[str, Any]]:
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
         if statement.startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")):
             seen[statement] = parameters[-1] if many else parameters
+
+    event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def transactions() -> Iterator[list[list[tuple[str, str]]]]:
+    """Collects the writer's transactions within the block: of each statement its verb and its first table, or what it walks."""
+    seen: list[list[tuple[str, str]]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("BEGIN"):
+            seen.append([])
+        elif seen and (found := _TABLE.match(statement)):
+            seen[-1].append((found["verb"], found["table"]))
 
     event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
     try:
@@ -87,6 +108,21 @@ async def test_no_statement_on_the_way_of_a_message_walks_through_a_table(tmp_pa
     assert any("ix_answers_ready" in step for _, step in found)
 
 
+async def test_a_short_answer_takes_three_transactions(tmp_path: Path) -> None:
+    """What is said, claimed and read before; what is about to be sent; what was sent, and the end."""
+    platform = MemoryAdapter(limits=Limits(text=2000, seconds_per_call=0.0, previews=True))
+    async with house(tmp_path, platform=platform) as home:
+        await home.ask("Hello")
+        with transactions() as seen:
+            await home.ask("And now?")
+    changes = [[one for one in taken if one[0] != "SELECT"] for taken in seen]
+    received, intended, closed = [taken for taken in changes if taken]
+    assert [one for one in received if one[1] in {"events", "path"}] == [("INSERT", "events"), ("WITH", "path")]
+    assert intended == [("UPDATE", "answers"), ("INSERT", "sent_parts")]
+    assert ("UPDATE", "sent_parts") in closed
+    assert ("INSERT", "messages") in closed
+
+
 async def test_nor_does_a_page_that_shows_them(tmp_path: Path) -> None:
     """Of a list, a line, its branches and a search only the person's own conversations are read."""
     file = tmp_path / "hearth.db"
@@ -114,7 +150,7 @@ async def test_nor_does_a_page_that_shows_them(tmp_path: Path) -> None:
     await store.aclose()
     found = steps(file, seen)
     assert walks(found) == []
-    assert len([statement for statement in seen if "WITH RECURSIVE" in statement]) == 2
+    assert len([statement for statement in seen if "WITH RECURSIVE" in statement]) == 3
     assert any("ix_messages_roots" in step for _, step in found)
 
 

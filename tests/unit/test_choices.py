@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.choices import MOST, MOST_SELECTED, Page, chosen, overview, page
+from bot.choices import chosen, overview, page
 from bot.config import Config
 from bot.messages import Settings
+from bot.options import MOST, MOST_SELECTED, Page
 from bot.settings import model_of, persona_of
 from tests.house import configuration
 

@@ -76,11 +76,14 @@ def test_everything_else_stays_a_message(text: str) -> None:
 
 
 def test_the_menu_has_every_command_with_its_help() -> None:
-    entries = menu()
+    entries = menu(guilds=True)
     assert [entry.name for entry in entries] == [name for name in TABLE if name != "start"]
+    assert [entry.name for entry in entries if entry.manages] == ["server"]
+    assert menu() == [entry for entry in entries if not entry.manages], "where there are no guilds"
     assert all(entry.help and entry.name == entry.name.lower() for entry in entries)
     assert [entry.name for entry in entries if entry.private] == ["usage", "export"]
     assert {entry.name: entry.argument for entry in entries if entry.argument} == {
+        "server": "[SETTING VALUE]",
         "model": "[NAME]",
         "persona": "[NAME]",
         "system": "[TEXT]",
@@ -92,8 +95,8 @@ def test_the_menu_has_every_command_with_its_help() -> None:
 
 def test_a_command_fits_into_the_menus_of_the_platforms() -> None:
     """Telegram: names of 32 characters, descriptions of 256; Discord: descriptions of 100, a hundred commands."""
-    assert len(menu()) <= 100
-    for entry in menu():
+    assert len(menu(guilds=True)) <= 100
+    for entry in menu(guilds=True):
         assert len(entry.name) <= 32
         assert 3 <= len(entry.help) <= 100
         assert list(entry.translations) == ["de"]
@@ -106,8 +109,8 @@ async def test_help_lists_every_command(tmp_path: Path) -> None:
         lines = (await h.ask("/help")).splitlines()
         assert lines[0] == "/help - lists the commands"
         assert "/model [NAME] - shows or changes the model" in lines
-        assert len(lines) == len(TABLE) - 1
-        assert not any(line.startswith("/start") for line in lines)
+        assert len(lines) == len(TABLE) - 2
+        assert not any(line.startswith(("/start", "/server")) for line in lines)
 
 
 async def test_the_menu_says_which_commands_are_for_owners_in_a_group(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from adapters.text import split
-from bot.errors import FloodWait, LeaseLost, MessageGone, PlatformError, TextRefused, Unreachable
+from bot.errors import DatabaseError, FloodWait, LeaseLost, MessageGone, PlatformError, TextRefused, Unreachable
 from bot.messages import Claim, Notice, Piece, Text
 from bot.testing import Fault
 from tests.staging import CHAT, FILE, Stage, a_claim, done, in_group
@@ -261,6 +261,58 @@ async def test_a_message_that_nobody_waits_for_any_more_when_it_is_sent_is_remov
     with pytest.raises(LeaseLost):
         await stage.deliver(a_claim(2), done("Hello"))
     assert [(posted.now.text, posted.deleted) for posted in stage.platform.messages][1:] == [("Hello", True)]
+
+
+async def test_a_short_answer_is_written_down_once_before_it_is_sent_and_once_after() -> None:
+    stage, claim = Stage(), a_claim()
+    end = await stage.deliver(claim, done("Hello"))
+    assert stage.ledger.writes == ["intend, keep", "record, close"]
+    assert stage.ledger.kept[claim.id] == end
+    stage.agree(claim)
+
+
+async def test_an_answer_that_waits_for_its_turn_is_kept_before() -> None:
+    stage, kept_at = Stage(), 0.0
+    await stage.deliver(a_claim(), done("Hello"))
+
+    async def look() -> None:
+        nonlocal kept_at
+        while 2 not in stage.ledger.kept:
+            await asyncio.sleep(0)
+        kept_at = stage.time.now()
+
+    await asyncio.gather(look(), stage.deliver(a_claim(2), done("world")))
+    assert [round(call.at - kept_at) for call in stage.platform.calls if call.kind == "send"] == [0, 1]
+    assert stage.ledger.writes[2:] == ["keep", "intend", "record, close"]
+
+
+async def test_of_an_answer_in_several_messages_the_last_one_closes_it() -> None:
+    stage = Stage()
+    await stage.deliver(a_claim(), done("word " * 30))
+    assert stage.ledger.writes == ["intend, keep", "record", "intend", "record, close"]
+
+
+async def test_what_stands_already_is_kept_edited_and_closed() -> None:
+    stage = Stage()
+    await stage.deliver(a_claim(), Text("Hel"), 2.0, done("Hello"))
+    assert stage.ledger.writes == ["intend", "record", "keep", "close"]
+
+
+@pytest.mark.parametrize("error", [LeaseLost("an edit took it"), DatabaseError("the disk is full")])
+async def test_a_message_is_written_down_although_its_answer_cannot_be_closed(error: Exception) -> None:
+    stage, claim = Stage(), a_claim()
+    stage.ledger.unclosed = error
+    with pytest.raises(type(error)):
+        await stage.deliver(claim, done("Hello"))
+    assert stage.texts() == ["Hello"]
+    assert stage.ledger.writes == ["intend, keep", "record"]
+    stage.agree(claim)
+
+
+async def test_of_what_is_not_to_stay_the_answer_is_closed_when_its_message_is_written_down() -> None:
+    stage = Stage()
+    await stage.deliver(a_claim(), done("Forgotten.", erase=True))
+    assert stage.ledger.writes == ["intend", "record", "close"]
 
 
 async def test_the_pieces_are_closed_when_delivery_ends_early() -> None:

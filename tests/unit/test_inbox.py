@@ -25,9 +25,12 @@ class Hall:
         self.store = store
         self.passed: list[tuple[Event, Received]] = []
         self.words: list[tuple[str, str]] = []
+        self.announced: list[int] = []
+        """How much was passed on when something was announced."""
         self.inbox = Inbox(
             store,
             lambda: config,
+            lambda: self.announced.append(len(self.passed)),
             lambda event, received: self.passed.append((event, received)),
             lambda event, words: self.words.append((event.event_id, words)),
         )
@@ -47,6 +50,15 @@ async def test_what_is_passed_on_is_committed(tmp_path: Path) -> None:
     await h.receive(HELLO)
     assert [(event, received.work) for event, received in h.passed] == [(HELLO, True)]
     assert await h.store.pending() == 1
+    await h.store.aclose()
+
+
+async def test_what_may_have_to_be_answered_is_announced_before_it_is_committed(tmp_path: Path) -> None:
+    h = await hall(tmp_path, configuration(chat={"remember_group_talk": True}))
+    talk = replace(HELLO, key=place("group"), event_id="2", direct=False)
+    await h.receive(HELLO, talk, replace(HELLO, event_id="3"))
+    assert len(h.passed) == 3
+    assert h.announced == [0, 2]
     await h.store.aclose()
 
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from bot.choices import CLOSE
 from bot.cleaning import clean
 from bot.errors import DatabaseError
 from bot.messages import AnswerState, Author, Button, ConversationKey, Finished, Message
+from bot.options import CLOSE
 from storage.failures import translated
 from storage.values import (
     micros,
