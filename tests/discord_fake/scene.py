@@ -102,6 +102,11 @@ class Scene:
     numbers: count[int] = field(default_factory=lambda: count(1))
     _last_id: int = 0
 
+    @property
+    def application_id(self) -> int:
+        """That of the application, which of the oldest bots is not their own: there it is in `portal`."""
+        return int(self.portal.get("id", self.bot.id))
+
     def now(self) -> float:
         """Seconds since 1970, as the platform's clock has it."""
         return time.time() + self.skew
