@@ -175,8 +175,10 @@ class Discord:
             if noted.get(MENUS) == menus.digest(wanted):
                 return
             client = self._connection.client()
+            application = client.application_id
+            assert application is not None, "it is logged in"  # the bot's own id, but for the oldest ones
             with as_platform_errors():
-                await client.http.bulk_upsert_global_commands(int(self.account), wanted)
+                await client.http.bulk_upsert_global_commands(application, wanted)
             await self._notes.note(PLATFORM, self.account, {MENUS: menus.digest(wanted)})
         except (PlatformError, DatabaseError) as error:
             log.warning("the commands could not be registered; the next connection tries again", error=str(error))
