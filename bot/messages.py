@@ -411,11 +411,15 @@ class Command:
     """The help in other languages, by their code (ISO 639-1)."""
     private: bool = False
     """Its answer is for the asker's eyes: in a group it says no more than that."""
+    discreet: bool = False
+    """Its answer is for the asker's eyes where that can be; elsewhere all see it."""
     manages: bool = False
     """About a guild, and of use only to those who may change what holds there: left out where there are no guilds."""
     on_message: bool = False
     """It can be about a message: it comes as a `Message` that says it and replies to that one (`reply_to`)."""
     menu_title: str = ""
     """What it is called in a menu of what can be done with a message."""
+    brings_files: bool = False
+    """Its message brings the files of the message that it replies to, if it has none of its own: that one may never have been kept."""
     suggestions: Callable[[], Sequence[str]] | None = field(default=None, compare=False)
     """What can follow the name, as it is now; None if that is free."""

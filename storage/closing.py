@@ -21,19 +21,19 @@ from storage.transaction import Scrub, Transaction, insert_of
 from storage.values import pack_finished, pack_ids
 from storage.waiting import promote
 
-_MINE = and_(
+MINE = and_(
     answers.c.id == bindparam("k_id"),
     answers.c.owner == bindparam("k_owner"),
     answers.c.attempt == bindparam("k_attempt"),
     answers.c.lease_until.is_not(None),
 )
-_EXTEND = update(answers).where(_MINE).values(lease_until=bindparam("k_lease_until"))
-_KEEP = update(answers).where(_MINE).values(kept=bindparam("k_kept"))
-_STREAM = update(answers).where(_MINE).values(state=AnswerState.STREAMING.value)
-_STREAM_KEPT = update(answers).where(_MINE).values(state=AnswerState.STREAMING.value, kept=bindparam("k_kept"))
+_EXTEND = update(answers).where(MINE).values(lease_until=bindparam("k_lease_until"))
+_KEEP = update(answers).where(MINE).values(kept=bindparam("k_kept"))
+_STREAM = update(answers).where(MINE).values(state=AnswerState.STREAMING.value)
+_STREAM_KEPT = update(answers).where(MINE).values(state=AnswerState.STREAMING.value, kept=bindparam("k_kept"))
 _RELEASE = (
     update(answers)
-    .where(_MINE)
+    .where(MINE)
     .values(state=AnswerState.PENDING.value, attempt=answers.c.attempt - 1, owner=None, lease_until=None)
     .returning(answers.c.conversation)
 )
@@ -93,7 +93,7 @@ _LOAD = (
     select(*_ANSWER.columns, *_CONVERSATION.columns, *_QUESTION.columns)
     .join_from(answers, conversations, conversations.c.id == answers.c.conversation)
     .join(messages, messages.c.id == answers.c.question)
-    .where(_MINE)
+    .where(MINE)
 )
 _APPEND = messages.insert().returning(messages.c.id)
 _MARK = update(messages).where(messages.c.id == bindparam("k_id")).values(state=bindparam("k_state"))
@@ -120,7 +120,7 @@ def _counted(shared: bool) -> Any:
 
 def extend(transaction: Transaction, claim: Claim, lease: float) -> None:
     """See `bot.ports.Store.extend`."""
-    _mine(transaction, _EXTEND, claim, k_lease_until=transaction.now + int(lease * SECOND))
+    mine(transaction, _EXTEND, claim, k_lease_until=transaction.now + int(lease * SECOND))
 
 
 def release(transaction: Transaction, claim: Claim) -> None:
@@ -132,15 +132,15 @@ def release(transaction: Transaction, claim: Claim) -> None:
 
 def keep(transaction: Transaction, claim: Claim, finished: Finished) -> None:
     """See `bot.ports.Ledger.keep`."""
-    _mine(transaction, _KEEP, claim, k_kept=pack_finished(finished))
+    mine(transaction, _KEEP, claim, k_kept=pack_finished(finished))
 
 
 def intend(transaction: Transaction, claim: Claim, part: SentPart, finished: Finished | None) -> None:
     """See `bot.ports.Ledger.intend`."""
     if finished is None:
-        _mine(transaction, _STREAM, claim)
+        mine(transaction, _STREAM, claim)
     else:
-        _mine(transaction, _STREAM_KEPT, claim, k_kept=pack_finished(finished))
+        mine(transaction, _STREAM_KEPT, claim, k_kept=pack_finished(finished))
     row = {"answer": claim.id, "number": part.index, "nonce": part.nonce, **_sent(part)}
     transaction.execute(_intended(transaction.shared), row)
 
@@ -160,7 +160,7 @@ def record_sent(transaction: Transaction, claim: Claim, part: SentPart) -> None:
 
 def drop_part(transaction: Transaction, claim: Claim, index: int) -> None:
     """See `bot.ports.Ledger.drop_part`."""
-    _mine(transaction, _STREAM, claim)
+    mine(transaction, _STREAM, claim)
     transaction.execute(delete(sent_parts).where(_PART), {"k_answer": claim.id, "k_number": index})
 
 
@@ -288,8 +288,8 @@ def _count(transaction: Transaction, platform: str, author: str, finished: Finis
     transaction.execute(_counted(transaction.shared), row)
 
 
-def _mine(transaction: Transaction, statement: Update, claim: Claim, **values: Any) -> None:
-    """Change an answer if the claim still holds. Raises LeaseLost."""
+def mine(transaction: Transaction, statement: Update, claim: Claim, **values: Any) -> None:
+    """Change an answer if the claim still holds; the statement's condition is MINE. Raises LeaseLost."""
     if not transaction.execute(statement, {**_who(claim), **values}).rowcount:
         raise LeaseLost(f"answer {claim.id} is not {claim.owner}'s any more")
 

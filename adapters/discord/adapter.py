@@ -122,7 +122,7 @@ class Discord:
             except Expired:
                 log.debug("the interaction is over; the answer goes to the channel")
         if what.private:
-            raise PlatformError("what is for one person alone can be said by an interaction only")
+            raise Barred("what is for one person alone can be said by an interaction only, and that is over")
         to = replace(to, reply_to=None) if to.interaction is not None else to  # a command is no message to reply to
         return await self._post(to, what)
 

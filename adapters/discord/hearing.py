@@ -205,8 +205,8 @@ class Hearing:
         place = presses.place_of(interaction, self._account)
         event = presses.command_of(interaction, place, self.commands, client=client)
         name = event.text.partition(" ")[0].removeprefix("/")
-        private = any(command.private for command in self.commands if command.name == name) and not place.direct
-        live = self._interactions.begin(interaction, private=private)
+        hidden = any(one.private or one.discreet for one in self.commands if one.name == name)
+        live = self._interactions.begin(interaction, private=hidden and not place.direct)
         if await self._received(interaction.token, event):
             self._intake.beside(_quietly(self._interactions.defer(live)))
 

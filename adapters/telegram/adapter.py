@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import structlog
@@ -202,7 +203,8 @@ class Telegram:
     async def publish(self, commands: Sequence[Command]) -> None:
         """The menus of private chats and of groups, in every language that there is."""
         self._commands = tuple(commands)
-        self._me = Me(self._me.id, self._me.username, frozenset(command.name for command in commands))
+        bringing = frozenset(command.name for command in commands if command.brings_files)
+        self._me = Me(self._me.id, self._me.username, frozenset(command.name for command in commands), bringing)
         if self._connected:
             await self._show_menus()
 
@@ -216,7 +218,7 @@ class Telegram:
             raise StartError(
                 "Telegram refuses the token. BotFather (https://t.me/BotFather) shows the right one (telegram.token)."
             ) from error
-        self._me = Me(me.id, me.username or "", self._me.commands)
+        self._me = replace(self._me, id=me.id, username=me.username or "")
         self._connected = True
         log.info("Telegram is connected", bot=f"@{me.username}", way="webhook" if self.webhook else "polling")
 
