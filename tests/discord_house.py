@@ -92,7 +92,7 @@ async def discord_house(
     guild_seconds: float = READY_TIMEOUT,
     **sections: Any,
 ) -> AsyncIterator[DiscordHouse]:
-    """Open a house on a folder, and wait until it hears; what an earlier one left there is found again.
+    """Open a house on a folder, and wait until it hears and has read what it missed; what an earlier one left there is found again.
 
     `guild_seconds`: how long it waits for one more guild before it is there.
     """
@@ -107,10 +107,16 @@ async def discord_house(
             adapter = app.adapters["discord", config.discord.account]
             assert isinstance(adapter, Discord)
             try:
-                await server.wait_for(lambda: server.ws.online and server.world.scene.commands, "the bot to be there")
+                await server.wait_for(lambda: server.world.scene.commands and caught_up(adapter), "the bot to be there")
                 yield DiscordHouse(app, adapter, model, server)
             finally:
                 model.resume.set()
+
+
+def caught_up(adapter: Discord) -> bool:
+    """Whether it is connected, and has read what it had missed: from then on it hears what it is told."""
+    reading = adapter._hearing._catching_up
+    return reading is not None and reading.done()
 
 
 class Ferns:
