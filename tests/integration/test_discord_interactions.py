@@ -10,7 +10,9 @@ from adapters.discord import interactions
 from bot.errors import DatabaseError
 from bot.testing import ScriptedEngine
 from storage.store import SqlStore
-from tests.discord_fake import Interaction, Permission
+from tests.discord_fake import Interaction, Message, Permission
+from tests.discord_fake.errors import Json
+from tests.discord_fake.records import COMPONENTS_V2
 from tests.discord_house import DiscordHouse, Ferns
 
 QUARTER = 15 * 60.0 + 1
@@ -268,8 +270,9 @@ async def test_buttons_work_after_a_restart(ferns: Ferns) -> None:
         await h.server.wait_for(lambda: ferns.general.texts_of_bot()[1:] == ["You s"], "the placeholder")
         await h.app.dispatcher.drain(0.0)
     first, second = ferns.general.from_bot
-    async with ferns.house() as h:
-        h.engine.stall_after = 7
+    engine = ScriptedEngine()
+    engine.stall_after = 7
+    async with ferns.house(engine=engine) as h:
         await h.server.wait_for(lambda: h.engine.active == 1, "the answer that was not finished")
         pressed = ferns.general.press(ferns.ada, second, "Stop")
         await h.settled()
@@ -302,33 +305,52 @@ async def test_who_may_not_press_is_told_so_in_private(ferns: Ferns) -> None:
 # Settings
 
 
+def menu(page: Message, title: str) -> Json:
+    """One of the menus of a page."""
+    return next(select for select in page.selects if select["placeholder"] == title)
+
+
+async def choose(ferns: Ferns, page: Message, title: str, label: str) -> str:
+    """The owner chooses; gives the text of the page as it is then."""
+    value = next(option["value"] for option in menu(page, title)["options"] if option["label"] == label)
+    count = len(page.versions)
+    pressed = ferns.general.select(ferns.olga, page, menu(page, title)["custom_id"], value)
+    await ferns.server.wait_for(lambda: len(page.versions) == count + 1 and pressed.answered, "the page")
+    assert [option["label"] for option in menu(page, title)["options"] if option.get("default")] == [label]
+    return page.texts[0]
+
+
 async def test_settings_are_chosen_from_menus(ferns: Ferns, patient: None) -> None:
     async with ferns.house(personas=PERSONAS, models=MODELS) as h:
         shown = await answered(h, ferns.general.command(ferns.olga, "settings"))
         (page,) = shown.messages
-        assert page.flags & 1 << 15, "made of components of version 2"
-        assert [button["label"] for button in page.buttons] == ["Close"]
-
-        async def choose(title: str, label: str) -> str:
-            menu = next(select for select in page.selects if select["placeholder"] == title)
-            option = next(option for option in menu["options"] if option["label"] == label)
-            count = len(page.versions)
-            pressed = ferns.general.select(ferns.olga, page, menu["custom_id"], option["value"])
-            await h.server.wait_for(lambda: len(page.versions) == count + 1 and pressed.answered, "the page")
-            menu = next(select for select in page.selects if select["placeholder"] == title)
-            assert [option["label"] for option in menu["options"] if option.get("default")] == [label]
-            return page.texts[0]
-
-        assert "Persona: pirate" in await choose("Persona", "pirate")
-        assert "Model: large" in await choose("Model", "large")
-        assert "Messages: kept for 7 days" in await choose("Messages", "Kept for 7 days")
-        assert "by /transcript only" in await choose("What I hear in recordings", "By /transcript only")
+        assert page.flags & COMPONENTS_V2
+        assert [button["label"] for button in page.buttons] == ["This server", "Close"]
+        assert "Persona: pirate" in await choose(ferns, page, "Persona", "pirate")
+        assert "Model: large" in await choose(ferns, page, "Model", "large")
+        assert "Messages: kept for 7 days" in await choose(ferns, page, "Messages", "Kept for 7 days")
+        heard = await choose(ferns, page, "What I hear in recordings", "By /transcript only")
+        assert "by /transcript only" in heard
         settings = (await h.app.store.conversation(h.key(ferns.general))).settings
         found = (settings.persona, settings.model, settings.retention_days, settings.transcripts)
         assert found == ("pirate", "large", 7, "asked")
         ferns.general.press(ferns.olga, page, "Close")
         await h.server.wait_for(lambda: not page.buttons and not page.selects, "the page to close")
         assert "Persona: pirate" in page.texts[0]
+
+
+async def test_settings_of_a_whole_server(ferns: Ferns, patient: None) -> None:
+    other = ferns.guild.text("other")
+    async with ferns.house(personas=PERSONAS) as h:
+        shown = await answered(h, ferns.general.command(ferns.olga, "server"))
+        (page,) = shown.messages
+        assert "Persona: pirate" in await choose(ferns, page, "Persona", "pirate")
+        assert "everything" in await choose(ferns, page, "What I answer", "Everything that people say")
+        other.say(ferns.ada, "hello")
+        await h.answered(other, "You said: Ada: hello")
+        assert "You are a pirate." in h.prompts()[-1]
+        ferns.general.press(ferns.olga, page, "This conversation")
+        await h.server.wait_for(lambda: "The settings of this conversation" in page.texts[0], "the other page")
 
 
 async def test_settings_are_shown_to_all_and_chosen_by_who_manages_the_server(ferns: Ferns) -> None:
@@ -339,11 +361,11 @@ async def test_settings_are_shown_to_all_and_chosen_by_who_manages_the_server(fe
         await h.settled()
         (page,) = ferns.general.from_bot
         assert page.reply_to == asked.id
-        menu = next(select for select in page.selects if select["placeholder"] == "Messages")
-        refused = ferns.general.select(ferns.ada, page, menu["custom_id"], "choose:keep:0")
+        messages = menu(page, "Messages")["custom_id"]
+        refused = ferns.general.select(ferns.ada, page, messages, "choose:keep:0")
         await h.told(refused, "Here only who manages the server, or owns the bot, may change that.")
         assert refused.messages[0].ephemeral
-        ferns.general.select(ferns.bea, page, menu["custom_id"], "choose:keep:0")
+        ferns.general.select(ferns.bea, page, messages, "choose:keep:0")
         await h.server.wait_for(lambda: "Messages: not kept" in page.texts[0], "the change")
         assert (await h.app.store.conversation(h.key(ferns.general))).settings.retention_days == 0
 
@@ -357,7 +379,7 @@ async def test_settings_of_an_earlier_process_where_the_bot_is_no_member(ferns: 
         page = (await answered(h, between.command(ferns.ada, "settings"))).messages[0]
     async with ferns.house(personas=PERSONAS, permissions=permissions) as h:
         h.server.world.scene.pass_(QUARTER)
-        menu = page.selects[0]
-        pirate = next(option["value"] for option in menu["options"] if option["label"] == "pirate")
-        between.select(ferns.ada, page, menu["custom_id"], pirate)
+        personas = menu(page, "Persona")
+        pirate = next(option["value"] for option in personas["options"] if option["label"] == "pirate")
+        between.select(ferns.ada, page, personas["custom_id"], pirate)
         await h.server.wait_for(lambda: "Persona: pirate" in page.texts[0], "the change")
