@@ -8,16 +8,12 @@ from pathlib import Path
 import pytest
 
 from bot.testing import ScriptedEngine
-from tests.house import question
+from tests import coding
+from tests.coding import CODE, LINES, answers
 from tests.telegram import Chat, TelegramServer, User, serving
 from tests.telegram_house import TelegramHouse, telegram_house
 
-CODE = "x = 1\n" * 4
-
-
-def answers(prompt: str) -> str:
-    asked = question(prompt)
-    return f"Here it is.\n\n```python\n{CODE}```" if "code" in asked else f"You said: {asked}"
+SEE_FILE = coding.SEE_FILE.replace("`", "")
 
 
 @pytest.fixture
@@ -29,7 +25,7 @@ async def server() -> AsyncIterator[TelegramServer]:
 @pytest.fixture
 async def h(tmp_path: Path, server: TelegramServer) -> AsyncIterator[TelegramHouse]:
     engine = ScriptedEngine(answers)
-    async with telegram_house(tmp_path, server, engine=engine, chat={"code_file_lines": 4}) as made:
+    async with telegram_house(tmp_path, server, engine=engine, chat={"code_file_lines": LINES}) as made:
         yield made
 
 
@@ -55,19 +51,19 @@ async def shows(h: TelegramHouse, chat: Chat, *what: str) -> None:
 
 async def test_long_code_comes_as_a_file_and_goes_with_a_new_answer(h: TelegramHouse, private: Chat, ada: User) -> None:
     private.say(ada, "code, please")
-    await shows(h, private, "Here it is.\n\n(see code.py)", "code.py")
+    await shows(h, private, SEE_FILE, "code.py")
     assert [b["text"] for b in private.from_bot[0].buttons] == ["Retry"]
     private.say(ada, "and now?")
     await h.settled()
     assert f"```python\n{CODE}```" in h.prompts()[-1], "the model knows what it wrote"
     private.press(ada, private.from_bot[0], "Retry")
     await h.settled()
-    assert standing(private)[-2:] == ["Here it is.\n\n(see code.py)", "code.py"]
+    assert standing(private)[-2:] == [SEE_FILE, "code.py"]
 
 
 async def test_a_question_that_is_edited_takes_the_file_away(h: TelegramHouse, private: Chat, ada: User) -> None:
     asked = private.say(ada, "code, please")
-    await shows(h, private, "Here it is.\n\n(see code.py)", "code.py")
+    await shows(h, private, SEE_FILE, "code.py")
     private.edit(asked, "hello")
     await shows(h, private, "You said: hello")
 
