@@ -79,6 +79,7 @@ class Discord:
             buttons=True,
             selects=True,
             files=True,
+            code_files=True,
             private_answers=True,
             guilds=True,
             file_bytes=files.FILE_BYTES,
@@ -122,7 +123,7 @@ class Discord:
             except Expired:
                 log.debug("the interaction is over; the answer goes to the channel")
         if what.private:
-            raise PlatformError("what is for one person alone can be said by an interaction only")
+            raise Barred("what is for one person alone can be said by an interaction only, and that is over")
         to = replace(to, reply_to=None) if to.interaction is not None else to  # a command is no message to reply to
         return await self._post(to, what)
 
@@ -175,8 +176,10 @@ class Discord:
             if noted.get(MENUS) == menus.digest(wanted):
                 return
             client = self._connection.client()
+            application = client.application_id
+            assert application is not None, "it is logged in"  # the bot's own id, but for the oldest ones
             with as_platform_errors():
-                await client.http.bulk_upsert_global_commands(int(self.account), wanted)
+                await client.http.bulk_upsert_global_commands(application, wanted)
             await self._notes.note(PLATFORM, self.account, {MENUS: menus.digest(wanted)})
         except (PlatformError, DatabaseError) as error:
             log.warning("the commands could not be registered; the next connection tries again", error=str(error))

@@ -17,6 +17,8 @@ class Me:
     """Without the @, as Telegram writes it."""
     commands: Collection[str] = field(default=())
     """Names of the commands that it knows."""
+    bringing: Collection[str] = field(default=())
+    """Those of them that bring files (`Command.brings_files`)."""
 
 
 def is_meant(message: Message, me: Me) -> bool:
@@ -36,6 +38,12 @@ def replies_to(message: Message, me: Me) -> bool:
     if replied is None or replied.forum_topic_created is not None or replied.from_user is None:
         return False
     return replied.from_user.id == me.id and replied.sender_chat is None
+
+
+def brings_files(message: Message, me: Me) -> bool:
+    """Whether a message that only refers to another's is about that one's files too: "@bot what does she say?"."""
+    name, _, _ = _command(message).partition("@")
+    return name in me.bringing or not words(message, me).startswith("/")
 
 
 def words(message: Message, me: Me) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot.config import Config
-from bot.messages import Action, ActionName, Author, Limits, Message, Outgoing
+from bot.messages import Action, ActionName, Author, Destination, Limits, Message, MessageRef, Outgoing
 from bot.strangers import REFUSED, WORDS_A_MINUTE
 from bot.testing import MemoryAdapter
 from tests.house import ADA, BEA, House, configuration, house, place, stalled, until
@@ -75,6 +76,27 @@ async def test_each_stranger_is_told_at_once_and_each_time(tmp_path: Path, event
         assert [one.private for one in shown] == [True] * (WORDS_A_MINUTE + 6)
         assert sorted({one.text for one in shown}) == [word(EVE), word(replace(EVE, id="4"))]
         assert await h.store.find_conversation(place()) is None
+
+
+async def test_each_is_answered_while_another_s_word_is_on_its_way(tmp_path: Path) -> None:
+    """In private or not: a direct chat's words are no secret there."""
+
+    class Slow(MemoryAdapter):
+        door = asyncio.Event()
+
+        async def send(self, to: Destination, what: Outgoing) -> MessageRef:
+            await self.door.wait()
+            return await super().send(to, what)
+
+    platform = Slow(limits=hall().limits)
+    async with house(tmp_path, configured(), platform=platform) as h:
+        for number, direct in enumerate((False, False, True, True)):
+            await h.inbox.receive(replace(COMMAND, event_id=f"e{number}", direct=direct))
+        await h.inbox.receive(PRESS)
+        await until(lambda: len(h.dispatcher._control.tasks) == 5, "all to wait")
+        await asyncio.sleep(0)  # each has begun
+        Slow.door.set()
+        assert [one.private for one in await spoken(h, 5)].count(True) == 3
 
 
 @pytest.mark.parametrize("event", [COMMAND, PRESS, replace(COMMAND, text="/stop")], ids=["command", "press", "stop"])

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from adapters.console.socket import answers
+from adapters.look import Finding
 from bot.app import running
-from bot.check import Finding, inspect, table
+from bot.check import inspect, table
 from bot.config import Config
 from bot.ports import ChatEngine
 from bot.recent import LastErrors
@@ -30,13 +31,15 @@ async def test_a_fresh_machine_has_all_it_needs(tmp_path: Path) -> None:
     assert [finding.what for finding in found.values() if not finding.good] == []
     assert list(found) == [
         *("data directory", "process", "database", "model default"),
-        *("voice messages", "web page", "Telegram", "who may talk"),
+        *("voice messages", "web page", "Telegram", "Discord", "who may talk"),
     ]
     assert found["process"].words == "none is running"
     assert found["database"].words == f"{tmp_path}/data/hearth.db, made at the next start"
     assert found["model default"].words.startswith("hearth-demo-chat.gguf: ")
     assert found["voice messages"].words.startswith("hearth-demo-speech (2 MiB, a demo that knows 250 words), on ")
     assert found["web page"].words == "without a token, for this machine alone, on a port that the system chooses"
+    assert found["Telegram"].words == "is not set up (telegram.token)"
+    assert found["Discord"].words == "is not set up (discord.token)"
     assert found["who may talk"].words == "the terminal's user alone"
 
 

@@ -88,10 +88,24 @@ def test_the_menu_has_every_command_with_its_help() -> None:
         "model": "[NAME]",
         "persona": "[NAME]",
         "system": "[TEXT]",
+        "continue": "[NUMBER]",
+        "summarise": "[HOW]",
         "transcripts": "[WHEN]",
         "forget": "[NUMBER]",
         "privacy": "[DAYS]",
     }
+
+
+def test_the_menu_says_which_commands_can_be_about_a_message() -> None:
+    titles = {entry.name: entry.menu_title for entry in menu() if entry.on_message}
+    assert titles == {
+        "continue": "Continue from here",
+        "summarise": "Summarise up to here",
+        "transcribe": "Transcribe",
+    }
+    assert [entry.name for entry in menu() if entry.brings_files] == ["transcribe"]
+    assert all(len(title) <= 32 for title in titles.values()), "Discord's menus take no more"
+    assert len(titles) <= 5, "nor more entries"
 
 
 def test_a_command_fits_into_the_menus_of_the_platforms() -> None:
