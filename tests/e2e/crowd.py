@@ -111,7 +111,7 @@ P = TypeVar("P", bound=Place)
 class Crowd(ABC, Generic[P]):
     """The people. `keep_busy` is what `hunting` asks for."""
 
-    hearth: Hearth
+    hearth: Killed
     platform: Platform[Any]
     rng: random.Random
     places: list[P] = field(default_factory=list)

@@ -96,7 +96,9 @@ def test_a_group_and_a_forum(bot: CommandLine, telegram: Platform[TelegramServer
         assert say("What is my name?", "Your name is Zelda.", topic=one).thread == one.id
 
 
-def test_what_telegram_has_forgotten_at_the_end_is_answered(bot: CommandLine, telegram: Platform[TelegramServer]) -> None:
+def test_what_telegram_has_forgotten_at_the_end_is_answered(
+    bot: CommandLine, telegram: Platform[TelegramServer]
+) -> None:
     """SIGTERM comes when the questions are received: answers on their way are finished, the others come after the next start."""
     world, queue = telegram.server.world, telegram.server.queue
     people = telegram.do(lambda: [world.user(f"P{number}") for number in range(20)])
