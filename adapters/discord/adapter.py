@@ -24,19 +24,9 @@ from adapters.discord.marks import Marks
 from adapters.discord.places import PLATFORM
 from adapters.text.discord import discord_length
 from bot.config import DiscordConfig
+from bot.conversations import Attachment, ConversationKey
 from bot.errors import Barred, DatabaseError, MessageGone, PlatformError
-from bot.messages import (
-    Attachment,
-    Command,
-    ConversationKey,
-    Destination,
-    File,
-    Limits,
-    MessageRef,
-    Outgoing,
-    Preview,
-    Typing,
-)
+from bot.messages import Command, Destination, File, Limits, MessageRef, Outgoing, Preview, Typing
 from bot.ports import Notes, Receive
 
 log = structlog.get_logger(__name__)

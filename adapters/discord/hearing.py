@@ -18,7 +18,7 @@ from adapters.discord.interactions import Expired, Interactions
 from adapters.discord.marks import Marks
 from adapters.discord.menus import ARGUMENT, suggestions
 from adapters.discord.places import PLATFORM, known_place, place_of
-from adapters.discord.updates import edit_of, message_of
+from adapters.discord.updates import Me, edit_of, message_of
 from bot.errors import DatabaseError, PlatformError
 from bot.messages import Command, ConversationKey, Deleted, Event, Left, Outgoing
 from bot.ports import Notes
@@ -136,9 +136,12 @@ class Hearing:
             return
         self._intake.put(sent.channel.id, lambda: self._heard(client, sent), number=sent.id)
 
-    async def _heard(self, client: discord.Client, sent: discord.Message) -> Event | None:
+    def _me(self, client: discord.Client) -> Me:
         assert client.user is not None, "it is logged in"
-        return message_of(sent, await place_of(client, self._account, sent.channel), client.user.id)
+        return Me(client.user.id, [command.name for command in self.commands if command.brings_files])
+
+    async def _heard(self, client: discord.Client, sent: discord.Message) -> Event | None:
+        return message_of(sent, await place_of(client, self._account, sent.channel), self._me(client))
 
     async def _missed(
         self, client: discord.Client, sent: discord.Message, members: dict[tuple[int, int], Any]
@@ -153,13 +156,13 @@ class Hearing:
             if who not in members:
                 members[who] = await _member(sent.guild, sent.author.id)
             member = members[who]
-        return message_of(sent, place, client.user.id, member)
+        return message_of(sent, place, self._me(client), member)
 
     async def _edited(self, client: discord.Client, sent: discord.Message) -> Event | None:
         assert client.user is not None, "it is logged in"
         if sent.author.id == client.user.id or sent.edited_at is None:
             return None
-        return edit_of(sent, await place_of(client, self._account, sent.channel), client.user.id)
+        return edit_of(sent, await place_of(client, self._account, sent.channel), self._me(client))
 
     def _deleted(self, client: discord.Client, where: Any, message: int) -> None:
         async def make() -> Event:

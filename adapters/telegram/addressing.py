@@ -40,12 +40,6 @@ def replies_to(message: Message, me: Me) -> bool:
     return replied.from_user.id == me.id and replied.sender_chat is None
 
 
-def brings_files(message: Message, me: Me) -> bool:
-    """Whether a message that only refers to another's is about that one's files too: "@bot what does she say?"."""
-    name, _, _ = _command(message).partition("@")
-    return name in me.bringing or not words(message, me).startswith("/")
-
-
 def words(message: Message, me: Me) -> str:
     """The text or caption, without a mention of the bot at its beginning or end."""
     text = message.text if message.text is not None else (message.caption or "")

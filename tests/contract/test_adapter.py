@@ -35,6 +35,7 @@ from bot.messages import (
     ConversationKey,
     Destination,
     Event,
+    File,
     Limits,
     Message,
     MessageRef,
@@ -346,6 +347,19 @@ async def test_to_edit_what_is_not_there_says_message_gone(bench: Bench) -> None
     await bench.adapter.delete(sent)
     with pytest.raises(MessageGone):
         await bench.adapter.edit(sent, Outgoing(text="two"))
+
+
+async def test_a_file_makes_room_for_a_text(bench: Bench) -> None:
+    """In its place, or anew."""
+    assert bench.adapter.limits.files
+    shown = Outgoing(text="Here it is.", files=(File("a.txt", "text/plain", b"ab"),))
+    ref = await bench.adapter.send(bench.to, shown)
+    try:
+        await bench.adapter.edit(ref, Outgoing(text="No file."))
+    except MessageGone:
+        assert await bench.standing() == []
+    else:
+        assert await bench.standing() == ["No file."]
 
 
 async def test_a_message_can_be_deleted_and_then_it_is_no_error(bench: Bench) -> None:
