@@ -106,8 +106,7 @@ class Hearing:
         except Exception as error:
             log.error("what was missed is not read", error=type(error).__name__)
             log.debug("why it is not read", exc_info=error)
-        finally:
-            self._intake.hold_only(())
+            self._intake.hold_only(())  # not if it is cancelled: a new session holds everything by then
 
     async def _direct(self, client: discord.Client) -> Sequence[str]:
         """Private chats, of which Discord tells nothing by itself. They are the first shard's."""

@@ -111,7 +111,7 @@ P = TypeVar("P", bound=Place)
 class Crowd(ABC, Generic[P]):
     """The people. `keep_busy` is what `hunting` asks for."""
 
-    hearth: Hearth
+    hearth: Killed
     platform: Platform[Any]
     rng: random.Random
     places: list[P] = field(default_factory=list)
@@ -194,7 +194,10 @@ class Crowd(ABC, Generic[P]):
         places = [place for place in self.open_places() if user in place.people]
         if not places:
             return
-        place = self.rng.choice(places)
+        self.ask_at(self.rng.choice(places), user)
+
+    def ask_at(self, place: P, user: Any) -> None:
+        """Somebody asks something there."""
         number, words = next(self._numbers), self.rng.randint(*WORDS)
         event = self.say(place, user, question(number, words), called=True)
         place.questions.append(Question(number, words, event))

@@ -6,10 +6,10 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from tests.e2e.checks import Processes, Written, check_doubles, check_order, check_place, completed, ledger
-from tests.e2e.crowd import Crowd, Killed
+from tests.e2e.crowd import Crowd
 from tests.e2e.hearth import serving
 from tests.e2e.hunting import WINDOWS, hunt
 
@@ -35,7 +35,7 @@ def kill_and_check(
     crowd: Crowd[Any], url: str, goal: int, calls: Calls, *, windows: Mapping[str, float] = WINDOWS
 ) -> None:
     """Kill, start a last time, and look at what stands on the platform and in the database."""
-    hearth = cast(Killed, crowd.hearth)
+    hearth = crowd.hearth
     hearth.tell = crowd.note
     with serving(hearth):
         hits, watch = hunt(hearth, crowd, goal, windows)
