@@ -390,6 +390,8 @@ class Limits:
     selects: bool = False
     """Buttons of a group are shown as one select: 25 alternatives in each, their labels of 100 characters."""
     files: bool = False
+    code_files: bool = False
+    """Long code is better read in a file than in messages: it is sent so, if the configuration says from what length on."""
     private_answers: bool = False
     guilds: bool = False
     """Chats are in guilds (`Author.guild`), whose settings some of their people manage."""

@@ -64,7 +64,10 @@ class Adapter(Protocol):
         """Send one message. Raises PlatformError: Barred if the person or the chat does not want the bot."""
 
     async def edit(self, message: MessageRef, what: Outgoing) -> None:
-        """Change a message of the bot's own. An edit that changes nothing is no error. Raises PlatformError."""
+        """Change a message of the bot's own. An edit that changes nothing is no error. Raises PlatformError.
+
+        A file that it had goes: where an edit cannot do that, the adapter removes the message and raises MessageGone.
+        """
 
     async def delete(self, message: MessageRef) -> None:
         """Remove a message of the bot's own; one that is gone is no error."""

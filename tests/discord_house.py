@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,14 @@ class DiscordHouse:
             await asyncio.sleep(0.002)
 
 
+@contextmanager
+def hurried(server: DiscordServer, guild_seconds: float = READY_TIMEOUT) -> Iterator[None]:
+    """The library knows this server, and does not wait long for one more guild before it is ready."""
+    with pointed_at(server), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "GUILD_SECONDS", guild_seconds)
+        yield
+
+
 @asynccontextmanager
 async def discord_house(
     folder: Path,
@@ -94,8 +102,7 @@ async def discord_house(
     async def load(alias: str, settings: ModelConfig, data_dir: Path) -> ChatEngine:
         return model
 
-    with pointed_at(server), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client, "GUILD_SECONDS", guild_seconds)
+    with hurried(server, guild_seconds):
         async with running(config, loaders={".fake": load}, errors=LastErrors()) as app:
             adapter = app.adapters["discord", config.discord.account]
             assert isinstance(adapter, Discord)

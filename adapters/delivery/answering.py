@@ -10,7 +10,7 @@ import structlog
 
 from adapters.delivery.pacing import Clock, Sleep
 from adapters.delivery.posting import Posting, backoff
-from adapters.text import Splitter, split
+from adapters.text import Splitter, split, with_code_files
 from bot.errors import Barred, FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
 from bot.messages import (
     AnswerState,
@@ -59,6 +59,7 @@ class Answering:
         sleep: Sleep,
         *,
         alone: Callable[[], bool] = lambda: True,
+        code_file_lines: int = 0,
     ) -> None:
         self._claim = claim
         self._adapter = adapter
@@ -67,6 +68,7 @@ class Answering:
         self._clock = clock
         self._sleep = sleep
         self._alone = alone
+        self._code_file_lines = code_file_lines
         self._splitter = Splitter(self._limits.text, self._limits.measure)
         self._chunks: list[str] = []
         self._length = 0
@@ -232,11 +234,15 @@ class Answering:
         stays = not (finished.erase or finished.unkept)
         if stays and self._claim.kept is None:
             await self._posting.keep(finished)
-        outgoing = self._outgoing(finished.text, finished.files, private=finished.private)
+        # The model's code alone; files of their own can be edited away one by one, and leave the buttons under the text.
+        least = self._code_file_lines if finished.drafts else 0
+        text, code = with_code_files(finished.text, least)
+        outgoing = self._outgoing(text, finished.files, private=finished.private)
         if outgoing:
             failed = finished.outcome in {AnswerState.FAILED, AnswerState.EXPIRED}
             form = bool(finished.buttons) and self._limits.buttons
             outgoing[-1] = replace(outgoing[-1], buttons=self._last_buttons(finished), form=form, failed=failed)
+        outgoing += [Outgoing(text="", files=(file,)) for file in code]
         surplus = [index for index in self._posting.indices() if index >= len(outgoing)]
         for index, what in enumerate(outgoing):
             is_end = stays and not surplus and index == len(outgoing) - 1

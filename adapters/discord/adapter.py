@@ -79,6 +79,7 @@ class Discord:
             buttons=True,
             selects=True,
             files=True,
+            code_files=True,
             private_answers=True,
             guilds=True,
             file_bytes=files.FILE_BYTES,

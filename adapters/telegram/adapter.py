@@ -20,6 +20,7 @@ from adapters.delivery.pacing import Slot
 from adapters.telegram.addressing import Me
 from adapters.telegram.client import (
     CALL_SECONDS,
+    NO_TEXT,
     NO_THREAD,
     NOT_MODIFIED,
     UPLOAD_SECONDS,
@@ -107,6 +108,7 @@ class Telegram:
             previews=self._previews,
             buttons=True,
             files=True,
+            code_files=True,
             file_bytes=self._file_bytes,
         )
 
@@ -150,10 +152,16 @@ class Telegram:
         return sent
 
     async def edit(self, message: MessageRef, what: Outgoing) -> None:
-        """Change a message's text and buttons."""
+        """Change a message's text and buttons. A file cannot become a text."""
         where: dict[str, Any] = {"chat_id": self._chat(message.key), "message_id": int(message.message_id)}
         where["reply_markup"] = _keyboard(what.buttons)
-        await self._call(message.key, "editMessageText", where, _message(what))
+        try:
+            await self._call(message.key, "editMessageText", where, _message(what))
+        except PlatformError as error:
+            if NO_TEXT not in str(error).lower():
+                raise
+            await self.delete(message)
+            raise MessageGone("a file stood in its place") from error
 
     async def delete(self, message: MessageRef) -> None:
         """Remove a message; Telegram lets bots do that for 48 hours."""

@@ -48,6 +48,9 @@ from bot.metrics import Metrics
 from bot.ports import Adapter, Receive
 from bot.testing import MemoryAdapter
 from storage.store import SqlStore
+from tests.contract.online import Online
+from tests.discord_fake import serving as serving_discord
+from tests.discord_house import discord_config, hurried
 from tests.telegram import serving
 from tests.telegram_house import telegram_config
 from tests.web import asked, web_house
@@ -253,6 +256,45 @@ async def telegram() -> AsyncIterator[Bench]:
             await adapter.aclose()
 
 
+@asynccontextmanager
+async def discord() -> AsyncIterator[Bench]:
+    """A DM on the stand-in for Discord."""
+    async with serving_discord() as server:
+        # A connection to the database that is opened while all ends may write there to the last.
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder, hurried(server):
+            store = await SqlStore.open(f"sqlite+aiosqlite:///{folder}/hearth.db", default_retention_days=30)
+            adapter = Online(discord_config(Path(folder), server).discord, store, server)
+            ann = server.world.user("Ann")
+            chat = server.world.dm(ann)
+
+            async def standing() -> list[str]:
+                return chat.texts_of_bot()
+
+            async def hear(text: str) -> None:
+                await adapter.taken_over()
+                chat.say(ann, text)
+                await adapter.heard(adapter.committed + 1)
+
+            async def bring(data: bytes) -> Attachment:
+                file = server.world.scene.attachment(chat.upload(("a.txt", data)))
+                told = {"name": file["filename"], "media_type": "text/plain", "size": file["size"]}
+                return Attachment(kind="file", reference=file["url"], **told)
+
+            async def menu() -> list[tuple[str, str]]:
+                await adapter.taken_over()
+                shown = server.world.scene.commands
+                await server.wait_for(lambda: len(shown) > 1, "more than the command that is not Hearth's own")
+                return [(row["name"], row["description"]) for row in shown if row["name"] != "ask"]
+
+            await adapter.begin()
+            try:
+                to = Destination(key=ConversationKey("discord", adapter.account, str(chat.id)))
+                yield Bench(adapter, to, standing, hear, bring, menu)
+            finally:
+                await adapter.rest()
+                await store.aclose()
+
+
 BENCHES: dict[str, Callable[[], AbstractAsyncContextManager[Bench]]] = {
     "memory": memory,
     "metered": metered,
@@ -260,6 +302,7 @@ BENCHES: dict[str, Callable[[], AbstractAsyncContextManager[Bench]]] = {
     "console": console,
     "web": web,
     "telegram": telegram,
+    "discord": discord,
 }
 
 
