@@ -13,6 +13,7 @@ from storage.closing import MINE, mine
 from storage.lines import choose
 from storage.models import answers, messages
 from storage.places import answer_at, question_of
+from storage.prepared import Prepared
 from storage.rows import MESSAGE
 from storage.transaction import Transaction
 
@@ -39,7 +40,7 @@ _PLACED = select(messages.c.id).where(
     messages.c.placed,
     messages.c.state != MessageState.COMMAND.value,
 )
-_ASIDE = update(answers).where(MINE).values(side_branch=True)
+_ASIDE = Prepared(update(answers).where(MINE).values(side_branch=True))
 _STAND = update(messages).where(messages.c.id == bindparam("k_id")).values(parent=bindparam("k_parent"))
 _MESSAGE = select(*MESSAGE).where(messages.c.id == bindparam("k_id"))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import sqlalchemy
 import structlog
@@ -23,6 +23,7 @@ from bot.errors import DatabaseError
 from storage.engine import READERS, WRITERS, Engines
 from storage.failures import lost_race, translated
 from storage.one_trip import run
+from storage.prepared import Found, Prepared, Values
 from storage.values import micros
 
 log = structlog.get_logger(__name__)
@@ -73,15 +74,26 @@ class Transaction:
     """The retention of conversations that have none of their own."""
     scrub: Scrub = Scrub.NOTHING
     """Set by an operation that removed words."""
-    execute: Callable[..., sqlalchemy.CursorResult[Any]] = field(init=False)
+    shared: bool = field(init=False)
+    """Whether other transactions run at the same time, so that rows must be locked."""
 
     def __post_init__(self) -> None:
-        self.execute = self.connection.execute
+        self.shared = self.connection.dialect.name == "postgresql"
+        self._sqlite: Any = None if self.shared else self.connection.connection.driver_connection
 
-    @property
-    def shared(self) -> bool:
-        """Whether other transactions run at the same time, so that rows must be locked."""
-        return self.connection.dialect.name == "postgresql"
+    @overload
+    def execute(self, statement: Prepared, values: Values) -> Found: ...
+    @overload
+    def execute(
+        self, statement: sqlalchemy.Executable, values: Values | Sequence[Values] | None = None
+    ) -> sqlalchemy.CursorResult[Any]: ...
+    def execute(self, statement: Prepared | sqlalchemy.Executable, values: Any = None) -> Any:
+        """Execute a statement."""
+        if not isinstance(statement, Prepared):
+            return self.connection.execute(statement, values)
+        if self.shared:
+            return self.connection.execute(statement.shared, values)
+        return statement.run(self._sqlite, self.connection.dialect, values)
 
 
 def insert(transaction: Transaction, table: Table) -> Any:
