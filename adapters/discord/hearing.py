@@ -244,13 +244,11 @@ def _shards(client: discord.Client) -> Sequence[int]:
 
 async def _member(guild: discord.Guild, person: int) -> Any:
     """A member with the roles; None for who is none any more. Raises PlatformError."""
-    try:
-        return await guild.fetch_member(person)
-    except discord.NotFound:
-        return None
-    except discord.DiscordException:
-        with as_platform_errors():
-            raise
+    with as_platform_errors():
+        try:
+            return await guild.fetch_member(person)
+        except discord.NotFound:
+            return None
 
 
 async def _quietly(work: Any) -> None:
