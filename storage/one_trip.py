@@ -56,6 +56,13 @@ def begin_immediate(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+async def one_trip(connection: AsyncConnection) -> OneTripConnection:
+    """The connection to SQLite beneath SQLAlchemy's."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(driver, OneTripConnection), "SQLite's connections are made here"
+    return driver
+
+
 async def run(connection: AsyncConnection, work: Callable[[Connection], T]) -> T:
     """`connection.run_sync(work)`, in one trip where the database is SQLite."""
     driver = (await connection.get_raw_connection()).driver_connection
