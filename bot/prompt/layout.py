@@ -121,7 +121,6 @@ class Layout:
 
     def _message(self, window: Window, index: int, *, real: bool) -> TemplateMessage:
         turn = window.turns[index]
-        change = self._change(window, real=real)
         if index in window.spliced:
             content = _splice(index)
         elif real or not told(turn).strip():
@@ -129,6 +128,9 @@ class Layout:
         else:
             content = _word(index)
         message: TemplateMessage = {"role": self._role(turn), "content": content}
+        if turn.role is not Role.TOOL and not turn.tool_calls:
+            return message
+        change = self._change(window, real=real)
         if turn.role is Role.TOOL:
             message |= {key: change(value) for key, value in _about_call(turn).items()}
         if turn.tool_calls:
