@@ -163,6 +163,8 @@ class Intake:
                 unreachable, tried = unreachable + passing, tried + (not passing)
                 enough = tried == TRIES or unreachable == TRIES_UNREACHABLE
                 if enough or not isinstance(error, PlatformError):
+                    if passing:  # the next connection reads it
+                        self._marks.freeze()
                     log.error("an event is passed over", error=type(error).__name__)
                     log.debug("why an event is passed over", exc_info=error)
                     return
