@@ -15,6 +15,8 @@ class Finding:
     what: str
     good: bool
     words: str
+    link: str = ""
+    """An address to open, shown beneath the rows: it must not be broken by a column's end."""
 
 
 @dataclass(frozen=True, slots=True)

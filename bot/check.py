@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from adapters.console.client import Client
 from adapters.console.socket import answers
@@ -42,12 +42,16 @@ async def inspect(config: Config) -> list[Finding]:
 
 
 def table(findings: list[Finding]) -> None:
-    """Print the findings."""
-    rows = Table("what", "", "")
+    """Print the findings, and beneath them what is to be opened or copied."""
+    rows = Table("what", "", Column(overflow="fold"))
     for finding in findings:
         works = "[green]works[/]" if finding.good else "[red]does not work[/]"
         rows.add_row(escape(finding.what), works, escape(finding.words))
-    Console().print(rows)
+    console = Console()
+    console.print(rows)
+    for finding in findings:
+        if finding.link:
+            console.print(f"{finding.what}: {finding.link}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _try(what: str, look: Callable[[], str]) -> Finding:

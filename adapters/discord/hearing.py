@@ -106,8 +106,7 @@ class Hearing:
         except Exception as error:
             log.error("what was missed is not read", error=type(error).__name__)
             log.debug("why it is not read", exc_info=error)
-        finally:
-            self._intake.hold_only(())
+            self._intake.hold_only(())  # not if it is cancelled: a new session holds everything by then
 
     async def _direct(self, client: discord.Client) -> Sequence[str]:
         """Private chats, of which Discord tells nothing by itself. They are the first shard's."""
@@ -245,13 +244,11 @@ def _shards(client: discord.Client) -> Sequence[int]:
 
 async def _member(guild: discord.Guild, person: int) -> Any:
     """A member with the roles; None for who is none any more. Raises PlatformError."""
-    try:
-        return await guild.fetch_member(person)
-    except discord.NotFound:
-        return None
-    except discord.DiscordException:
-        with as_platform_errors():
-            raise
+    with as_platform_errors():
+        try:
+            return await guild.fetch_member(person)
+        except discord.NotFound:
+            return None
 
 
 async def _quietly(work: Any) -> None:

@@ -9,14 +9,15 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 import structlog
 
 from adapters.discord.marks import Marks
-from bot.errors import DatabaseError, PlatformError
+from bot.errors import DatabaseError, FloodWait, PlatformError, Unreachable
 from bot.messages import Event
 from bot.ports import Receive
 
 log = structlog.get_logger(__name__)
 
-TRIES = 3
-"""An event that fails so often, the database apart, is passed over: it would keep all later ones from being heard."""
+TRIES, TRIES_UNREACHABLE = 3, 12
+"""An event that fails so often, the database apart, is passed over: it would keep all later ones from being heard. The second is
+for a platform that is not well, which takes three minutes."""
 REST_SECONDS, REST_MOST = 0.5, 30.0
 """Between tries: doubled each time."""
 MOST_WAITING = 10_000
@@ -147,7 +148,8 @@ class Intake:
 
     async def _one(self, make: Make) -> None:
         """Commit one event, however long the database takes none."""
-        tried, rest = 0, REST_SECONDS
+        tried = unreachable = 0
+        rest = REST_SECONDS
         while True:
             try:
                 event = await make()
@@ -157,8 +159,12 @@ class Intake:
             except DatabaseError as error:
                 log.error("heard, but not received", adapter="discord", reason=str(error))
             except Exception as error:
-                tried += 1
-                if tried == TRIES or not isinstance(error, PlatformError):
+                passing = isinstance(error, FloodWait | Unreachable)
+                unreachable, tried = unreachable + passing, tried + (not passing)
+                enough = tried == TRIES or unreachable == TRIES_UNREACHABLE
+                if enough or not isinstance(error, PlatformError):
+                    if passing:  # the next connection reads it
+                        self._marks.freeze()
                     log.error("an event is passed over", error=type(error).__name__)
                     log.debug("why an event is passed over", exc_info=error)
                     return

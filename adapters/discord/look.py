@@ -83,8 +83,8 @@ def _invitation(client: discord.Client) -> Finding:
     assert application is not None, "it is logged in"
     if application.bot_require_code_grant:
         return Finding(what, False, f"nobody can add the bot: {PORTAL}, Bot, switch off Requires OAuth2 Code Grant")
-    who = "" if application.bot_public else " (for the bot's owner alone: it is not a public bot)"
-    return Finding(what, True, f"{invitation(application.id)}{who}")
+    who = "anybody who manages a server" if application.bot_public else "the bot's owner alone (it is no public bot)"
+    return Finding(what, True, f"by the link below, for {who}", invitation(application.id))
 
 
 class _Places:

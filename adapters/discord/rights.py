@@ -14,11 +14,11 @@ RIGHTS: Final = {
     SEE: "see the channel",
     # POST /channels/ID/messages, and /typing.
     WRITE: "write",
-    # The same where the channel is a thread.
+    # The same where the channel is a thread, and PATCH /channels/ID for one that was archived.
     WRITE_IN_THREADS: "write in threads",
     # POST /channels/ID/messages/ID/threads, for a question that gets a thread of its own (groups.threads).
     OPEN_THREADS: "open threads",
-    # A message with files: what is too long to stand there, and /export.
+    # A message with a file: long code (chat.code_file_lines).
     ATTACH: "send files",
     # GET /channels/ID/messages after a pause, the message at which a thread begins, and `message_reference`: replies.
     READ_BACK: "read the history",

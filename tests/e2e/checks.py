@@ -129,6 +129,8 @@ class Written:
     """Whether it made the message."""
     lost: bool
     """Whether the bot was not told that it happened."""
+    once: bool = False
+    """Whether the platform was told by a nonce to drop a repetition: then it cannot double."""
 
 
 @dataclass
@@ -170,6 +172,7 @@ def check_doubles(every: list[Written], processes: Processes, crowd: Crowd[Any],
     doubles = Counter[str]()
     for identity in {(place.key[0], message) for place in crowd.places for message in place.standing()} - found.known:
         sent = sends[identity]
+        assert not sent.once, f"{sent} is doubled, in spite of its nonce"
         if sent.lost:
             doubles["acknowledgement lost"] += 1
             continue

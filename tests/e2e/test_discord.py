@@ -12,11 +12,11 @@ from tests import speech
 from tests.discord_fake import Channel, DiscordServer, Guild, Interaction, Message, User
 from tests.e2e import answers
 from tests.e2e.conftest import CommandLine
-from tests.e2e.hearth import Hearth, serving, wait
+from tests.e2e.hearth import Hearth, serving
 from tests.e2e.platform_thread import Platform, platform
 from tests.e2e.server import Options
 from tests.e2e.test_cli_page import address, asked
-from tests.e2e.ways_in import on_discord, on_telegram
+from tests.e2e.ways_in import as_sections, on_discord, on_telegram
 from tests.telegram import TelegramServer
 
 PERSONAS = '[personas.pirate]\nsystem = "You are a pirate."\n'
@@ -107,7 +107,7 @@ def in_the_channel(friends: Friends) -> None:
 
 def in_a_thread(friends: Friends) -> None:
     """A thread is a conversation of its own."""
-    channel, ada, bea, bot = friends.general, friends.ada, friends.bea, friends.bot
+    channel, ada, bot = friends.general, friends.ada, friends.bot
     thread = friends.platform.do(lambda: channel.thread(ada, "Names"))
     friends.answered(thread, lambda: thread.say(ada, "My name is Zelda.", mention=bot), "Nice to meet you, Zelda!")
     friends.answered(thread, lambda: thread.say(ada, "What is my name?", mention=bot), "Your name is Zelda.")
@@ -143,7 +143,6 @@ def by_select(friends: Friends) -> None:
     channel, ada = friends.general, friends.ada
     shown = friends.used(lambda: channel.command(ada, "settings"), lambda i: i.messages and i.messages[0].selects, "it")
     menu = shown.messages[0].selects[0]
-    print(shown.messages[0].texts, menu)
     [pirate] = [option["value"] for option in menu["options"] if option["label"] == "pirate"]
     friends.used(
         lambda: channel.select(ada, shown.messages[0], menu["custom_id"], pirate),
@@ -152,3 +151,24 @@ def by_select(friends: Friends) -> None:
     )
     used = friends.used(lambda: channel.command(ada, "usage"), lambda i: i.texts, "the numbers")
     assert used.ephemeral
+
+
+def test_an_answer_is_stopped_while_it_streams(tmp_path: Path, friends: Friends) -> None:
+    """By the button under what there is of it; what was said stays."""
+    channel, ada, platform_ = friends.general, friends.ada, friends.platform
+    server = platform_.server
+    sections = as_sections(server, pace=0.001)
+    with serving(Hearth(tmp_path / "hearth", Options(discord=True), sections=sections)) as hearth:
+        hearth.hold("1 2 3")
+        hearth.start()
+        platform_.wait(lambda: bool(server.ws.online), "the bot")
+        platform_.do(lambda: channel.say(ada, "Count to 20.", mention=friends.bot))
+        platform_.wait(lambda: channel.texts_of_bot() == ["1 2 3"], "what it says before it stands still")
+        pressed = friends.used(
+            lambda: channel.press(ada, channel.from_bot[0], "Stop"), lambda i: i.answered, "the sign"
+        )
+        platform_.wait(lambda: answers.labels(channel.from_bot[0]) == ["Retry"], "the end")
+        hearth.finish()
+        assert hearth.stop() == 0
+    assert channel.texts_of_bot() == ["1 2 3"]
+    assert not pressed.failed()

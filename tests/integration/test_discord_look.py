@@ -114,7 +114,7 @@ async def test_the_content_intent_is_explained_and_wrong_only_where_it_matters(s
 async def test_the_invitation_has_exactly_the_rights_that_are_needed(server: DiscordServer) -> None:
     server.world.scene.portal = {"id": "77"}
     row = (await seen(server))["Discord invitation"]
-    link = urlsplit(row.words)
+    link = urlsplit(row.link)
     assert (link.scheme, link.netloc, link.path) == ("https", "discord.com", "/oauth2/authorize")
     assert parse_qs(link.query) == {
         "client_id": ["77"],

@@ -158,3 +158,13 @@ def test_the_table_shows_what_is_in_brackets_as_it_is(capsys: pytest.CaptureFixt
     assert "/srv/[bold]models is missing" in shown
     assert "does not work" in shown
     assert "works" in shown
+
+
+def test_an_address_is_shown_in_one_piece(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the screen is narrow; what stands in the table is folded and not cut."""
+    monkeypatch.setenv("COLUMNS", "60")
+    link, words = "https://example.org/?" + "x" * 200, "y" * 100
+    table([Finding("door", True, words, link)])
+    shown = capsys.readouterr().out
+    assert f"door: {link}\n" in shown
+    assert shown.count("y") == len(words)
