@@ -15,7 +15,7 @@ import structlog
 from discord.http import Route
 
 from adapters.discord import files, menus, payload
-from adapters.discord.client import Archived, NoChannel, as_platform_errors
+from adapters.discord.client import Archived, NoChannel, NoReply, as_platform_errors
 from adapters.discord.connection import Connection
 from adapters.discord.hearing import Hearing
 from adapters.discord.intake import Intake
@@ -196,7 +196,11 @@ class Discord:
 
     async def _create(self, key: ConversationKey, body: payload.Json, what: Outgoing) -> Any:
         route = Route("POST", _MESSAGES, channel_id=_channel(key))
-        return await self._call_in(key, route, dict(body), what.files)
+        try:
+            return await self._call_in(key, route, dict(body), what.files)
+        except NoReply:
+            del body["message_reference"]
+            return await self._call_in(key, route, dict(body), what.files)
 
     async def _open_thread(self, key: ConversationKey) -> bool:
         """Open the thread at the message that has its id; False if the bot may not, or it is gone. Raises PlatformError."""
