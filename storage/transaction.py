@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.errors import DatabaseError
 from storage.engine import READERS, WRITERS, Engines
 from storage.failures import lost_race, translated
-from storage.one_trip import run
+from storage.one_trip import OneTripConnection, one_trip, run
 from storage.prepared import Found, Prepared, Values
 from storage.values import micros
 
@@ -138,6 +138,8 @@ class Transactions:
         self._waiting: deque[_Entry[Any]] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._connection: AsyncConnection | None = None
+        self._driver: OneTripConnection | None = None
+        """Of that connection: to ask SQLAlchemy for it each time would be a greenlet each time."""
         self._reading = asyncio.Semaphore(READERS)
         self._writing = asyncio.Semaphore(WRITERS)
         self._running: set[asyncio.Task[Any]] = set()
@@ -206,14 +208,13 @@ class Transactions:
 
     async def _settle(self, group: list[_Entry[Any]]) -> bool:
         """Commit a group and tell its callers; False if it failed and was more than one."""
-        commit = asyncio.create_task(self._commit(group))
-        await asyncio.wait((commit,))
-        if error := commit.exception():
+        try:
+            results = await self._commit(group)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
             if len(group) > 1:
                 return False
             _tell(group[0], error=error)
             return True
-        results = commit.result()
         for entry, (result, scrub) in zip(group, results, strict=True):
             if not scrub:
                 _tell(entry, result)
@@ -231,9 +232,10 @@ class Transactions:
 
     async def _commit(self, group: list[_Entry[Any]]) -> list[tuple[Any, Scrub]]:
         with translated(self._engines.name):
-            if self._connection is None:
+            if self._driver is None:
                 self._connection = await self._engines.write.connect()
-            return await run(self._connection, lambda synchronous: self._run_group(synchronous, group))
+                self._driver = await one_trip(self._connection)
+            return await self._driver.run(lambda synchronous: self._run_group(synchronous, group))
 
     def _run_group(self, connection: Connection, group: list[_Entry[Any]]) -> list[tuple[Any, Scrub]]:
         """The operations of a group in one transaction: their results, and whether there is something to scrub."""

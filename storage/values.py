@@ -131,6 +131,8 @@ def unpack_event(data: str, *, key: ConversationKey, question: StoredMessage, ty
 
 def unpack_author(author_id: str, name: str, data: str) -> Author:
     """A message's author."""
+    if '"is_bot"' not in data and '"roles"' not in data:  # of nearly all, and a history has many
+        return Author(author_id, name)
     values = json.loads(data)
     return Author(
         author_id,

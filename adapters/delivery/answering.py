@@ -141,18 +141,23 @@ class Answering:
 
     async def _pause(self, delay: float | None) -> None:
         """Until something has changed, or for so long."""
-        waiting: set[asyncio.Future[object]] = {asyncio.ensure_future(self._changed.wait())}
-        if delay is not None:
-            waiting.add(asyncio.ensure_future(self._sleep(delay)))
+        end = None if delay is None else asyncio.ensure_future(self._end_pause(delay))
         try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            await self._changed.wait()
         finally:
-            for task in waiting:
-                task.cancel()
+            if end is not None:
+                end.cancel()
+
+    async def _end_pause(self, delay: float) -> None:
+        await self._sleep(delay)
+        self._changed.set()
 
     async def _step(self) -> float | None:
         """Do what can be done now; says how long to wait, or None for as long as nothing changes."""
         self._needs_slot = False
+        if (wait := self._held()) > 0:
+            self._needs_slot = True
+            return wait
         found = None if self._mute or self._finished else self._due()
         if found is None:
             return None
@@ -198,12 +203,18 @@ class Answering:
         """Whether a message is previewed before it is sent. Asked anew each time: the platform may have refused it."""
         return self._adapter.limits.previews and self._claim.event.direct and self._posting.known(index) is None
 
-    def _preview_wait(self, text: str) -> float:
-        shown, at = self._previewed
+    def _held(self) -> float:
+        """Seconds for which the first text is not previewed yet."""
+        if not self._chunks or self._finished or self._previewed[0] or not self._previews(0):
+            return 0
         if self._held_until is None:
             self._held_until = self._clock() + (0 if self._alone() else HOLD_SECONDS)
+        return self._held_until - self._clock()
+
+    def _preview_wait(self, text: str) -> float:
+        shown, at = self._previewed
         if not shown:
-            return self._held_until - self._clock()
+            return 0
         return at + (PREVIEW_SECONDS if shown == text else PREVIEW_LEAST_SECONDS) - self._clock()
 
     async def _try(self, index: int, what: Outgoing) -> None:

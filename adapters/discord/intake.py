@@ -15,9 +15,9 @@ from bot.ports import Receive
 
 log = structlog.get_logger(__name__)
 
-TRIES, PATIENT_TRIES = 3, 10
-"""An event that fails so often, the database apart, is passed over: it would keep all later ones from being heard. The latter where
-Discord cannot be asked for what is missing, for about two minutes: then the mark stays below it, and the next session reads it again."""
+TRIES, TRIES_UNREACHABLE = 3, 12
+"""An event that fails so often, the database apart, is passed over: it would keep all later ones from being heard. The second is
+for a platform that is not well, which takes three minutes: then the mark stays below the event, and the next session reads it."""
 REST_SECONDS, REST_MOST = 0.5, 30.0
 """Between tries: doubled each time."""
 MOST_WAITING = 10_000
@@ -159,7 +159,8 @@ class Intake:
 
     async def _one(self, make: Make) -> bool:
         """Commit one event, however long the database takes none. False if it is to be read again."""
-        tried, rest = 0, REST_SECONDS
+        tried = unreachable = 0
+        rest = REST_SECONDS
         while True:
             try:
                 event = await make()
@@ -169,9 +170,10 @@ class Intake:
             except DatabaseError as error:
                 log.error("heard, but not received", adapter="discord", reason=str(error))
             except Exception as error:
-                tried += 1
-                passing = isinstance(error, Unreachable | FloodWait)
-                if not isinstance(error, PlatformError) or tried == (PATIENT_TRIES if passing else TRIES):
+                passing = isinstance(error, FloodWait | Unreachable)
+                unreachable, tried = unreachable + passing, tried + (not passing)
+                enough = tried == TRIES or unreachable == TRIES_UNREACHABLE
+                if enough or not isinstance(error, PlatformError):
                     log.error("an event is passed over", error=type(error).__name__)
                     log.debug("why an event is passed over", exc_info=error)
                     return not passing

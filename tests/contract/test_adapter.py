@@ -49,9 +49,9 @@ from bot.metrics import Metrics
 from bot.ports import Adapter, Receive
 from bot.testing import MemoryAdapter
 from storage.store import SqlStore
-from tests.contract.online import Online
 from tests.discord_fake import serving as serving_discord
 from tests.discord_house import discord_config, hurried
+from tests.discord_online import Online
 from tests.telegram import serving
 from tests.telegram_house import telegram_config
 from tests.web import asked, web_house
@@ -261,10 +261,10 @@ async def telegram() -> AsyncIterator[Bench]:
 async def discord() -> AsyncIterator[Bench]:
     """A DM on the stand-in for Discord."""
     async with serving_discord() as server:
-        # A connection to the database that is opened while all ends may write there to the last.
-        with TemporaryDirectory(ignore_cleanup_errors=True) as folder, hurried(server):
-            store = await SqlStore.open(f"sqlite+aiosqlite:///{folder}/hearth.db", default_retention_days=30)
-            adapter = Online(discord_config(Path(folder), server).discord, store, server)
+        with TemporaryDirectory() as folder:
+            config = discord_config(Path(folder), server)
+        with hurried(server):
+            adapter = Online(config.discord, server)
             ann = server.world.user("Ann")
             chat = server.world.dm(ann)
 
@@ -293,7 +293,6 @@ async def discord() -> AsyncIterator[Bench]:
                 yield Bench(adapter, to, standing, hear, bring, menu)
             finally:
                 await adapter.rest()
-                await store.aclose()
 
 
 BENCHES: dict[str, Callable[[], AbstractAsyncContextManager[Bench]]] = {

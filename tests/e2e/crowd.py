@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -21,10 +22,17 @@ BACKLOG = 20
 WORDS = (4, 20)
 CHATTER = 0.2
 """How likely people say something to each other whenever they are kept busy."""
-TROUBLE = 0.6
-"""How likely a call goes wrong for each question."""
+PER_CHARACTER = 0.003
+"""Seconds that the scripted model takes."""
 PLANNED = 3
 """Faults that wait for their call at a time."""
+
+
+def seeded() -> random.Random:
+    """What the people and the kills are chosen by."""
+    seed = int(os.environ.get("HEARTH_TEST_SEED", random.randrange(2**32)))
+    print(f"\nseed {seed}: HEARTH_TEST_SEED={seed} repeats what is asked and the aims of the kills")
+    return random.Random(seed)
 
 
 @dataclass
@@ -117,6 +125,8 @@ class Crowd(ABC, Generic[P]):
     places: list[P] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
     """What they did."""
+    trouble: float = 0.6
+    """How likely a call goes wrong for each question."""
     _numbers: count[int] = field(default_factory=lambda: count(1))
     _next: list[Any] = field(default_factory=list)
     """Who has yet to ask before somebody asks again."""
@@ -162,22 +172,26 @@ class Crowd(ABC, Generic[P]):
 
     def keep_busy(self) -> None:
         """Ask until enough is waiting; people talk to each other, and calls go wrong."""
-        for _ in range(BACKLOG - self._waiting()):
+        for _ in range(BACKLOG - self.waiting()):
             self.platform.do(self.ask)
         self.platform.do(self._chat)
         self.platform.do(self.disturb)
 
     def finish(self) -> None:
-        """Nothing goes wrong any more; return when every answer is closed."""
+        """Nothing goes wrong any more; settle."""
         self.platform.do(self.platform.server.faults.planned.clear)
+        self.settle()
+
+    def settle(self) -> None:
+        """Return when every answer is closed."""
 
         def idle() -> bool:
             assert self.hearth.running, self.hearth.log[-3000:]
-            return self._waiting() == 0
+            return self.waiting() == 0
 
         wait(idle, "the answers")
 
-    def _waiting(self) -> int:
+    def waiting(self) -> int:
         """Questions that the bot has not received, and those whose answers are not closed."""
         return self.platform.do(self.unheard) + self.hearth.waiting()
 
@@ -202,7 +216,7 @@ class Crowd(ABC, Generic[P]):
         event = self.say(place, user, question(number, words), called=True)
         place.questions.append(Question(number, words, event))
         self.done["questions"] += 1
-        if self.rng.random() < TROUBLE:
+        if self.rng.random() < self.trouble:
             self._trouble()
 
     def _chat(self) -> None:

@@ -9,7 +9,7 @@ from tests.discord_fake import DiscordServer, Interaction
 from tests.discord_fake.server import Call
 from tests.e2e.checks import Processes, Written
 from tests.e2e.crowd import Crowd
-from tests.e2e.discord_crowd import LOST, Room
+from tests.e2e.discord_crowd import LOST, DiscordCrowd, Room
 
 BY_TOKEN = frozenset({"execute_webhook", "update_webhook_message", "update_original_webhook_message"})
 SENDS = frozenset({"create_message", "execute_webhook", "create_interaction_response"})
@@ -18,6 +18,12 @@ _MESSAGE = 4
 """The type of an interaction's first answer that is one."""
 UNKNOWN_WEBHOOK = 10015
 """A token of an interaction that a killed process did not answer in time."""
+
+
+def looked_at(crowd: DiscordCrowd) -> tuple[list[Written], Processes, Counter[str]]:
+    """What the bot wrote, by which of its processes, and what went wrong with its calls."""
+    server: DiscordServer = crowd.platform.server
+    return *written(server, crowd), check_calls(server)
 
 
 def written(server: DiscordServer, crowd: Crowd[Room]) -> tuple[list[Written], Processes]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -13,13 +15,16 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from adapters.discord.adapter import HEARD
 from storage.models import notes
-from tests.discord_fake import Channel, Fault, Interaction, User
+from tests.discord_fake import Channel, DiscordServer, Fault, Interaction, User
 from tests.discord_fake.errors import Refused
 from tests.discord_fake.faults import Kind
 from tests.discord_fake.server import Call
 from tests.e2e.answers import labels
-from tests.e2e.crowd import PEOPLE, Crowd, Place, Question, Shown
+from tests.e2e.crowd import PEOPLE, PER_CHARACTER, Crowd, Killed, Place, Question, Shown, seeded
+from tests.e2e.platform_thread import platform
+from tests.e2e.server import Options
 from tests.e2e.trace import Tail
+from tests.e2e.ways_in import as_sections
 
 REPEATED, BROKEN = 0.2, 0.05
 """How likely the gateway tells something again, and how likely its connection breaks, whenever the people are kept busy."""
@@ -37,6 +42,8 @@ FAULTS: tuple[tuple[str, Kind], ...] = (
     ("trigger_typing_indicator", "502"),
 )
 CLOUDFLARE_SECONDS = 1.0
+PACE = 0.02
+"""Seconds for each call of a channel."""
 
 
 @dataclass
@@ -138,7 +145,7 @@ class DiscordCrowd(Crowd[Room]):
 
     def note(self, how: str) -> None:
         """While no process is there people go on writing."""
-        server, goes_on = self.platform.server, self._have_begun() and not self._finished
+        server, goes_on = self.platform.server, self.have_begun() and not self._finished
         away = self.rng.randint(0, AWAY) if goes_on else 0
 
         def act() -> None:
@@ -150,9 +157,14 @@ class DiscordCrowd(Crowd[Room]):
         self.platform.do(act)
 
     def keep_busy(self) -> None:
-        if self._have_begun():
+        if self.have_begun():
             super().keep_busy()
-        elif self._is_marked():
+        else:
+            self.begin()
+
+    def begin(self) -> None:
+        """Say a first word in private, if the bot can remember it."""
+        if self._is_marked():
             self.platform.do(self._begin)
 
     def _begin(self) -> None:
@@ -170,7 +182,8 @@ class DiscordCrowd(Crowd[Room]):
         self._finished = True
         super().finish()
 
-    def _have_begun(self) -> bool:
+    def have_begun(self) -> bool:
+        """Whether the bot knows everybody who talks to it in private."""
         self._read()
         return all(place.known for place in self._private())
 
@@ -216,6 +229,15 @@ class DiscordCrowd(Crowd[Room]):
     def fault(self) -> Any:
         operation, kind = self.rng.choice(FAULTS)
         return Fault(operation, kind, seconds=CLOUDFLARE_SECONDS)
+
+
+@contextmanager
+def crowded(folder: Path, url: str, *, lease: float = 60.0) -> Iterator[DiscordCrowd]:
+    """The people, and a bot that is not started yet; `lease` in seconds."""
+    with platform(DiscordServer()) as discord:
+        options = Options(per_token=PER_CHARACTER, lease=lease, discord=True)
+        sections = as_sections(discord.server, pace=PACE) + '[models.default]\npath = "discord.script"\n'
+        yield DiscordCrowd(Killed(folder / "hearth", options, url, sections=sections), discord, seeded(), url=url)
 
 
 async def _mark(url: str) -> int:

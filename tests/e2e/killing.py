@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,24 +9,15 @@ from typing import Any
 from tests.e2e.checks import Processes, Written, check_doubles, check_order, check_place, completed, ledger
 from tests.e2e.crowd import Crowd
 from tests.e2e.hearth import serving
-from tests.e2e.hunting import WINDOWS, hunt
+from tests.e2e.hunting import WINDOWS, Watch, hunt
 
 CI_GOAL, SOAK_GOAL = 2, 20
 """Kills that hit each phase."""
 LEASE_SECONDS = 1.5
 """As in `tests/e2e/test_kill.py`."""
-PER_CHARACTER = 0.003
-"""Seconds that the scripted model takes."""
 
 Calls = Callable[[], tuple[list[Written], Processes, Counter[str]]]
 """What the bot wrote, by which of its processes, and what went wrong with its calls, by kind."""
-
-
-def seeded() -> random.Random:
-    """What the people and the kills are chosen by."""
-    seed = int(os.environ.get("HEARTH_TEST_SEED", random.randrange(2**32)))
-    print(f"\nseed {seed}: HEARTH_TEST_SEED={seed} repeats what is asked and the aims of the kills")
-    return random.Random(seed)
 
 
 def kill_and_check(
@@ -44,12 +33,17 @@ def kill_and_check(
         watch.read()
         assert hearth.stop() == 0
     phases = ("starting", *windows)
+    print(f"{hits['kills']} kills, which hit: " + ", ".join(f"{phase} {hits[phase]}" for phase in phases))
+    check(crowd, url, calls, watch)
+    assert min(hits[phase] for phase in phases) >= goal
+
+
+def check(crowd: Crowd[Any], url: str, calls: Calls, watch: Watch) -> None:
+    """Every question is answered once, whole, in order; and what came of the rest."""
     found, (every, processes, faults) = ledger(url, crowd), calls()
     check_order(every, crowd, found)
     lost = sum((check_place(place, found, watch) for place in crowd.places), Counter[str]())
     doubles = check_doubles(every, processes, crowd, found)
-    print(f"{hits['kills']} kills, which hit: " + ", ".join(f"{phase} {hits[phase]}" for phase in phases))
     print(f"{dict(crowd.done)}; completed by another process: {completed(every, found)}; faults: {dict(faults)}")
     print(f"doubled platform messages: {dict(doubles)}; given up after three killed attempts: {len(watch.last_tried)}")
     print(f"not promised and not answered: {dict(lost)}")
-    assert min(hits[phase] for phase in phases) >= goal

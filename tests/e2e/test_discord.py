@@ -12,16 +12,13 @@ from tests import speech
 from tests.discord_fake import Channel, DiscordServer, Guild, Interaction, Message, User
 from tests.e2e import answers
 from tests.e2e.conftest import CommandLine
-from tests.e2e.hearth import Hearth, serving, wait
+from tests.e2e.hearth import Hearth, serving
 from tests.e2e.platform_thread import Platform, platform
 from tests.e2e.server import Options
 from tests.e2e.test_cli_page import address, asked
-from tests.e2e.test_discord_kill import SECTIONS
-from tests.e2e.ways_in import on_discord, on_telegram
+from tests.e2e.ways_in import as_sections, on_discord, on_telegram
 from tests.telegram import TelegramServer
 
-DISCORD = SECTIONS.partition("[models")[0]
-"""The embedded model answers."""
 PERSONAS = '[personas.pirate]\nsystem = "You are a pirate."\n'
 
 
@@ -160,7 +157,7 @@ def test_an_answer_is_stopped_while_it_streams(tmp_path: Path, friends: Friends)
     """By the button under what there is of it; what was said stays."""
     channel, ada, platform_ = friends.general, friends.ada, friends.platform
     server = platform_.server
-    sections = DISCORD.format(token=server.token, api_base=server.api_base, gateway=server.gateway)
+    sections = as_sections(server, pace=0.001)
     with serving(Hearth(tmp_path / "hearth", Options(discord=True), sections=sections)) as hearth:
         hearth.hold("1 2 3")
         hearth.start()

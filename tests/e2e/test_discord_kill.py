@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.discord_fake import DiscordServer
-from tests.e2e.checks import Processes, Written
-from tests.e2e.crowd import Killed
-from tests.e2e.discord_checks import check_calls, written
-from tests.e2e.discord_crowd import DiscordCrowd
+from tests.e2e.discord_checks import looked_at
+from tests.e2e.discord_crowd import crowded
 from tests.e2e.hunting import PATIENT, READING, WINDOWS
-from tests.e2e.killing import CI_GOAL, LEASE_SECONDS, PER_CHARACTER, SOAK_GOAL, kill_and_check, seeded
-from tests.e2e.platform_thread import platform
-from tests.e2e.server import Options
+from tests.e2e.killing import CI_GOAL, LEASE_SECONDS, SOAK_GOAL, kill_and_check
 
-SECTIONS = """
-[web]
-enabled = false
-[discord]
-token = "{token}"
-api_base = "{api_base}"
-gateway = "{gateway}"
-pace = 0.02
-[models.default]
-path = "discord.script"
-"""
 PHASES = {**WINDOWS, READING: 0.06}
 
 
@@ -51,14 +34,5 @@ def test_many_kills_while_twenty_people_write_on_postgresql(tmp_path: Path, post
 
 def killed(folder: Path, url: str, goal: int, *, lease: float = 60.0) -> None:
     """The whole of it."""
-    with platform(DiscordServer()) as discord:
-        server = discord.server
-        options = Options(per_token=PER_CHARACTER, lease=lease, discord=True)
-        sections = SECTIONS.format(token=server.token, api_base=server.api_base, gateway=server.gateway)
-        hearth = Killed(folder / "killed", options, url, sections=sections)
-        crowd = DiscordCrowd(hearth, discord, seeded(), url=url)
-
-        def calls() -> tuple[list[Written], Processes, Counter[str]]:
-            return *written(server, crowd), check_calls(server)
-
-        kill_and_check(crowd, url, goal, calls, windows=PHASES)
+    with crowded(folder, url, lease=lease) as crowd:
+        kill_and_check(crowd, url, goal, lambda: looked_at(crowd), windows=PHASES)

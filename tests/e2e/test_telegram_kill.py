@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.checks import Processes, Written
-from tests.e2e.crowd import Killed
+from tests.e2e.crowd import PER_CHARACTER, Killed, seeded
 from tests.e2e.hunting import PATIENT
-from tests.e2e.killing import CI_GOAL, LEASE_SECONDS, PER_CHARACTER, SOAK_GOAL, kill_and_check, seeded
+from tests.e2e.killing import CI_GOAL, LEASE_SECONDS, SOAK_GOAL, kill_and_check
 from tests.e2e.platform_thread import platform
 from tests.e2e.server import Options
 from tests.e2e.telegram_checks import check_calls, written

@@ -1,4 +1,4 @@
-"""Environment variables with which a command line serves the stand-ins of chat platforms."""
+"""How a process is told of the stand-ins of chat platforms: by environment variables, or by config.toml."""
 
 from __future__ import annotations
 
@@ -22,3 +22,9 @@ def on_discord(server: DiscordServer) -> dict[str, str]:
 
 def _variables(section: str, values: Mapping[str, object]) -> dict[str, str]:
     return {f"HEARTH_{section}__{name.upper()}": str(value) for name, value in values.items()}
+
+
+def as_sections(server: DiscordServer, *, pace: float) -> str:
+    """A Discord bot, and no page. `pace`: seconds for each call of a channel."""
+    own = f'token = "{server.token}"\napi_base = "{server.api_base}"\ngateway = "{server.gateway}"\npace = {pace}\n'
+    return f"[web]\nenabled = false\n[discord]\n{own}"

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from adapters.discord import catching_up, connection
+from adapters.discord import catching_up, connection, intake
 from adapters.discord.connection import CONTENT, REFUSED
 from bot import testing
 from bot.errors import StartError
 from bot.testing import ScriptedEngine
 from tests.discord_fake import Channel, DiscordServer, Guild, Intent, User, serving
+from tests.discord_fake.faults import Kind
 from tests.discord_house import DiscordHouse, discord_house
 
 
@@ -31,6 +32,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "REST_LEAST", 0.01)
     monkeypatch.setattr(connection, "REFUSED_SECONDS", 0.01)
     monkeypatch.setattr(catching_up, "REST_SECONDS", 0.01)
+    monkeypatch.setattr(intake, "REST_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -242,6 +244,19 @@ async def test_a_history_that_cannot_be_read_at_all_is_read_at_the_next_connecti
         await h.answered(channel, "You said: hello", "You said: two")
     async with house(tmp_path, server) as h:
         await h.answered(channel, "You said: hello", "You said: two", "You said: one")
+
+
+@pytest.mark.parametrize("how", ["503", "drop"])
+async def test_a_member_who_cannot_be_looked_up_for_a_while_is_heard_later(
+    tmp_path: Path, server: DiscordServer, ada: User, channel: Channel, how: Kind
+) -> None:
+    """What is read back does not say what roles its author has; who may is asked only when that is known."""
+    async with house(tmp_path, server) as h:
+        await heard(h, channel, ada)
+    ask(server, channel, ada, "one")
+    server.fail("get_guild_member", how, times=intake.TRIES * 2)
+    async with house(tmp_path, server) as h:
+        await h.answered(channel, "You said: hello", "You said: one")
 
 
 async def test_a_client_that_dies_while_it_reads_gives_nothing_up(

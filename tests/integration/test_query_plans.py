@@ -63,14 +63,19 @@ def transactions() -> Iterator[list[list[tuple[str, str]]]]:
     """Collects the writer's transactions within the block: of each statement its verb and its first table, or what it walks."""
     seen: list[list[tuple[str, str]]] = []
 
+    def begin(_connection: Any) -> None:
+        seen.append([])
+
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("BEGIN"):
-            seen.append([])
-        elif seen and (found := _TABLE.match(statement)):
+        if seen and (found := _TABLE.match(statement)):
             seen[-1].append((found["verb"], found["table"]))
 
-    with _each(note):
-        yield seen
+    event.listen(sqlalchemy.Engine, "begin", begin)
+    try:
+        with _each(note):
+            yield seen
+    finally:
+        event.remove(sqlalchemy.Engine, "begin", begin)
 
 
 def steps(database: Path, seen: dict[str, Any]) -> list[tuple[str, str]]:

@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 
 from adapters.discord.adapter import Discord
 from bot.config import DiscordConfig
 from bot.messages import Event
-from bot.ports import Notes, Receive
+from bot.ports import Receive
 from tests.discord_fake import DiscordServer
 
 MOST = 10_000
 """Bytes of a file: nobody uploads half a gigabyte here."""
 
 
+class Slips:
+    """Notes in memory, as a Store keeps them."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+
+    async def notes(self, platform: str, account: str) -> dict[str, str]:
+        """See `bot.ports.Notes`."""
+        return dict(self.kept)
+
+    async def note(self, platform: str, account: str, changes: Mapping[str, str | None]) -> None:
+        """See `bot.ports.Notes`."""
+        await asyncio.sleep(0)
+        self.kept |= {name: value for name, value in changes.items() if value is not None}
+        for name in [name for name, value in changes.items() if value is None]:
+            self.kept.pop(name, None)
+
+    async def direct_chats(self, platform: str, account: str, *, limit: int) -> list[str]:
+        """Nothing is kept of any."""
+        return []
+
+
 class Online(Discord):
     """Hears for nobody until somebody listens."""
 
-    def __init__(self, config: DiscordConfig, notes: Notes, server: DiscordServer) -> None:
-        super().__init__(config, notes)
+    def __init__(self, config: DiscordConfig, server: DiscordServer) -> None:
+        super().__init__(config, Slips())
         self.limits = replace(self.limits, file_bytes=MOST)
         self.committed = 0
         """Events that were received by who listens."""
