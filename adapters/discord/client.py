@@ -174,6 +174,10 @@ def as_platform_errors() -> Iterator[None]:
         raise _refusal(error) from error
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:  # whose words may hold the URL
         raise Unreachable(type(error).__name__) from error
+    except RuntimeError as error:
+        if "closed" not in str(error):  # aiohttp's word for a session that another client's has taken the place of
+            raise
+        raise Unreachable("not connected to Discord") from error
 
 
 def _refusal(error: discord.HTTPException) -> PlatformError:
