@@ -59,16 +59,16 @@ async def exllamav2_without_flash_attn(folder: Path) -> AsyncIterator[ChatEngine
 
 
 @asynccontextmanager
-async def exllamav2_guessing(folder: Path) -> AsyncIterator[ChatEngine]:
-    from tests.exllama.engines import loaded_v2
+async def exllamav3(folder: Path) -> AsyncIterator[ChatEngine]:
+    from tests.exllama.engines import loaded_v3
 
-    async with loaded_v2(folder, ngram_draft=True) as engine:
+    async with loaded_v3(folder) as engine:
         yield engine
 
 
 Make = Callable[[Path], Any]
 ENGINES: list[Any] = [scripted, throttled, llamacpp]
-EXLLAMAS: list[Any] = [exllamav2, exllamav2_without_flash_attn, exllamav2_guessing]
+EXLLAMAS: list[Any] = [exllamav2, exllamav2_without_flash_attn, exllamav3]
 
 
 @pytest.fixture(

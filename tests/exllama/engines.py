@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,23 @@ CONTEXT = 2048
 def deadly(reason: str) -> None:
     """In place of the end of the process: no test is to come here."""
     raise AssertionError(reason)
+
+
+Make = Callable[[ModelFolder, ModelConfig, Vocabulary], Any]
+
+
+@asynccontextmanager
+async def _loaded(
+    make: Make, folder: Path, library: str, slots: int, context_length: int, gpu: dict[str, Any]
+) -> AsyncIterator[ExllamaEngine]:
+    config = ModelConfig(
+        path=MODEL, slots=slots, context_length=context_length, gpu=GpuConfig(library=library, **gpu)
+    )
+    engine = await ExllamaEngine.load("demo", config, folder, make=make, die=deadly)
+    try:
+        yield engine
+    finally:
+        await engine.aclose()
 
 
 @asynccontextmanager
@@ -41,11 +58,28 @@ async def loaded_v2(
             backends.append(backend)
         return backend
 
-    config = ModelConfig(
-        path=MODEL, slots=slots, context_length=context_length, gpu=GpuConfig(library="exllamav2", **gpu)
-    )
-    engine = await ExllamaEngine.load("demo", config, folder, make=make, die=deadly)
-    try:
+    async with _loaded(make, folder, "exllamav2", slots, context_length, gpu) as engine:
         yield engine
-    finally:
-        await engine.aclose()
+
+
+@asynccontextmanager
+async def loaded_v3(
+    folder: Path,
+    *,
+    answer: str = COUNT,
+    slots: int = 4,
+    context_length: int = CONTEXT,
+    backends: list[Any] | None = None,
+    **gpu: Any,
+) -> AsyncIterator[ExllamaEngine]:
+    """exllamav3's, likewise."""
+    from tests.exllama.model_v3 import ScriptedV3
+
+    def make(found: ModelFolder, config: ModelConfig, vocabulary: Vocabulary) -> ScriptedV3:
+        backend = ScriptedV3(found, config, vocabulary, Script(vocabulary, answer))
+        if backends is not None:
+            backends.append(backend)
+        return backend
+
+    async with _loaded(make, folder, "exllamav3", slots, context_length, gpu) as engine:
+        yield engine

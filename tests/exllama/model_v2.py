@@ -70,14 +70,14 @@ class ScriptedV2(v2.V2):
     def load(self) -> None:
         ext_v2.install()
         self._torch = torch
-        self._library = v2.library()
-        self._library.attn.has_flash_attn_with_paged = self.paged
-        self._library.generator.dynamic.cuda_sync_active = lambda: None
+        self._module = v2.library()
+        self._module.attn.has_flash_attn_with_paged = self.paged
+        self._module.generator.dynamic.cuda_sync_active = lambda: None
         self._open()
         self._start()
         self._generator.warmup()
 
-    def _plan(self) -> sizing.Plan:
+    def _plan(self, *, most_context: int | None = None) -> sizing.Plan:
         context = self._config.context_length or 2048
         return sizing.Plan(context, self._config.gpu.cache_tokens or context * self.slots)
 
@@ -87,4 +87,4 @@ class ScriptedV2(v2.V2):
         return model
 
     def _filled(self, model: Any, tokens: int, name: str) -> Any:
-        return self._library.ExLlamaV2Cache(model, max_seq_len=tokens)
+        return self._module.ExLlamaV2Cache(model, max_seq_len=tokens)

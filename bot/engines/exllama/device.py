@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 from types import ModuleType
@@ -52,11 +53,9 @@ def free_bytes(torch: Any) -> int:
 
 
 def release(torch: Any) -> None:
-    """Give back what nothing refers to any more."""
-    import gc
-
-    gc.collect()
+    """Give back the GPU's memory that nothing refers to any more."""
     if torch.cuda.is_available():
+        gc.collect()
         torch.cuda.empty_cache()
 
 

@@ -30,6 +30,7 @@ class Running:
         self._writer = Writer(vocabulary, job.request.stop)
         self._page = page
         self._ids = 0
+        self._cached = 0
         self._began = time.monotonic()
         self._first: float | None = None
 
@@ -61,7 +62,8 @@ class Running:
         if self._first is None:
             self._first = time.monotonic()
             total = len(self.job.request.prompt)
-            events.append(Prefill(total, total, self.cached_tokens))
+            self._cached = self.cached_tokens
+            events.append(Prefill(total, total, self._cached))
         if self.shaping.matcher is not None and self.shaping.matcher.failed:
             self.ended, self.still_generates = True, not result["eos"]
             return [*events, EngineError(detail=f"the grammar failed: {self.shaping.matcher.failed}")]
@@ -77,17 +79,17 @@ class Running:
             length = result.get("eos_reason") == "max_new_tokens" and not self._writer.stopped
             rest = self._writer.finish()
             events += [rest] if rest.text or rest.token_ids else []
-            events.append(self._finish(result, length=length))
+            events.append(self._finish(length=length))
         return events
 
-    def _finish(self, result: Mapping[str, Any], *, length: bool) -> Finish:
+    def _finish(self, *, length: bool) -> Finish:
         now = time.monotonic()
         first = self._first if self._first is not None else now
         return Finish(
             reason="length" if length else "stop",
             usage=Usage(
                 prompt_tokens=len(self.job.request.prompt),
-                cached_tokens=int(result.get("cached_tokens", self.cached_tokens)),
+                cached_tokens=self._cached,
                 completion_tokens=self._ids,
             ),
             prefill_seconds=first - self._began,

@@ -80,7 +80,7 @@ def plan_for(folders: Sequence[ModelFolder], config: ModelConfig, *, free: int, 
     gpu, model = config.gpu, folders[0]
     try:
         return plan(
-            trained=min(most_context, *(folder.context_length for folder in folders)),
+            trained=min(folder.context_length for folder in folders) if most_context is None else min(most_context, *(folder.context_length for folder in folders)),
             wanted_context=config.context_length,
             wanted_cache=gpu.cache_tokens,
             slots=slots,

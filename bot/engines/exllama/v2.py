@@ -8,185 +8,89 @@ speculation a job ends some tokens early; each step reads a chunk of every new p
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
 
 from bot.config import ModelConfig
-from bot.engines.exllama import device, sizing
-from bot.engines.exllama.failures import Failure, failure_of, one_line
-from bot.engines.exllama.jobs import Event, Job
+from bot.engines.exllama import sizing
+from bot.engines.exllama.backend import PAGE, LibraryBackend
+from bot.engines.exllama.jobs import Job
 from bot.engines.exllama.progress import Progress
 from bot.engines.exllama.running import Running
 from bot.engines.exllama.shaping import Shaping
 from bot.engines.exllama.vocabulary import Vocabulary
-from bot.engines.exllama.weights import ModelFolder, Rope, look, rope
-from bot.errors import EngineBroken, ModelError, Told
+from bot.engines.exllama.weights import ModelFolder, Rope, rope
+from bot.errors import ModelError
 from bot.generation import Sampling
 
 log = structlog.get_logger(__name__)
 
-LIBRARY, EXTENSION = "exllamav2", "exllamav2_ext"
-PAGE = 256
 MOST_CONTEXT = 768 * PAGE
 """Tokens: tidying its cache, it goes one level of recursion deeper for each page of a sequence, and fails near 1,000."""
-MOST_DRAFT = 7
-"""A step computes the token and its guesses in rows of eight."""
 ROWS = 8
-"""`max_q_size`: tokens per sequence in a step."""
+"""`max_q_size`: tokens per sequence in a step, the guessed ones included."""
 OTHERS_RESERVE = 64 * sizing.MEBIBYTE
 """Bytes on each GPU after the first, as the library itself reserves."""
+WHOLE_BITS, QUANTISED_HEAD = 16, 32
+"""Its quantised caches need heads whose width is a multiple of this."""
 CACHES = {16: "ExLlamaV2Cache", 8: "ExLlamaV2Cache_Q8", 6: "ExLlamaV2Cache_Q6", 4: "ExLlamaV2Cache_Q4"}
 """By bits per value. Of its FP8 cache its generator says itself that it does not work."""
 
 
-class V2:
+class V2(LibraryBackend):
     """A `worker.Backend`."""
 
-    def __init__(self, folder: ModelFolder, config: ModelConfig, vocabulary: Vocabulary) -> None:
-        self.context_length = 0
-        self.slots = config.slots
-        """So many answers at once: one without flash-attn."""
-        self._folder = folder
-        self._config = config
-        self._vocabulary = vocabulary
-        self._draft_tokens = config.gpu.draft_tokens if config.gpu.drafts else 0
-        self._batch, self._chunk = config.slots, config.gpu.chunk
-        self._paged = True
-        self._torch: Any = None
-        self._library: Any = None
-        self._parts: dict[str, Any] = {}
-        """model, cache, tokenizer, and draft_model, draft_cache, loras: what a generator is made over."""
-        self._generator: Any = None
-        self._waiting: deque[Running] = deque()
-        self._running: dict[int, Running] = {}
-        """By the library's serial number."""
+    library = "exllamav2"
+    extension = "exllamav2_ext"
 
-    def load(self) -> None:
-        """Raises ModelError, NoGpu, and whatever the library raises."""
-        device.installed(LIBRARY)
-        self._torch = device.torch_with_gpu()
-        device.check_capability(self._torch, LIBRARY)
-        if not device.is_built(EXTENSION):
-            log.warning("compiling exllamav2; `hearth engine build` does it ahead", model=str(self._folder.path))
-        self._library = library()
-        self._open()
-        self._start()
+    def __init__(self, folder: ModelFolder, config: ModelConfig, vocabulary: Vocabulary) -> None:
+        super().__init__(folder, config, vocabulary)
+        self._paged = True
+        """Without flash-attn it answers one at a time."""
+
+    def _import(self) -> Any:
+        return library()
+
+    def _warm_up(self) -> None:
         self._generator.warmup()
 
-    def submit(self, job: Job) -> None:
-        """The library's job is made here, so that what it dislikes fails this one alone."""
-        shaping = Shaping(self._torch, job.request, self._vocabulary, job.matcher)
-        handle = self._handle(job, shaping)
-        self._waiting.append(Running(job, handle, shaping, self._vocabulary, self._generator.page_size))
+    def _page(self) -> int:
+        return int(self._generator.page_size)
 
-    def cancel(self, job: Job) -> None:
-        """Frees its pages; one that waits was never given any."""
-        for running in [running for running in self._waiting if running.job is job]:
-            self._waiting.remove(running)
-        for serial, running in list(self._running.items()):
-            if running.job is job:
-                del self._running[serial]
-                self._generator.cancel(running.handle)
-
-    @property
-    def busy(self) -> bool:
-        """Whether there is anything to compute."""
-        return bool(self._waiting or self._running)
-
-    def step(self) -> Iterable[tuple[Job, Event | Told]]:
-        """Compute once for all that run."""
-        events = self._admit()
-        if not self._running:
-            return events
-        for result in self._generator.iterate():
-            running = self._running.get(result["serial"])
-            if running is None or running.ended:
-                continue
-            events += [(running.job, event) for event in running.read(result)]
-        for serial, running in list(self._running.items()):
-            if running.ended:
-                del self._running[serial]
-                if running.still_generates:
-                    self._generator.cancel(running.handle)
-        return events
-
-    def rebuild(self, *, smaller: bool) -> None:
-        """Half the batch and the chunk, if memory was the reason. The old generator goes first."""
-        self._drop()
-        if smaller:
-            self._batch = max(1, self._batch // 2)
-            self._chunk = max(PAGE, self._chunk // 2 // PAGE * PAGE)
-            log.warning("the generator is built smaller", at_once=self._batch, chunk=self._chunk)
-        self._start()
-
-    def unload(self) -> None:
-        """Free everything but the CUDA context."""
-        self._drop()
-        for name in ("model", "draft_model"):
-            if (model := self._parts.get(name)) is not None:
-                model.unload()
-        self._parts.clear()
-        if self._torch is not None:
-            device.release(self._torch)
-
-    def _admit(self) -> list[tuple[Job, Event | Told]]:
-        """Hand over what waits, but not more unread prompt than one chunk: each step reads one of every new prompt."""
-        events: list[tuple[Job, Event | Told]] = []
-        unread = sum(self._prompt(each) for each in self._running.values() if not each.handle.is_prefill_done())
-        while self._waiting and len(self._running) < self._batch:
-            if unread and unread + self._prompt(self._waiting[0]) > self._chunk:
-                break
-            running = self._waiting.popleft()
-            unread += self._prompt(running)
-            try:
-                serial = self._generator.enqueue(running.handle)
-            except Exception as error:
-                if failure_of(error) is not Failure.STEP:
-                    raise
-                events.append((running.job, EngineBroken(detail=one_line(error))))
-            else:
-                running.begin()
-                self._running[serial] = running
-        return events
-
-    def _prompt(self, running: Running) -> int:
-        return len(running.job.request.prompt)
+    def _has_room(self, running: Running) -> bool:
+        """Not more unread prompt than one chunk: each step reads a chunk of every new prompt, and others wait for it."""
+        if len(self._running) >= self._batch:
+            return False
+        unread = [each for each in self._running.values() if not each.handle.is_prefill_done()]
+        return not unread or sum(len(each.job.request.prompt) for each in (*unread, running)) <= self._chunk
 
     def _handle(self, job: Job, shaping: Shaping) -> Any:
         request = job.request
-        prompt = self._torch.tensor([request.prompt], dtype=self._torch.long)
         wanted = shaping.changes or shaping.reports or shaping.matcher is not None
-        return self._library.generator.ExLlamaV2DynamicJob(
-            input_ids=prompt,
+        return self._module.generator.ExLlamaV2DynamicJob(
+            input_ids=self._torch.tensor([request.prompt], dtype=self._torch.long),
             max_new_tokens=job.max_tokens + self._draft_tokens,  # it ends so many early
-            gen_settings=settings(self._library, request.sampling),
+            gen_settings=settings(self._module, request.sampling),
             seed=request.sampling.seed,
             stop_conditions=sorted(self._vocabulary.end_ids),  # stop strings are found by `Writer`
             filters=[LogitFilter(self._torch, shaping)] if wanted else [],
             token_healing=False,
         )
 
-    def _drop(self) -> None:
-        generator, self._generator = self._generator, None
-        self._waiting.clear()
-        self._running.clear()
-        if generator is not None:
-            for pool in (generator.sampling_pool, generator.filter_pool):
-                if pool is not None:
-                    pool.shutdown(wait=False)
-            for job in [*generator.active_jobs, *generator.pending_jobs]:
-                job.generator = None  # a cycle, else
-            generator.model = generator.cache = generator.draft_model = generator.draft_cache = None
-        del generator
-        if self._torch is not None:
-            device.release(self._torch)
+    def _retire(self, generator: Any) -> None:
+        for pool in (getattr(generator, "sampling_pool", None), generator.filter_pool):
+            if pool is not None:
+                pool.shutdown(wait=False)
+        for job in [*generator.active_jobs, *generator.pending_jobs]:
+            job.generator = None
+        generator.all_pages = []  # each knows the generator, which knows the cache
+        generator.model = generator.cache = generator.draft_model = generator.draft_cache = None
 
     def _start(self) -> None:
         parts, drafted = self._parts, bool(self._draft_tokens)
-        self._generator = self._library.generator.ExLlamaV2DynamicGenerator(
+        self._generator = self._module.generator.ExLlamaV2DynamicGenerator(
             model=parts["model"],
             cache=parts["cache"],
             tokenizer=parts["tokenizer"],
@@ -204,32 +108,44 @@ class V2:
 
     def _open(self) -> None:
         """Read the weights into the GPU, the draft model's first: what is left is the cache's."""
-        library, gpu = self._library, self._config.gpu
-        config = self._prepared(self._folder)
-        self._paged = bool(library.attn.has_flash_attn_with_paged) and not config.no_flash_attn
-        if not self._paged:
-            config.no_flash_attn = config.no_sdpa = config.no_xformers = True
-            self._batch = self.slots = 1
-            log.warning("no flash-attn: exllamav2 answers one at a time", model=str(self._folder.path))
-        plan = self._plan()
-        draft = self._open_draft(plan)
+        draft = self._draft_folder()
+        configs = [self._prepared(folder) for folder in (self._folder, draft) if folder is not None]
+        self._choose_attention(configs)
+        plan = self._plan(most_context=MOST_CONTEXT)
         self.context_length = plan.context_length - self._draft_tokens
-        config.max_seq_len = plan.context_length
+        self._batch = min(self._batch, plan.context_length // ROWS)
         self._chunk = min(self._chunk, max(PAGE, plan.context_length // PAGE * PAGE))
-        config.max_input_len = max(self._chunk, ROWS * self._batch)
-        model = self._model(config)
-        cache = self._filled(model, plan.cache_tokens, "exllamav2")
-        tokenizer = library.ExLlamaV2Tokenizer(config)
+        for config in configs:
+            config.max_seq_len = plan.context_length
+            config.max_input_len = max(self._chunk, ROWS * self._batch)
+        if draft is not None:
+            self._parts["draft_model"] = self._model(configs[1])
+            self._parts["draft_cache"] = self._filled(self._parts["draft_model"], plan.cache_tokens, draft.path.name)
+        model = self._parts["model"] = self._model(configs[0])
+        self._parts["cache"] = self._filled(model, plan.cache_tokens, self._folder.path.name)
+        tokenizer = self._parts["tokenizer"] = self._module.ExLlamaV2Tokenizer(configs[0])
         for special in (False, True):
             tokenizer.get_id_to_piece_list(special)  # made on first use otherwise, within somebody's step
-        loras = [library.ExLlamaV2Lora.from_directory(model, str(path)) for path in gpu.loras]
-        self._parts = {"model": model, "cache": cache, "tokenizer": tokenizer, "loras": loras, **draft}
+        lora = self._module.ExLlamaV2Lora
+        self._parts["loras"] = [lora.from_directory(model, str(path)) for path in self._config.gpu.loras]
+
+    def _choose_attention(self, configs: Sequence[Any]) -> None:
+        """Paged with flash-attn; without it the one way that is right, for all models alike."""
+        paged = bool(self._module.attn.has_flash_attn_with_paged)
+        self._paged = paged and not any(config.no_flash_attn for config in configs)
+        if not self._paged:
+            for config in configs:
+                config.no_flash_attn = config.no_sdpa = config.no_xformers = True
+            self._batch = self.slots = 1
+            log.warning("no flash-attn: exllamav2 answers one at a time", model=str(self._folder.path))
+        if self._config.gpu.cache_bits < WHOLE_BITS and any(config.head_dim % QUANTISED_HEAD for config in configs):
+            raise ModelError(f"{self._folder.path}: exllamav2 cannot keep its KV cache in {self._config.gpu.cache_bits} bits")
 
     def _model(self, config: Any) -> Any:
-        return self._library.ExLlamaV2(config)
+        return self._module.ExLlamaV2(config)
 
     def _prepared(self, folder: ModelFolder) -> Any:
-        config = self._library.ExLlamaV2Config()
+        config = self._module.ExLlamaV2Config()
         config.model_dir = str(folder.path)
         config.prepare()
         if (found := rope(folder)) is not None:
@@ -237,31 +153,10 @@ class V2:
         config.arch_compat_overrides(quiet=True)
         return config
 
-    def _plan(self) -> sizing.Plan:
-        draft = self._config.gpu.draft_model
-        folders = (self._folder, look(draft)) if draft else (self._folder,)
-        return sizing.plan_for(
-            folders, self._config, free=device.free_bytes(self._torch), slots=self.slots, most_context=MOST_CONTEXT
-        )
-
-    def _open_draft(self, plan: sizing.Plan) -> dict[str, Any]:
-        path = self._config.gpu.draft_model
-        if path is None:
-            return {}
-        folder = look(path)
-        folder.library("exllamav2")
-        config = self._prepared(folder)
-        if Vocabulary(folder).vocabulary() != self._vocabulary.vocabulary():
-            raise ModelError(f"{path}: has another vocabulary than the model that it is to guess for")
-        config.max_seq_len = plan.context_length
-        config.max_input_len = max(self._chunk, ROWS * self._batch)
-        model = self._model(config)
-        return {"draft_model": model, "draft_cache": self._filled(model, plan.cache_tokens, path.name)}
-
     def _filled(self, model: Any, tokens: int, name: str) -> Any:
         """Load a model's weights; returns its cache."""
         gpu, progress = self._config.gpu, Progress(name)
-        kind = getattr(self._library, CACHES[gpu.cache_bits])
+        kind = getattr(self._module, CACHES[gpu.cache_bits])
         if gpu.split:
             model.load(list(gpu.split), callback=progress)
             return kind(model, max_seq_len=tokens)

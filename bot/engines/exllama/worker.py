@@ -140,6 +140,7 @@ class Worker:
         except Exception as error:
             log.warning("model not loaded", model=self._name, exc_info=True)
             failed = ModelError(f"{self._name}: cannot be loaded ({one_line(error)})")
+            traceback.clear_frames(error.__traceback__)  # they hold what was loaded
         else:
             self._call(lambda: self._loaded.done() or self._loaded.set_result(None))
             return True
