@@ -46,7 +46,7 @@ async def llamacpp(folder: Path) -> AsyncIterator[ChatEngine]:
 async def exllamav2(folder: Path) -> AsyncIterator[ChatEngine]:
     from tests.exllama.engines import loaded_v2
 
-    async with loaded_v2(folder) as engine:
+    async with loaded_v2() as engine:
         yield engine
 
 
@@ -54,7 +54,7 @@ async def exllamav2(folder: Path) -> AsyncIterator[ChatEngine]:
 async def exllamav2_without_flash_attn(folder: Path) -> AsyncIterator[ChatEngine]:
     from tests.exllama.engines import loaded_v2
 
-    async with loaded_v2(folder, paged=False) as engine:
+    async with loaded_v2(paged=False) as engine:
         yield engine
 
 
@@ -62,7 +62,7 @@ async def exllamav2_without_flash_attn(folder: Path) -> AsyncIterator[ChatEngine
 async def exllamav3(folder: Path) -> AsyncIterator[ChatEngine]:
     from tests.exllama.engines import loaded_v3
 
-    async with loaded_v3(folder) as engine:
+    async with loaded_v3() as engine:
         yield engine
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from bot.config import GpuConfig, ModelConfig
@@ -26,12 +25,10 @@ Make = Callable[[ModelFolder, ModelConfig, Vocabulary], Any]
 
 @asynccontextmanager
 async def _loaded(
-    make: Make, folder: Path, library: str, slots: int, context_length: int, gpu: dict[str, Any]
+    make: Make, library: str, slots: int, context_length: int, gpu: dict[str, Any]
 ) -> AsyncIterator[ExllamaEngine]:
-    config = ModelConfig(
-        path=MODEL, slots=slots, context_length=context_length, gpu=GpuConfig(library=library, **gpu)
-    )
-    engine = await ExllamaEngine.load("demo", config, folder, make=make, die=deadly)
+    config = ModelConfig(path=MODEL, slots=slots, context_length=context_length, gpu=GpuConfig(library=library, **gpu))
+    engine = await ExllamaEngine.load("demo", config, make=make, die=deadly)
     try:
         yield engine
     finally:
@@ -40,7 +37,6 @@ async def _loaded(
 
 @asynccontextmanager
 async def loaded_v2(
-    folder: Path,
     *,
     paged: bool = True,
     answer: str = COUNT,
@@ -58,13 +54,12 @@ async def loaded_v2(
             backends.append(backend)
         return backend
 
-    async with _loaded(make, folder, "exllamav2", slots, context_length, gpu) as engine:
+    async with _loaded(make, "exllamav2", slots, context_length, gpu) as engine:
         yield engine
 
 
 @asynccontextmanager
 async def loaded_v3(
-    folder: Path,
     *,
     answer: str = COUNT,
     slots: int = 4,
@@ -81,5 +76,5 @@ async def loaded_v3(
             backends.append(backend)
         return backend
 
-    async with _loaded(make, folder, "exllamav3", slots, context_length, gpu) as engine:
+    async with _loaded(make, "exllamav3", slots, context_length, gpu) as engine:
         yield engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from types import ModuleType
 from typing import Any
@@ -30,7 +31,7 @@ def cache_rotate(cache: torch.Tensor, order: torch.Tensor, buffer: torch.Tensor)
     """Page order[n] becomes what page order[n + 1] was, the last what the first was."""
     pages = order.tolist()
     first = cache[pages[0]].clone()
-    for to, source in zip(pages, pages[1:], strict=False):
+    for to, source in itertools.pairwise(pages):
         cache[to] = cache[source]
     cache[pages[-1]] = first
 

@@ -87,7 +87,7 @@ class LibraryBackend(ABC):
         self._torch = device.torch_with_gpu()
         device.check_capability(self._torch, self.library)
         if not device.is_built(self.extension):
-            log.warning(f"compiling {self.library}, for many minutes; `hearth engine build` does it ahead")
+            log.warning("compiling, for many minutes; `hearth engine build` does it ahead", library=self.library)
         self._module = self._import()
         self._open()
         self._start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -54,7 +53,7 @@ class ExllamaEngine:
 
     @classmethod
     async def load(
-        cls, name: str, config: ModelConfig, data_dir: Path, *, make: Make | None = None, die: Die | None = None
+        cls, name: str, config: ModelConfig, *, make: Make | None = None, die: Die | None = None
     ) -> ExllamaEngine:
         """Load a model folder. Raises ModelError in one line that names it, NoGpu if there is no GPU to use.
 

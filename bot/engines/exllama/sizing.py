@@ -75,12 +75,15 @@ def plan(
     return Plan(min(context, tokens), tokens)
 
 
-def plan_for(folders: Sequence[ModelFolder], config: ModelConfig, *, free: int, slots: int, most_context: int) -> Plan:
+def plan_for(
+    folders: Sequence[ModelFolder], config: ModelConfig, *, free: int, slots: int, most_context: int | None = None
+) -> Plan:
     """The plan for a model, and for the draft model after it. Raises ModelError, which names the model."""
     gpu, model = config.gpu, folders[0]
+    trained = min(folder.context_length for folder in folders)
     try:
         return plan(
-            trained=min(folder.context_length for folder in folders) if most_context is None else min(most_context, *(folder.context_length for folder in folders)),
+            trained=trained if most_context is None else min(most_context, trained),
             wanted_context=config.context_length,
             wanted_cache=gpu.cache_tokens,
             slots=slots,

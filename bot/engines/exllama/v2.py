@@ -139,7 +139,9 @@ class V2(LibraryBackend):
             self._batch = self.slots = 1
             log.warning("no flash-attn: exllamav2 answers one at a time", model=str(self._folder.path))
         if self._config.gpu.cache_bits < WHOLE_BITS and any(config.head_dim % QUANTISED_HEAD for config in configs):
-            raise ModelError(f"{self._folder.path}: exllamav2 cannot keep its KV cache in {self._config.gpu.cache_bits} bits")
+            raise ModelError(
+                f"{self._folder.path}: exllamav2 cannot keep its KV cache in {self._config.gpu.cache_bits} bits"
+            )
 
     def _model(self, config: Any) -> Any:
         return self._module.ExLlamaV2(config)

@@ -52,9 +52,7 @@ class V3(LibraryBackend):
         model = self._parts["model"] = self._model(config)
         self._parts["cache"] = self._cache(model, plan.cache_tokens)
         if draft is not None:
-            draft_model = self._parts["draft_model"] = self._model(
-                self._module.Config.from_directory(str(draft.path))
-            )
+            draft_model = self._parts["draft_model"] = self._model(self._module.Config.from_directory(str(draft.path)))
             self._parts["draft_cache"] = self._cache(draft_model, plan.cache_tokens)
             self._fill(draft_model, draft.path.name)
         self._fill(model, self._folder.path.name)

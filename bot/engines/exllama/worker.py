@@ -14,7 +14,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -25,6 +25,7 @@ from bot.generation import Finish
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
 Die = Callable[[str], None]
 """Ends the process, for the supervisor to start it again; the reason is for the log."""
 EXIT_CODE = 70
@@ -116,6 +117,18 @@ class Worker:
             self._commands.append((do, job))
             self._wake.notify()
 
+    def _settle(self, error: ModelError | None) -> None:
+        if self._loaded.done():
+            return
+        if error is None:
+            self._loaded.set_result(None)
+        else:
+            self._loaded.set_exception(error)
+
+    def _hand_out(self, batch: list[tuple[Job, Event | Told]]) -> None:
+        for job, event in batch:
+            job.tell(event)
+
     # From here on: the thread.
 
     def _main(self) -> None:
@@ -142,9 +155,9 @@ class Worker:
             failed = ModelError(f"{self._name}: cannot be loaded ({one_line(error)})")
             traceback.clear_frames(error.__traceback__)  # they hold what was loaded
         else:
-            self._call(lambda: self._loaded.done() or self._loaded.set_result(None))
+            self._call(self._settle, None)
             return True
-        self._call(lambda: self._loaded.done() or self._loaded.set_exception(failed))
+        self._call(self._settle, failed)
         return False
 
     def _serve(self) -> bool:
@@ -244,11 +257,11 @@ class Worker:
         """One call of the event loop for all that happened."""
         batch, self._out = self._out, []
         if batch:
-            self._call(lambda: [job.tell(event) for job, event in batch])
+            self._call(self._hand_out, batch)
 
-    def _call(self, what: Callable[[], object]) -> None:
+    def _call(self, what: Callable[[T], None], value: T) -> None:
         try:
-            self._loop.call_soon_threadsafe(what)
+            self._loop.call_soon_threadsafe(what, value)
         except RuntimeError:  # the loop is closed: nobody waits any more
             log.debug("nobody hears the engine any more", model=self._name)
 
