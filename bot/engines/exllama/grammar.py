@@ -32,7 +32,8 @@ class Grammars:
         """Raises BadRequest for a schema that is none, or that cannot be kept."""
         request_body.check_schema(schema)
         grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(request_body.guided(schema)))
-        return Matcher(llguidance.LLMatcher(self._tokenizer(), grammar), self._vocabulary.end_ids)
+        tokenizer = self._tokenizer()
+        return Matcher(llguidance.LLMatcher(tokenizer, grammar), tokenizer.vocab_size, self._vocabulary.end_ids)
 
     def _tokenizer(self) -> llguidance.LLTokenizer:
         with self._lock:
@@ -46,8 +47,10 @@ class Grammars:
 class Matcher:
     """One answer's way through its grammar. Of the engine's thread alone."""
 
-    def __init__(self, matcher: llguidance.LLMatcher, end_ids: Collection[int]) -> None:
+    def __init__(self, matcher: llguidance.LLMatcher, vocabulary: int, end_ids: Collection[int]) -> None:
         self._matcher = matcher
+        self._bits = np.zeros((vocabulary + WORD - 1) // WORD, dtype=np.int32)
+        """Of exactly the size that the library writes."""
         self._end_ids = sorted(end_ids)
         self._ended = False
         self.failed = ""
@@ -57,18 +60,23 @@ class Matcher:
         """The next tokens that may come: bit n % 32 of word n // 32, for `size` tokens. Never none, and never an error."""
         mask = np.zeros((size + WORD - 1) // WORD, dtype=np.int32)
         if not self.failed:
-            try:
-                self._matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
-            except Exception as error:  # noqa: BLE001 the library raises bare Exception, and others must go on
-                self.failed = str(error) or type(error).__name__
-            if self._matcher.is_error():
-                self.failed = self._matcher.get_error().partition("\n")[0]
+            self._compute()
+            common = min(len(mask), len(self._bits))
+            mask[:common] = self._bits[:common]
         if self.failed or not mask.any():
             mask[:] = 0
             words = mask.view(np.uint32)
             for id_ in self._end_ids:
                 words[id_ // WORD] |= np.uint32(1 << id_ % WORD)
         return mask
+
+    def _compute(self) -> None:
+        try:
+            self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
+        except Exception as error:  # noqa: BLE001 the library raises bare Exception, and others must go on
+            self.failed = str(error) or type(error).__name__
+        if self._matcher.is_error():
+            self.failed = self._matcher.get_error().partition("\n")[0]
 
     def allowed(self, size: int) -> npt.NDArray[np.bool_]:
         """As `bits`, a boolean for each token."""
