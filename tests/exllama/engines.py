@@ -27,7 +27,9 @@ Make = Callable[[ModelFolder, ModelConfig, Vocabulary], Any]
 async def _loaded(
     make: Make, library: str, slots: int, context_length: int, gpu: dict[str, Any]
 ) -> AsyncIterator[ExllamaEngine]:
-    config = ModelConfig(path=MODEL, slots=slots, context_length=context_length, gpu=GpuConfig(library=library, **gpu))
+    config = ModelConfig(
+        path=gpu.pop("path", MODEL), slots=slots, context_length=context_length, gpu=GpuConfig(library=library, **gpu)
+    )
     engine = await ExllamaEngine.load("demo", config, make=make, die=deadly)
     try:
         yield engine

@@ -118,6 +118,8 @@ class LibraryBackend(ABC):
         if not self._running:
             return events
         for result in self._generator.iterate():
+            if result["stage"] == "error" and failure_of(result["error"]) is not Failure.STEP:
+                raise result["error"]  # exllamav3 tells it to one job, but it is everybody's
             running = self._running.get(result["serial"])
             if running is not None and not running.ended:
                 events += [(running.job, event) for event in running.read(result)]

@@ -47,6 +47,8 @@ class ExllamaEngine:
         self.slots = backend.slots
         """So many answers at once."""
         self._vocabulary = vocabulary
+        self._size = min(vocabulary.size, int(folder.text_config.get("vocab_size") or vocabulary.size))
+        """Ids are below this: some tokenizers have tokens that their model has not."""
         self._grammars = Grammars(vocabulary)
         self._worker = worker
         self._closed = False
@@ -88,9 +90,8 @@ class ExllamaEngine:
         """Generate; closing the iterator ends the work after the step that is under way."""
         if self._closed:
             raise EngineBroken(detail=f"{self.name} is closed")
-        size = self._vocabulary.size
-        tokens = request_body.room(request, self.context_length, size)
-        request_body.check_texts(request, size)
+        tokens = request_body.room(request, self.context_length, self._size)
+        request_body.check_texts(request, self._size)
         schema = request.json_schema
         matcher = None if schema is None else await asyncio.to_thread(self._grammars.matcher, schema)
         if tokens == 0:
