@@ -122,7 +122,7 @@ async def test_everything_happens_in_one_thread_that_is_not_the_loops() -> None:
     assert threading.get_ident() not in backend.threads
 
 
-async def test_jobs_run_side_by_side_and_an_idle_thread_makes_no_steps() -> None:
+async def test_wrapper_d_jobs_run_side_by_side_and_an_idle_thread_makes_no_steps() -> None:
     """exllamav2's own wrapper (d): a job that was refused stayed in its list, and the loop went round for ever."""
     backend = Counting()
     async with working(backend) as worker:
@@ -141,7 +141,7 @@ async def test_jobs_run_side_by_side_and_an_idle_thread_makes_no_steps() -> None
         assert backend.steps == steps
 
 
-async def test_the_event_loop_lives_while_a_step_lasts() -> None:
+async def test_wrapper_a_the_event_loop_lives_while_a_step_lasts() -> None:
     """exllamav2's own wrapper (a): it made its steps on the event loop."""
     backend, go_on = Counting(), threading.Event()
     backend.before_step = held_by(go_on)
@@ -154,7 +154,7 @@ async def test_the_event_loop_lives_while_a_step_lasts() -> None:
         assert await told(one) == "0"
 
 
-async def test_a_cancelled_job_ends_and_whoever_waits_elsewhere_is_not_held_up() -> None:
+async def test_wrapper_b_a_cancelled_job_ends_and_whoever_waits_elsewhere_is_not_held_up() -> None:
     """exllamav2's own wrapper (b): a cancel from another task left the reader waiting, a second one was an error."""
     backend = Counting()
     async with working(backend) as worker:
@@ -192,7 +192,7 @@ async def test_a_job_that_is_cancelled_before_its_turn_is_never_computed() -> No
         assert backend.history == ["load", "submit", "submit", "cancel"]
 
 
-async def test_an_exception_in_a_step_is_told_to_all_that_run_and_later_jobs_work() -> None:
+async def test_wrapper_c_an_exception_in_a_step_is_told_to_all_that_run_and_later_jobs_work() -> None:
     """exllamav2's own wrapper (c): one exception ended the task that makes the steps, and later jobs hung for ever."""
     backend = Counting()
     async with working(backend) as worker:
