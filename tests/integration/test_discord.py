@@ -315,6 +315,10 @@ async def test_a_voice_message_is_heard(ferns: Ferns) -> None:
         await h.settled()
         assert "what is my name" in asked(h)
         assert "what is my name" in dm.texts_of_bot()[0]
+        conversation = await h.app.store.conversation(h.key(dm))
+        question, _ = await h.app.store.history(conversation.head)
+        (item,) = (read.attachment for read in question.attachments)
+        assert (item.kind, item.name, item.media_type, item.duration) == ("voice", "", "audio/ogg", 2.0)
         spoken = ferns.general.voice(ferns.bea, speech.opus("what is my name"), duration=2.0)
         ferns.general.say(ferns.ada, "what does she say?", mention=ferns.bot, reply_to=spoken)
         await h.server.wait_for(lambda: ferns.general.from_bot, "the answer")
