@@ -115,7 +115,7 @@ async def discord_house(
 
 def caught_up(adapter: Discord) -> bool:
     """Whether it is connected, and has read what it had missed: from then on it hears what it is told."""
-    reading = adapter._hearing._catching_up
+    reading = adapter._hearing._sessions.catching_up
     return reading is not None and reading.done()
 
 

@@ -44,11 +44,16 @@ class Archived(Barred):
     """The thread is archived: it must be taken out again before something in it can be changed."""
 
 
+class NoReply(PlatformError):
+    """Who may not read what was said in a channel may not refer to it."""
+
+
 _NAMED: dict[int, type[PlatformError]] = {
     UNKNOWN_CHANNEL: NoChannel,
     UNKNOWN_GUILD: Barred,
     ARCHIVED: Archived,
     UNKNOWN_MESSAGE: MessageGone,
+    160002: NoReply,
     50005: MessageGone,  # it is somebody else's
     50021: MessageGone,  # it is the platform's own
 }
@@ -169,6 +174,10 @@ def as_platform_errors() -> Iterator[None]:
         raise _refusal(error) from error
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:  # whose words may hold the URL
         raise Unreachable(type(error).__name__) from error
+    except RuntimeError as error:
+        if "closed" not in str(error):  # aiohttp's word for a session that another client's has taken the place of
+            raise
+        raise Unreachable("not connected to Discord") from error
 
 
 def _refusal(error: discord.HTTPException) -> PlatformError:

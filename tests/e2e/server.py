@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -207,18 +207,19 @@ def _telegram(config: Config) -> tuple[str, Adapter]:
 
 def _trace_discord(trace: Trace, pause: float) -> None:
     """Let messages be short, and mark when the history is read."""
-    from adapters.discord import adapter, catching_up, hearing
+    from adapters.discord import adapter, catching_up, sessions
 
     class Traced(catching_up.CatchingUp):
-        async def run(self, direct: Iterable[str]) -> None:
+        async def run(self, unread: Sequence[catching_up.Unread]) -> bool:
             trace.mark("reading back")
             await asyncio.sleep(pause)
-            await super().run(direct)
+            found = await super().run(unread)
             await asyncio.sleep(pause)
             trace.mark("read back")
+            return found
 
     adapter.LONGEST_TEXT = TEXT_LIMIT
-    vars(hearing)["CatchingUp"] = Traced
+    vars(sessions)["CatchingUp"] = Traced
 
 
 if __name__ == "__main__":
