@@ -90,11 +90,12 @@ async def discord_house(
     *,
     engine: ScriptedEngine | None = None,
     guild_seconds: float = READY_TIMEOUT,
+    waits: bool = True,
     **sections: Any,
 ) -> AsyncIterator[DiscordHouse]:
     """Open a house on a folder, and wait until it hears and has read what it missed; what an earlier one left there is found again.
 
-    `guild_seconds`: how long it waits for one more guild before it is there.
+    `guild_seconds`: how long it waits for one more guild before it is there. `waits` False: the test does that itself.
     """
     model = engine or ScriptedEngine()
     config = discord_config(folder, server, **sections)
@@ -107,7 +108,10 @@ async def discord_house(
             adapter = app.adapters["discord", config.discord.account]
             assert isinstance(adapter, Discord)
             try:
-                await server.wait_for(lambda: server.world.scene.commands and caught_up(adapter), "the bot to be there")
+                if waits:
+                    await server.wait_for(
+                        lambda: server.world.scene.commands and caught_up(adapter), "the bot to be there"
+                    )
                 yield DiscordHouse(app, adapter, model, server)
             finally:
                 model.resume.set()
