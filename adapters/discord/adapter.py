@@ -15,7 +15,7 @@ import structlog
 from discord.http import Route
 
 from adapters.discord import files, menus, payload
-from adapters.discord.client import Archived, NoChannel, as_platform_errors
+from adapters.discord.client import Archived, NoChannel, NoReplies, ThreadIsThere, as_platform_errors
 from adapters.discord.connection import Connection
 from adapters.discord.hearing import Hearing
 from adapters.discord.intake import Intake
@@ -187,6 +187,8 @@ class Discord:
             body["message_reference"] = {"message_id": replied, "fail_if_not_exists": False}
         try:
             made = await self._create(to.key, body, what)
+        except NoReplies:
+            return await self._post(replace(to, reply_to=None), what)
         except NoChannel:
             if not to.key.thread:
                 raise
@@ -206,6 +208,8 @@ class Discord:
             question = await self._call(Route("GET", _MESSAGE, **where))
             name = _plain(str(question["content"]))[:LONGEST_THREAD] or "Answer"
             await self._call(Route("POST", _MESSAGE + "/threads", **where), {"name": name})
+        except ThreadIsThere:
+            return True
         except (Barred, MessageGone):
             return False
         return True
