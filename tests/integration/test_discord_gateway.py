@@ -267,7 +267,7 @@ async def test_a_client_that_dies_while_it_reads_gives_nothing_up(
         await heard(h, channel, ada)
     ask(server, channel, ada, "one", "two")
     stuck = server.fail("list_messages", "hang", seconds=3600)
-    async with house(tmp_path, server) as h:
+    async with house(tmp_path, server, caught_up=False) as h:
         await server.wait_for(lambda: stuck.happened, "the reading")
         begun = len(server.ws.identified)
         server.ws.unparsable()
