@@ -35,8 +35,8 @@ TYPING_AFTER_SECONDS = 0.2
 TYPING_SECONDS = 4.0
 """Telegram's typing sign lasts 5 s, Discord's 10 s."""
 HOLD_SECONDS = 0.05
-"""While other answers are under way, one that ends so soon after its first text is sent without a preview before it: calls are
-what a platform gives least of, and nobody notices the wait."""
+"""While other answers are under way, one that ends so soon after its first text is sent whole, without a preview or a first
+message that is edited at once: calls are what a platform gives least of, and nobody notices the wait."""
 PREVIEW_LEAST_SECONDS = 0.2
 """Between two previews of an answer, however fast the platform's pace: text that comes in between is in the next one."""
 PREVIEW_SECONDS = 20.0
@@ -79,7 +79,7 @@ class Answering:
         """New text does not matter before the next slot: tokens come far more often than a chat may be called."""
         self._previewed = ("", 0.0)
         self._held_until: float | None = None
-        """No preview before; None until there is text."""
+        """Nothing of it is shown before; None until there is text."""
         self._failures = 0
         self._quiet_until = clock()
         self._mute = False
@@ -204,8 +204,8 @@ class Answering:
         return self._adapter.limits.previews and self._claim.event.direct and self._posting.known(index) is None
 
     def _held(self) -> float:
-        """Seconds for which the first text is not previewed yet."""
-        if not self._chunks or self._finished or self._previewed[0] or not self._previews(0):
+        """Seconds for which the first text is not shown yet."""
+        if not self._chunks or self._finished or self._previewed[0] or self._posting.known(0) is not None:
             return 0
         if self._held_until is None:
             self._held_until = self._clock() + (0 if self._alone() else HOLD_SECONDS)

@@ -15,7 +15,7 @@ import structlog
 from discord.http import Route
 
 from adapters.discord import files, menus, payload
-from adapters.discord.client import Archived, NoChannel, NoReplies, ThreadIsThere, as_platform_errors
+from adapters.discord.client import Archived, NoChannel, NoReply, ThreadIsThere, as_platform_errors
 from adapters.discord.connection import Connection
 from adapters.discord.hearing import Hearing
 from adapters.discord.intake import Intake
@@ -187,8 +187,6 @@ class Discord:
             body["message_reference"] = {"message_id": replied, "fail_if_not_exists": False}
         try:
             made = await self._create(to.key, body, what)
-        except NoReplies:
-            return await self._post(replace(to, reply_to=None), what)
         except NoChannel:
             if not to.key.thread:
                 raise
@@ -199,7 +197,11 @@ class Discord:
 
     async def _create(self, key: ConversationKey, body: payload.Json, what: Outgoing) -> Any:
         route = Route("POST", _MESSAGES, channel_id=_channel(key))
-        return await self._call_in(key, route, dict(body), what.files)
+        try:
+            return await self._call_in(key, route, dict(body), what.files)
+        except NoReply:
+            del body["message_reference"]
+            return await self._call_in(key, route, dict(body), what.files)
 
     async def _open_thread(self, key: ConversationKey) -> bool:
         """Open the thread at the message that has its id; False if the bot may not, or it is gone. Raises PlatformError."""

@@ -46,8 +46,8 @@ class Archived(Barred):
     """The thread is archived: it must be taken out again before something in it can be changed."""
 
 
-class NoReplies(Barred):
-    """The bot may write there, and not read what was written: so it may not refer to that either."""
+class NoReply(PlatformError):
+    """Who may not read what was said in a channel may not refer to it."""
 
 
 class ThreadIsThere(PlatformError):
@@ -59,9 +59,9 @@ _NAMED: dict[int, type[PlatformError]] = {
     UNKNOWN_GUILD: Barred,
     ARCHIVED: Archived,
     UNKNOWN_MESSAGE: MessageGone,
+    160002: NoReply,
     50005: MessageGone,  # it is somebody else's
     50021: MessageGone,  # it is the platform's own
-    160002: NoReplies,
     160004: ThreadIsThere,
 }
 

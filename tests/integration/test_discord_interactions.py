@@ -12,6 +12,7 @@ from bot.testing import ScriptedEngine
 from storage.store import SqlStore
 from tests.discord_fake import Interaction, Message, Permission
 from tests.discord_fake.errors import Json
+from tests.discord_fake.faults import Kind
 from tests.discord_fake.records import COMPONENTS_V2
 from tests.discord_house import DiscordHouse, Ferns
 
@@ -101,6 +102,49 @@ async def test_what_is_for_one_person_alone_is_seen_by_nobody_else(ferns: Ferns,
         if name == "forgetme":
             assert await h.app.store.find_conversation(h.key(ferns.general)) is not None
             assert "hello" not in str(await h.app.store.export("discord", str(ferns.ada.id)))
+
+
+@pytest.mark.parametrize("kind", ["503", "drop", "lost", "garbage"])
+async def test_a_first_answer_that_does_not_get_through_is_given_again(ferns: Ferns, patient: None, kind: Kind) -> None:
+    """If it did after all, it is not said twice; and what is for one person alone stays theirs."""
+    async with ferns.house() as h:
+        trouble = h.server.fail("create_interaction_response", kind)
+        used = await answered(h, ferns.general.command(ferns.ada, "usage"))
+        await h.told(used, "You have used nothing yet.")
+        assert (trouble.happened, used.ephemeral, len(used.messages)) == (1, True, 1)
+        assert ferns.general.from_bot == used.messages
+
+
+@pytest.mark.parametrize("kind", ["503", "lost"])
+async def test_a_sign_that_does_not_get_through_is_given_again(ferns: Ferns, hasty: None, kind: Kind) -> None:
+    async with ferns.house() as h:
+        h.engine.stall_in_prefill = True
+        trouble = h.server.fail("create_interaction_response", kind)
+        asked = ferns.general.command(ferns.ada, "ask", text="what is moss?")
+        await h.server.wait_for(lambda: asked.thinking, "the sign that it takes longer")
+        h.engine.resume.set()
+        await h.told(asked, "You said: Ada: what is moss?")
+        assert trouble.happened == 1
+        assert ferns.general.from_bot == asked.messages
+
+
+async def test_a_command_that_is_told_twice_is_one(ferns: Ferns, hasty: None) -> None:
+    async with ferns.house() as h:
+        h.engine.stall_in_prefill = True
+        asked = ferns.general.command(ferns.ada, "ask", text="what is moss?")
+        await h.server.wait_for(lambda: asked.thinking, "the sign that it takes longer")
+        h.server.ws.push({"op": 0, "t": "INTERACTION_CREATE", "s": 10_000, "d": told_last(h)})
+        h.engine.resume.set()
+        await h.told(asked, "You said: Ada: what is moss?")
+        assert ferns.general.from_bot == asked.messages
+        assert len(h.engine.requests) == 1
+
+
+def told_last(h: DiscordHouse) -> Json:
+    """What came with the last interaction."""
+    (session,) = h.server.ws.online
+    found: Json = next(told["d"] for told in reversed(session.log) if told["t"] == "INTERACTION_CREATE")
+    return found
 
 
 async def test_what_is_deferred_for_one_person_stays_theirs(ferns: Ferns, hasty: None) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from markdown_it import MarkdownIt
 
-from adapters.text import discord_length, discord_markdown
+from adapters.text import Part, discord_length, discord_markdown
 from bot.messages import ConversationKey
 from bot.testing import ScriptedEngine
 from tests import long_answers
@@ -105,11 +104,10 @@ def line() -> Iterator[Line]:
     made.close()
 
 
-def closed(shown: str) -> bool:
-    """Whether each block of code in a message ends with a fence."""
-    lines = shown.split("\n")
-    blocks = [token.map for token in MarkdownIt("commonmark").parse(shown) if token.type == "fence" and token.map]
-    return all(lines[end - 1].lstrip("> ").startswith(TICKS) and end - begin > 1 for begin, end in blocks)
+def well_formed(part: Part, shown: str) -> bool:
+    """Whether code that goes over two messages has its fences in both."""
+    begins = not part.opening or shown.lstrip("> ").startswith(TICKS)
+    return begins and (not part.closing or shown.endswith(TICKS))
 
 
 def check_whole(text: str, channel: Channel) -> None:
@@ -118,7 +116,7 @@ def check_whole(text: str, channel: Channel) -> None:
     assert [bare(shown) for shown in texts] == [bare(discord_markdown(part.text)) for part in parts]
     assert all(0 < len(shown) <= LIMIT for shown in texts)
     assert words("\n".join(texts)) == words(text)
-    assert all(closed(shown) for shown in texts)
+    assert all(well_formed(part, shown) for part, shown in zip(parts, texts, strict=True))
 
 
 @given(MARKDOWN, ENDS)
