@@ -224,15 +224,6 @@ async def test_a_command_is_answered_to_its_end_where_the_bot_sees_nothing(
         await h.told(asked, "You said: hello there")
 
 
-async def test_without_the_right_to_read_the_history_it_answers_without_a_reference(
-    tmp_path: Path, server: DiscordServer, ada: User, channel: Channel
-) -> None:
-    channel.overwrite(server.world.bot, deny=Permission.READ_MESSAGE_HISTORY)
-    async with house(tmp_path, server) as h:
-        await said(h, channel, ada, "hello")
-    assert channel.from_bot[0].reply_to is None
-
-
 async def test_settings_are_changed_by_the_press_where_nothing_else_can(
     tmp_path: Path, server: DiscordServer, ada: User, guild: Guild
 ) -> None:
