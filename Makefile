@@ -3,7 +3,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: run chat test soak lint bench clean
+# PyTorch for the CPU, and both ExLlamas as they are: for the tests of their engines, and for nothing else.
+EXLLAMA := .venv/exllama
+TORCH := torch==2.13.0
+EXLLAMAS := exllamav2==0.3.2 exllamav3==1.6.5 safetensors==0.8.0 pillow==12.3.0 sympy==1.14.0 mpmath==1.3.0 networkx==3.6.1
+
+.PHONY: run chat test test-exllama soak lint bench clean
 
 run: .venv/.core
 	@$(BIN)/hearth run
@@ -11,8 +16,11 @@ run: .venv/.core
 chat: .venv/.core
 	@$(BIN)/hearth chat
 
-test: lint
-	$(BIN)/python -m pytest -m "not gpu and not soak"
+test: lint test-exllama
+	$(BIN)/python -m pytest -m "not gpu and not soak and not exllama"
+
+test-exllama: $(EXLLAMA)/.made
+	$(EXLLAMA)/bin/python -m pytest -m exllama tests/contract/test_chat_engine.py tests/exllama
 
 soak: .venv/.test
 	$(BIN)/python -m pytest -m soak -s --timeout=7200
@@ -39,3 +47,13 @@ clean:
 .venv/.test: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[test,postgresql]'
 	@touch .venv/.core $@
+
+# An environment that sees all of .venv, so that PyTorch is not installed there.
+$(EXLLAMA)/.made: .venv/.test Makefile
+	$(BIN)/python -m venv --without-pip $(EXLLAMA)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> $$($(EXLLAMA)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/hearth.pth
+	$(BIN)/python -m pip --python $(EXLLAMA)/bin/python install --quiet --disable-pip-version-check --no-deps \
+		--retries 1 '$(TORCH)'
+	$(BIN)/python -m pip --python $(EXLLAMA)/bin/python install --quiet --disable-pip-version-check --no-deps $(EXLLAMAS)
+	@touch $@

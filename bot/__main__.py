@@ -20,6 +20,7 @@ from adapters.console.socket import answers
 from bot.attaching import connected
 from bot.cleaning import clean
 from bot.config import Config, load
+from bot.engine_cli import engine
 from bot.errors import ConfigError, HearthError
 from bot.models_cli import models
 from bot.transcribe_cli import transcribe
@@ -36,6 +37,7 @@ cli = typer.Typer(
 db = typer.Typer(help="Back up and restore the database.", no_args_is_help=True)
 cli.add_typer(db, name="db")
 cli.add_typer(models, name="models")
+cli.add_typer(engine, name="engine")
 cli.command()(transcribe)
 
 

@@ -16,7 +16,7 @@ from rich.table import Column, Table
 from adapters.console.client import Client
 from adapters.console.socket import answers
 from adapters.look import Finding, named
-from bot.config import Config, RemoteModelConfig, SpeechConfig
+from bot.config import Config, ModelConfig, RemoteModelConfig, SpeechConfig
 from bot.engines import gguf, remote
 from bot.errors import HearthError, StartError
 
@@ -31,7 +31,8 @@ async def inspect(config: Config) -> list[Finding]:
     findings = [_try("data directory", lambda: _data_dir(config.data_dir))]
     findings.append(await _process(config) if running else Finding("process", True, "none is running"))
     findings.append(await _database(config.database_url))
-    findings += [_try(f"model {alias}", partial(_model, model.path)) for alias, model in config.own_models.items()]
+    findings += [_try(f"model {alias}", partial(_model, model)) for alias, model in config.own_models.items()]
+    findings += await asyncio.to_thread(_gpu, config)
     findings += await _remote(config)
     findings.append(await asyncio.to_thread(_speech, config.speech))
     findings.append(await _page(config))
@@ -74,10 +75,23 @@ def _data_dir(folder: Path) -> str:
     return f"{folder}{made}, {free // MEBIBYTE} MiB free"
 
 
-def _model(path: Path) -> str:
+def _model(model: ModelConfig) -> str:
+    path = model.path
+    if path.is_dir():
+        from bot.engines.exllama import report
+
+        return report.model(model)
     file = gguf.read(path)
     _ = file.template
     return f"{path.name}: {file.architecture}, context {file.context_length}, {path.stat().st_size // MEBIBYTE} MiB"
+
+
+def _gpu(config: Config) -> list[Finding]:
+    """A row where a model folder is to run on one."""
+    from bot.engines.exllama import report
+
+    folders = [model for model in config.own_models.values() if model.path.is_dir()]
+    return [_try("GPU", report.gpu)] if folders else []
 
 
 def _speech(config: SpeechConfig) -> Finding:

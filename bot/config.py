@@ -97,6 +97,39 @@ class AnyModelConfig(Section):
     description: str = ""
 
 
+class GpuConfig(Section):
+    """How a model folder is run on a GPU, by ExLlamaV2 or ExLlamaV3."""
+
+    library: Literal["auto", "exllamav2", "exllamav3"] = "auto"
+    cache_tokens: int | None = Field(default=None, ge=256)
+    cache_bits: Literal[16, 8, 6, 4] = 16
+    reserve_mib: int = Field(default=2048, ge=0)
+    split: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    chunk: int = Field(default=512, ge=256, le=8192, multiple_of=256)
+    draft_model: Path | None = None
+    ngram_draft: bool = False
+    draft_tokens: int = Field(default=4, ge=1, le=7)
+    loras: tuple[Path, ...] = ()
+    step_timeout: Seconds = 120.0
+    fallback: Path | None = None
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> GpuConfig:
+        if self.draft_model is not None and self.ngram_draft:
+            raise ValueError("draft_model and ngram_draft exclude each other")
+        return self
+
+    @property
+    def drafts(self) -> bool:
+        """Whether tokens are guessed ahead."""
+        return self.draft_model is not None or self.ngram_draft
+
+    @property
+    def fallback_model(self) -> Path:
+        """The GGUF file that answers where there is no GPU."""
+        return self.fallback or EMBEDDED_CHAT_MODEL
+
+
 class ModelConfig(AnyModelConfig):
     """A model of our own engines."""
 
@@ -104,6 +137,7 @@ class ModelConfig(AnyModelConfig):
     threads: int | None = Field(default=None, ge=1)
     gpu_layers: int = Field(default=0, ge=-1)
     prompt_cache_mib: int = Field(default=256, ge=0)
+    gpu: GpuConfig = GpuConfig()
 
 
 class RemoteModelConfig(AnyModelConfig):
@@ -314,9 +348,7 @@ def _explain(item: Mapping[str, Any]) -> str:
         return f"{path}: is for a model of Hearth's own; this one is on a server (url)"
     if kind == "own" and key in RemoteModelConfig.model_fields:
         return f"{path}: is for a model on a server (url); this one is a file (path)"
-    known = (
-        list((RemoteModelConfig if kind == "remote" else ModelConfig).model_fields) if kind else _keys_at(place[:-1])
-    )
+    known = list(RemoteModelConfig.model_fields) if kind == "remote" else _keys_at(place[:-1])
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known))}"
     return f"{path}: unknown key; {hint}"
@@ -325,9 +357,11 @@ def _explain(item: Mapping[str, Any]) -> str:
 def _keys_at(path: tuple[str | int, ...]) -> list[str]:
     """The keys that the table at this path may have."""
     section: type[BaseModel] = Config
-    for part in path:
+    parts = iter(path)
+    for part in parts:
         if section is Config and part in _NAMED:
             section = _NAMED[str(part)]
+            next(parts, None)  # the name
         elif part in section.model_fields:
             inner = section.model_fields[str(part)].annotation
             if isinstance(inner, type) and issubclass(inner, BaseModel):

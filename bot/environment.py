@@ -62,9 +62,23 @@ def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
     """Make every path absolute: `~` is the home directory, and what is relative is relative to `folder`."""
     models = data.get("models")
     tables = [value for value in models.values() if isinstance(value, dict)] if isinstance(models, dict) else []
+    gpus = [table["gpu"] for table in tables if isinstance(table.get("gpu"), dict)]
     for table, key in [(data, "data_dir"), *((table, "path") for table in tables)]:
-        if isinstance(value := table.get(key), str):
-            table[key] = str((folder / os.path.expanduser(value)).absolute())  # noqa: PTH111 - Path's raises for ~nobody
+        _resolve(table, key, folder)
+    for table in gpus:
+        for key in ("draft_model", "fallback"):
+            _resolve(table, key, folder)
+        if isinstance(loras := table.get("loras"), list):
+            table["loras"] = [_absolute(path, folder) if isinstance(path, str) else path for path in loras]
+
+
+def _resolve(table: dict[str, Any], key: str, folder: Path) -> None:
+    if isinstance(value := table.get(key), str):
+        table[key] = _absolute(value, folder)
+
+
+def _absolute(path: str, folder: Path) -> str:
+    return str((folder / os.path.expanduser(path)).absolute())  # noqa: PTH111 - Path's raises for ~nobody
 
 
 def _override(data: dict[str, Any], environ: Mapping[str, str], keys: Iterable[str]) -> None:

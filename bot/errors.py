@@ -6,6 +6,7 @@ HearthError
 |  |- DatabaseError       the database is locked, damaged, full, or from a newer version
 |  |  `- InUse            another process owns it
 |  `- ModelError          a model file is missing, damaged or not supported
+|     `- NoGpu            a model for a GPU, and there is none that can be used
 |- HubError               a model hub refused, or could not be reached; says what to do
 |- LeaseLost              another worker took the answer over
 |- PlatformError          a platform refused a call or could not be reached
@@ -53,6 +54,10 @@ class InUse(DatabaseError):
 
 class ModelError(StartError):
     """A model file is missing, damaged or not supported. The message names the file."""
+
+
+class NoGpu(ModelError):
+    """A model for a GPU, and there is none that can be used. The message says what is missing."""
 
 
 class HubError(HearthError):

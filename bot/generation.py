@@ -98,6 +98,10 @@ class Finish:
     usage: Usage
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
+    drafted_tokens: int = 0
+    """Tokens that were guessed and then checked, where the engine guesses."""
+    accepted_draft_tokens: int = 0
+    """Those of them that were right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from bot import local_models
 from bot.config import EMBEDDED_CHAT_MODEL, Config, ModelConfig, RemoteModelConfig
 from bot.engines import gguf
+from bot.engines.exllama import sizing, weights
 from bot.engines.llamacpp import context_for
 from bot.errors import ModelError
 from bot.local_models import Entry, size_words
@@ -45,6 +46,9 @@ def rows(config: Config) -> Iterator[Row]:
 
 def facts(config: Config, name: str, model: ModelConfig) -> Iterator[tuple[str, str]]:
     """What there is to know of a model, as (what, words). Raises ModelError."""
+    if model.path.is_dir():
+        yield from _folder_facts(name, model)
+        return
     file = gguf.read(model.path)
     entry = local_models.entries(config.data_dir).get(name)
     yield "name", name
@@ -65,6 +69,19 @@ def facts(config: Config, name: str, model: ModelConfig) -> Iterator[tuple[str, 
     yield "this machine has", f"{size_words(_machine())} of memory"
 
 
+def _folder_facts(name: str, model: ModelConfig) -> Iterator[tuple[str, str]]:
+    folder = weights.look(model.path)
+    per_token = sizing.bytes_per_token(folder.text_config, model.gpu.cache_bits)
+    yield "name", name
+    yield "folder", str(folder.path)
+    yield "size", size_words(folder.size)
+    yield "architecture", _clean(folder.architecture)
+    yield "weights", folder.quantisation
+    yield "run by", folder.library(model.gpu.library)
+    yield "context", f"{folder.context_length} tokens, as trained"
+    yield "memory", f"weights {size_words(folder.size)}, KV cache {size_words(per_token * 1024)} for each 1024 tokens"
+
+
 def memory(file: gguf.ModelFile, model: ModelConfig) -> str:
     """What a model takes while it runs: its weights, and the KV caches of its slots."""
     context = context_for(file, model)
@@ -78,6 +95,8 @@ def memory(file: gguf.ModelFile, model: ModelConfig) -> str:
 def _row(name: str, model: ModelConfig | RemoteModelConfig) -> Row:
     if isinstance(model, RemoteModelConfig):
         return Row(name, model.description or "remote", state=f"at {', '.join(model.servers)}")
+    if model.path.is_dir():
+        return _folder_row(name, model)
     embedded = model.path == EMBEDDED_CHAT_MODEL
     what = DEMO_WORDS if embedded else model.description
     try:
@@ -88,6 +107,18 @@ def _row(name: str, model: ModelConfig | RemoteModelConfig) -> Row:
     what = what or f"{_count(file.parameters)} parameters, {_clean(file.architecture)}"
     context = str(context_for(file, model))
     return Row(name, what, size_words(file.size), context, file.quantisation, "can be read")
+
+
+def _folder_row(name: str, model: ModelConfig) -> Row:
+    """A model for a GPU. Its context depends on the GPU's memory, so what was trained or configured is told."""
+    try:
+        folder = weights.look(model.path)
+        library = folder.library(model.gpu.library)
+        context = str(min(model.context_length or folder.context_length, folder.context_length))
+    except ModelError as error:
+        return Row(name, model.description or model.path.name, state=str(error))
+    what = model.description or folder.architecture
+    return Row(name, what, size_words(folder.size), context, folder.quantisation, f"can be read, by {library}")
 
 
 def _rest(config: Config, entry: Entry) -> str:

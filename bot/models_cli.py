@@ -201,7 +201,11 @@ def _choose(context: typer.Context, name: str) -> None:
         path = model.path if isinstance(model, ModelConfig) else None
         words = ""
         if isinstance(model, ModelConfig):
-            words = f"\nIt needs {memory(gguf.read(model.path), model)}, {model.slots} at once."
+            words = (
+                ""
+                if model.path.is_dir()
+                else f"\nIt needs {memory(gguf.read(model.path), model)}, {model.slots} at once."
+            )
         local_models.choose(config.data_dir, name, path)
         print(f"{name} is the default from the next start on.{words}")
     if _running(config):
@@ -209,9 +213,16 @@ def _choose(context: typer.Context, name: str) -> None:
 
 
 def _opens(path: Path) -> None:
-    """Raises ModelError if llama.cpp cannot load the model: a default that does not load would be noticed too late."""
-    from bot.engines import trial
+    """Raises ModelError if llama.cpp cannot load the model: a default that does not load would be noticed too late.
 
+    Of a folder, which a GPU runs, no more is looked at than what its files say.
+    """
+    from bot.engines import trial
+    from bot.engines.exllama import weights
+
+    if path.is_dir():
+        weights.look(path).library()
+        return
     trial.open_once(path.absolute())
 
 

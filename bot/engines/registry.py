@@ -8,15 +8,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import structlog
 
 from bot.config import AnyModelConfig, ModelConfig, QueueConfig, RemoteModelConfig
 from bot.engines import gguf
+from bot.engines.exllama import weights
 from bot.engines.llamacpp import LlamaCppEngine
 from bot.engines.remote import Health, Patience, RemoteEngine
 from bot.engines.scheduler import Scheduler
-from bot.errors import BadRequest, EngineBroken, ModelError
+from bot.errors import BadRequest, EngineBroken, ModelError, NoGpu
 from bot.metrics import Metrics
 from bot.ports import ChatEngine, Engine
 from bot.prompt import MessageBuilder, PromptBuilder, Prompts
@@ -26,7 +28,7 @@ log = structlog.get_logger(__name__)
 Loader = Callable[[str, ModelConfig, Path], Awaitable[ChatEngine]]
 """Alias, configuration and data directory -> the engine. Raises ModelError."""
 
-GGUF = ".gguf"
+GGUF, FOLDER = ".gguf", "folder"
 REMOTE = "on another server"
 """What is told of a model whose description is left out."""
 GRACE = 5.0
@@ -36,6 +38,13 @@ PATIENCE = 60.0
 waits; but an answer on one model may need another, so it does not wait for ever."""
 RETRY_AFTER = 60.0
 """Seconds for which a failed load's error is repeated before the file is tried again. A server is asked each time."""
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """An engine that may answer fewer at once than it was configured for."""
+
+    slots: int
 
 
 @dataclass(frozen=True)
@@ -82,8 +91,8 @@ class _Failure:
 class Registry:
     """Every configured model.
 
-    `loaders` are by the suffix of the model's path; llama.cpp has the last word. A model on a server takes no memory:
-    it counts for no limit, and no other waits for it.
+    `loaders` are by the suffix of the model's path, or FOLDER; llama.cpp has the last word. A model on a server takes no
+    memory: it counts for no limit, and no other waits for it. Of folders, which run on a GPU, one is loaded at a time.
     """
 
     def __init__(
@@ -103,7 +112,7 @@ class Registry:
         self._queue = queue
         self._data_dir = data_dir
         self._limit = loaded_models
-        self._loaders = {GGUF: LlamaCppEngine.load, **(loaders or {})}
+        self._loaders: dict[str, Loader] = {GGUF: LlamaCppEngine.load, FOLDER: load_folder, **(loaders or {})}
         self._grace = grace
         self._metrics = metrics or Metrics()
         self._loaded: dict[str, Loaded] = {}
@@ -193,7 +202,8 @@ class Registry:
                 log.warning("model not loaded", model=alias, reason=str(error))
                 raise
             self._failed.pop(alias, None)
-            scheduler = Scheduler(engine, self._queue, slots=config.slots, metrics=self._metrics)
+            slots = min(config.slots, engine.slots) if isinstance(engine, Bounded) else config.slots
+            scheduler = Scheduler(engine, self._queue, slots=slots, metrics=self._metrics)
             loaded = Loaded(engine, scheduler, prompts, config)
             self._loaded[alias] = loaded
             self._used[alias] = time.monotonic()
@@ -207,10 +217,13 @@ class Registry:
             remote = await RemoteEngine.load(alias, config, Patience.within(self._queue))
             return remote, MessageBuilder(remote)
         await pauses.enter_async_context(self._one_at_a_time)
-        loader = self._loaders.get(config.path.suffix.lower(), self._loaders[GGUF])
+        folder = config.path.is_dir()
+        loader = self._loaders.get(FOLDER if folder else config.path.suffix.lower(), self._loaders[GGUF])
         if loader is self._loaders[GGUF]:  # a bad file is to be found before another model makes room for it
             _ = (await asyncio.to_thread(gguf.read, config.path)).template
-        await self._make_room()
+        elif loader is load_folder:
+            (await asyncio.to_thread(weights.look, config.path)).library(config.gpu.library)
+        await self._make_room(folder=folder)
         await self._pause_others(pauses)
         return await self._with_prompts(await loader(alias, config, self._data_dir))
 
@@ -230,12 +243,10 @@ class Registry:
         except TimeoutError:
             log.warning("loading a model while others answer; they will stand still meanwhile")
 
-    async def _make_room(self) -> None:
+    async def _make_room(self, *, folder: bool) -> None:
         """Unload the models that were not used for longest, once they are idle."""
-        while (
-            len(own := [alias for alias in self._loaded if isinstance(self._models[alias], ModelConfig)]) >= self._limit
-        ):
-            alias = min(own, key=lambda name: self._used[name])
+        while in_the_way := self._in_the_way(folder=folder):
+            alias = min(in_the_way, key=lambda name: self._used[name])
             loaded = self._loaded[alias]
             await asyncio.sleep(max(0.0, self._used[alias] + self._grace - time.monotonic()))
             with suppress(TimeoutError):  # if it is never idle, who waits for it must give way
@@ -248,3 +259,23 @@ class Registry:
                 loaded.scheduler.retire()
                 await loaded.engine.aclose()
             log.info("model unloaded", model=alias)
+
+    def _in_the_way(self, *, folder: bool) -> list[str]:
+        """The loaded models of which one has to go: all of them at the limit, and what is on the GPU for another there."""
+        own = {alias: model for alias in self._loaded if isinstance(model := self._models[alias], ModelConfig)}
+        on_the_gpu = [alias for alias, model in own.items() if folder and model.path.is_dir()]
+        return on_the_gpu or (list(own) if len(own) >= self._limit else [])
+
+
+async def load_folder(alias: str, config: ModelConfig, data_dir: Path) -> ChatEngine:
+    """A model folder on the GPU; where there is none, the GGUF file that is to answer instead. Raises ModelError."""
+    from bot.engines.exllama.engine import ExllamaEngine
+
+    try:
+        return await ExllamaEngine.load(alias, config)
+    except NoGpu as error:
+        instead = config.gpu.fallback_model
+        log.warning(
+            "no GPU for this model: another answers on the CPU", model=alias, reason=str(error), file=str(instead)
+        )
+        return await LlamaCppEngine.load(alias, config.model_copy(update={"path": instead}), data_dir)

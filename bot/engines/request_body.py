@@ -43,6 +43,14 @@ def room(request: Generation, context_length: int, vocabulary: int) -> int:
     return max(0, min(request.max_tokens, left))
 
 
+def check_texts(request: Generation, vocabulary: int) -> None:
+    """Raises BadRequest for an empty stop string, and for a bias of a token that the vocabulary does not have."""
+    if any(not text for text in request.stop):
+        raise BadRequest("A stop string is empty.", param="stop")
+    if any(not 0 <= token < vocabulary for token in request.sampling.logit_bias):
+        raise BadRequest("logit_bias names a token id that this model does not have.", param="logit_bias")
+
+
 def check_schema(schema: Mapping[str, object]) -> None:
     """Raises BadRequest for a schema that is none, or that the grammar engine cannot keep.
 
@@ -68,8 +76,7 @@ def guided(schema: Mapping[str, object]) -> dict[str, object]:
 def body(request: Generation, tokens: int, *, context_length: int, vocabulary: int) -> dict[str, Any]:
     """The JSON body for `tokens` new tokens. Raises BadRequest for parameters that cannot be honoured."""
     sampling = request.sampling
-    if any(not text for text in request.stop):
-        raise BadRequest("A stop string is empty.", param="stop")
+    check_texts(request, vocabulary)
     fields: dict[str, Any] = {
         "prompt": request.prompt,
         "n_predict": tokens,
@@ -79,7 +86,7 @@ def body(request: Generation, tokens: int, *, context_length: int, vocabulary: i
         "response_fields": FINAL_FIELDS,
         "stop": request.stop,
         **_choice(sampling),
-        **_penalties(request, context_length, vocabulary),
+        **_penalties(request, context_length),
     }
     if sampling.seed is not None:
         fields["seed"] = sampling.seed % SEEDS
@@ -103,7 +110,7 @@ def _choice(sampling: Sampling) -> dict[str, Any]:
     }
 
 
-def _penalties(request: Generation, context_length: int, vocabulary: int) -> dict[str, Any]:
+def _penalties(request: Generation, context_length: int) -> dict[str, Any]:
     """Penalties and biases.
 
     The OpenAI API's presence and frequency penalties count generated text alone; llama.cpp counts the prompt in, so
@@ -113,8 +120,6 @@ def _penalties(request: Generation, context_length: int, vocabulary: int) -> dic
     """
     sampling = request.sampling
     bias = {**sampling.logit_bias}
-    if any(not 0 <= token < vocabulary for token in bias):
-        raise BadRequest("logit_bias names a token id that this model does not have.", param="logit_bias")
     counted = bool(sampling.presence_penalty or sampling.frequency_penalty)
     if counted:
         for token, count in Counter(request.prompt).items():

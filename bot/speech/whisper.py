@@ -53,6 +53,8 @@ probably nobody speaks is dropped."""
 TURBO_MELS, TURBO_LAYERS = 128, 4
 """large-v3-turbo has large-v3's spectrogram and four decoder layers. It was fine-tuned without translations:
 https://github.com/openai/whisper/discussions/2363."""
+NO_MEMORY = "out of memory"
+"""CTranslate2's `CUDA failed with error out of memory`, a RuntimeError."""
 MONOLINGUAL = re.compile(r"turbo|distil|\.en$")
 """In names of models that were trained for one language, or not to translate."""
 
@@ -182,17 +184,27 @@ def load(name: str, config: SpeechConfig, cache: Path) -> Whisper:
 
     where = config.path_of(name)
     kind, index = device.choose(config.device)
-    try:
-        model = WhisperModel(
+
+    def opened(kind: str, index: int, compute_type: str) -> WhisperModel:
+        return WhisperModel(
             str(where),
             device=kind,
             device_index=index,
-            compute_type=config.compute_type,
+            compute_type=compute_type,
             cpu_threads=config.threads or min(MOST_THREADS, os.cpu_count() or 1),
             num_workers=config.workers,
             download_root=str(cache),
             local_files_only=True,  # it was fetched before; whoever waits for this thread must not wait for a network
         )
+
+    try:
+        try:
+            model = opened(kind, index, config.compute_type)
+        except RuntimeError as error:
+            if kind == "cpu" or NO_MEMORY not in str(error):
+                raise
+            log.warning("the GPU has no room for speech: it runs on the CPU", model=name)
+            kind, model = "cpu", opened("cpu", 0, "default")  # a GPU's type of numbers may be none of the CPU's
     except Exception as error:
         raise ModelError(f"the speech model {name} cannot be loaded ({_one_line(error)})") from error
     batch_size = config.batch_size or (GPU_BATCH if kind == "cuda" else 1)

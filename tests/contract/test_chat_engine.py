@@ -1,4 +1,4 @@
-"""What every ChatEngine promises, on the scripted one and on llama.cpp with the demo model."""
+"""What every ChatEngine promises, on the scripted one, on llama.cpp with the demo model, and on both ExLlamas' own Python."""
 
 from __future__ import annotations
 
@@ -42,10 +42,39 @@ async def llamacpp(folder: Path) -> AsyncIterator[ChatEngine]:
     await engine.aclose()
 
 
+@asynccontextmanager
+async def exllamav2(folder: Path) -> AsyncIterator[ChatEngine]:
+    from tests.exllama.engines import loaded_v2
+
+    async with loaded_v2() as engine:
+        yield engine
+
+
+@asynccontextmanager
+async def exllamav2_without_flash_attn(folder: Path) -> AsyncIterator[ChatEngine]:
+    from tests.exllama.engines import loaded_v2
+
+    async with loaded_v2(paged=False) as engine:
+        yield engine
+
+
+@asynccontextmanager
+async def exllamav3(folder: Path) -> AsyncIterator[ChatEngine]:
+    from tests.exllama.engines import loaded_v3
+
+    async with loaded_v3() as engine:
+        yield engine
+
+
 Make = Callable[[Path], Any]
+ENGINES: list[Any] = [scripted, throttled, llamacpp]
+EXLLAMAS: list[Any] = [exllamav2, exllamav2_without_flash_attn, exllamav3]
 
 
-@pytest.fixture(params=[scripted, throttled, llamacpp], ids=lambda make: make.__name__)
+@pytest.fixture(
+    params=[*ENGINES, *(pytest.param(make, marks=pytest.mark.exllama) for make in EXLLAMAS)],
+    ids=lambda make: make.__name__,
+)
 async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ChatEngine]:
     make: Make = request.param
     async with make(tmp_path) as engine:

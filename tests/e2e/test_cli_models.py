@@ -290,3 +290,21 @@ def test_who_chooses_while_hearth_runs_is_told_when_it_holds(hearth: CommandLine
             hearth.ask("/model").splitlines()[0]
             == f"* default: 127.0.0.1:{hearth.settings['HF_ENDPOINT'].rpartition(':')[2]}/owner/other"
         )
+
+
+def test_a_model_folder_can_be_the_default_and_on_a_machine_without_a_gpu_a_file_answers(
+    hearth: CommandLine, tmp_path: Path
+) -> None:
+    """What would be compiled for it is told to need what is not installed here."""
+    folder = Path(__file__).parents[1] / "assets" / "hearth-demo-chat-hf"
+    config = tmp_path / "config.toml"
+    config.write_text(f"[models.big]\npath = '{folder}'\n", "utf-8")
+    assert "by exllamav3" in row(hearth("--config", str(config), "models", "list").stdout, "big")
+    assert hearth("--config", str(config), "models", "use", "big").returncode == 0
+    done = hearth("--config", str(config), "say", "hello")
+    assert done.returncode == 0
+    assert done.stdout.strip()
+    built = hearth("--config", str(config), "engine", "build")
+    assert built.returncode == 1
+    assert "exllamav3 is not installed" in error(built)
+    assert hearth("engine", "build", "exllamav4").returncode == 2

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from bot.config import EMBEDDED_CHAT_MODEL, ModelConfig, QueueConfig
-from bot.engines.registry import Loaded, Registry
+from bot.config import EMBEDDED_CHAT_MODEL, GpuConfig, ModelConfig, QueueConfig
+from bot.engines import gguf
+from bot.engines.registry import FOLDER, Loaded, Registry
 from bot.errors import BadRequest, EngineError, ModelError
 from bot.generation import ChatTemplate, Delta, Generation
 from bot.testing import ScriptedEngine
 from tests.house import DEADLINE
+
+DEMO_FOLDER = Path(__file__).parents[1] / "assets" / "hearth-demo-chat-hf"
 
 
 class Loads:
@@ -204,4 +207,64 @@ async def test_the_demo_model_and_a_missing_one_side_by_side(tmp_path: Path) -> 
     assert loaded.scheduler.slots == 2
     assert loaded.engine.name.startswith("demo@")
     assert len(loaded.engine.name) == len("demo@") + 12
+    await registry.aclose()
+
+
+async def test_of_folders_one_is_loaded_at_a_time(tmp_path: Path, loads: Loads) -> None:
+    """They share a GPU, and each takes what it finds of its memory; a file's model stays where it is."""
+    models = {"file": ModelConfig(path=Path("file.scripted"))}
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        models[name] = ModelConfig(path=tmp_path / name)
+    loaders = {".scripted": loads, FOLDER: loads}
+    registry = Registry(models, QueueConfig(), tmp_path, loaded_models=3, loaders=loaders, grace=0.0)
+    for name in ("one", "file", "two"):
+        await registry.get(name)
+    assert [state.alias for state in registry.describe() if state.loaded] == ["file", "two"]
+    assert [engine.closed for engine in loads.made] == [True, False, False]
+    await registry.get("one")
+    assert [state.alias for state in registry.describe() if state.loaded] == ["file", "one"]
+    await registry.aclose()
+
+
+class OneAtATime(ScriptedEngine):
+    """An engine that has fewer slots than it was asked for, as exllamav2 without flash-attn."""
+
+    slots = 1
+
+
+async def test_an_engine_that_answers_one_at_a_time_gets_one_slot(tmp_path: Path) -> None:
+    async def load(alias: str, config: ModelConfig, data_dir: Path) -> ScriptedEngine:
+        return OneAtATime(name=f"{alias}@0")
+
+    models = {"one": ModelConfig(path=Path("one.scripted"), slots=8)}
+    registry = Registry(models, QueueConfig(), tmp_path, loaders={".scripted": load})
+    assert (await registry.get("one")).scheduler.slots == 1
+    await registry.aclose()
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_where_there_is_no_gpu_one_line_says_so_and_a_file_answers_on_the_cpu(
+    tmp_path: Path, named: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gpu = GpuConfig(fallback=EMBEDDED_CHAT_MODEL) if named else GpuConfig()
+    models = {"big": ModelConfig(path=DEMO_FOLDER, slots=2, context_length=2048, threads=1, gpu=gpu)}
+    registry = Registry(models, QueueConfig(), tmp_path)
+    loaded = await registry.get("big")
+    digest = (await asyncio.to_thread(gguf.read, EMBEDDED_CHAT_MODEL)).digest
+    assert loaded.engine.name == f"big@{digest[:12]}"
+    lines = [line for line in capsys.readouterr().out.splitlines() if "no GPU for this model" in line]
+    assert len(lines) == 1
+    assert "hearth-demo-chat.gguf" in lines[0]
+    await registry.aclose()
+
+
+async def test_a_bad_folder_is_found_before_another_model_makes_room_for_it(tmp_path: Path, loads: Loads) -> None:
+    (tmp_path / "bad").mkdir()
+    models = {"good": ModelConfig(path=Path("good.scripted")), "bad": ModelConfig(path=tmp_path / "bad")}
+    registry = Registry(models, QueueConfig(), tmp_path, loaded_models=1, loaders={".scripted": loads}, grace=0.0)
+    await registry.get("good")
+    with pytest.raises(ModelError, match=r"config\.json: cannot be read"):
+        await registry.get("bad")
+    assert [engine.closed for engine in loads.made] == [False]
     await registry.aclose()

@@ -15,7 +15,7 @@ import pytest
 
 from bot.config import EMBEDDED_SPEECH_MODEL, SpeechConfig
 from bot.errors import BadRequest, EngineBroken
-from bot.speech import whisper
+from bot.speech import device, whisper
 from bot.speech.models import SpeechModels
 from bot.transcription import SAMPLE_RATE, Audio, Detected, Segment, Task, TranscribeOptions
 from tests import speech
@@ -371,3 +371,28 @@ async def test_closing_leaves_no_thread(tmp_path: Path) -> None:
         await heard(ears, speech.audio(TEXT))
         assert any(name.startswith("speech") for name in threads())
     assert not any(name.startswith("speech") for name in threads())
+
+
+class TestNoRoomOnTheGpu:
+    """A chat model may have taken the GPU's memory."""
+
+    @pytest.fixture
+    def devices(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+        """Where a model was tried to be loaded, and with which numbers."""
+        tried: list[tuple[str, str]] = []
+
+        class Crowded(faster_whisper.WhisperModel):  # type: ignore[misc]  # the library has no types
+            def __init__(self, where: str, *, device: str, compute_type: str, **more: Any) -> None:
+                tried.append((device, compute_type))
+                if device == "cuda":
+                    raise RuntimeError("CUDA failed with error out of memory")
+                super().__init__(where, device=device, compute_type=compute_type, **more)
+
+        monkeypatch.setattr(faster_whisper, "WhisperModel", Crowded)
+        monkeypatch.setattr(device, "choose", lambda wanted: ("cuda", 0))
+        return tried
+
+    async def test_it_runs_on_the_cpu(self, tmp_path: Path, devices: list[tuple[str, str]]) -> None:
+        async with models(tmp_path, device="cuda", compute_type="float16") as ears:
+            assert await heard(ears, one_after_the_other((TEXT, 3)), ENGLISH)
+        assert devices == [("cuda", "float16"), ("cpu", "default")]

@@ -168,3 +168,17 @@ def test_an_address_is_shown_in_one_piece(capsys: pytest.CaptureFixture[str], mo
     shown = capsys.readouterr().out
     assert f"door: {link}\n" in shown
     assert shown.count("y") == len(words)
+
+
+async def test_a_model_folder_is_looked_at_and_the_gpu_with_it(tmp_path: Path) -> None:
+    """On a machine that has none here, what answers in its place is told."""
+    folder = Path(__file__).parents[1] / "assets" / "hearth-demo-chat-hf"
+    found = await findings(config(tmp_path, models={"big": {"path": folder}, "bad": {"path": tmp_path}}))
+    words = found["model big"].words
+    assert words.startswith("hearth-demo-chat-hf: LlamaForCausalLM, float16, 6 MiB, exllamav3")
+    assert not found["model bad"].good
+    assert "config.json: cannot be read" in found["model bad"].words
+    assert list(found).index("GPU") == list(found).index("model bad") + 1
+    if not found["GPU"].good:
+        assert "so hearth-demo-chat.gguf answers on the CPU" in words
+        assert "\n" not in found["GPU"].words

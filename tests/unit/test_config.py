@@ -60,6 +60,16 @@ def test_every_key_has_its_place_in_the_example_file() -> None:
         ("[chat]\nmax_token = 5", "chat.max_token: unknown key; did you mean 'max_tokens'?"),
         ("[chatt]\nmax_tokens = 5", "chatt: unknown key; did you mean 'chat'?"),
         ("[models.big]\npath='x.gguf'\nslot=1", "models.big.slot: unknown key; did you mean 'slots'?"),
+        (
+            "[models.big]\npath='x'\n[models.big.gpu]\ncache=5",
+            "models.big.gpu.cache: unknown key; did you mean 'cache_bits'?",
+        ),
+        ("[models.gpu]\npath='x'\nslot=1", "models.gpu.slot: unknown key; did you mean 'slots'?"),
+        ("[models.big]\npath='x'\ngpu.cache_bits=5", "models.big.gpu.cache_bits: Input should be 16, 8, 6 or 4"),
+        (
+            "[models.big]\npath='x'\ngpu.draft_model='y'\ngpu.ngram_draft=true",
+            "models.big.gpu: draft_model and ngram_draft exclude each other",
+        ),
         ("[personas.p]\nsistem='x'", "personas.p.sistem: unknown key; did you mean 'system'?"),
         ("[retention]\nxyzzy = 1", "retention.xyzzy: unknown key; known here: days"),
         ("[personas.p]\nmodel = 'nope'", "personas.p.model: there is no model 'nope' under [models]"),
@@ -316,3 +326,15 @@ def test_a_deep_data_directory_has_its_socket_elsewhere(tmp_path: Path) -> None:
     assert len(str(socket_path(deep, "hearth.sock"))) < 100
     assert socket_path(deep, "hearth.sock") == socket_path(deep, "hearth.sock")
     assert socket_path(deep, "hearth.sock") != socket_path(deep.with_name("e" * 120), "hearth.sock")
+
+
+def test_paths_of_a_gpus_models_are_relative_to_the_file(tmp_path: Path) -> None:
+    text = "[models.big]\npath = 'm'\n[models.big.gpu]\ndraft_model = 'd'\nfallback = 'f.gguf'\nloras = ['l', '/abs']"
+    gpu = load(write(tmp_path, text), {}).own_models["big"].gpu
+    assert (gpu.draft_model, gpu.fallback) == (tmp_path / "d", tmp_path / "f.gguf")
+    assert gpu.loras == (tmp_path / "l", Path("/abs"))
+    assert gpu.drafts
+    assert (
+        load(write(tmp_path, "[models.big]\npath = 'm'"), {}).own_models["big"].gpu.fallback_model
+        == EMBEDDED_CHAT_MODEL
+    )

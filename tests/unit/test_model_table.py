@@ -101,3 +101,14 @@ def test_info_of_what_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.gguf").write_text("rubbish")
     with pytest.raises(ModelError, match=r"x\.gguf: is no GGUF model file"):
         dict(facts(config(tmp_path), "x", ModelConfig(path=tmp_path / "x.gguf")))
+
+
+def test_a_folder_is_told_by_its_weights_and_what_runs_it(tmp_path: Path) -> None:
+    folder = Path(__file__).parents[1] / "assets" / "hearth-demo-chat-hf"
+    settings = config(tmp_path, big={"path": folder, "context_length": 1024}, bad={"path": tmp_path})
+    _, big, bad = rows(settings)
+    assert big == Row("big", "LlamaForCausalLM", "6.6 MB", "1024", "float16", "can be read, by exllamav3")
+    assert "config.json: cannot be read" in bad.state
+    told = dict(facts(settings, "big", settings.own_models["big"]))
+    assert (told["run by"], told["context"]) == ("exllamav3", "2048 tokens, as trained")
+    assert told["memory"] == "weights 6.6 MB, KV cache 4.2 MB for each 1024 tokens"

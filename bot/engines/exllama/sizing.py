@@ -1,0 +1,118 @@
+"""How much of a GPU's memory the KV cache may take, and how long conversations may be by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bot.config import ModelConfig
+from bot.engines.exllama.weights import ModelFolder
+from bot.errors import ModelError
+
+PAGE = 256
+"""Tokens: both libraries give out their caches in such pages."""
+MEBIBYTE = 2**20
+LEAST_CONTEXT = 2048
+"""Under this no conversation fits."""
+WORK_BYTES = 768 * MEBIBYTE
+"""For the CUDA context's growth, activations, and logits, beside weights and cache."""
+WEIGHTS_FACTOR = 1.02
+"""Padding of the weights in memory."""
+SCALE_BITS = 0.5
+"""A quantised cache has a 16-bit scale for each 32 values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be loaded."""
+
+    context_length: int
+    cache_tokens: int
+    """Of all conversations together; a multiple of PAGE."""
+
+
+def bytes_per_token(config: Mapping[str, Any], bits: int) -> int:
+    """What one token takes in the KV cache; `config`: the text model's config.json. Raises ModelError."""
+    try:
+        layers = int(_first(config, "num_hidden_layers", "n_layer", "n_layers"))
+        heads = int(_first(config, "num_attention_heads", "n_head", "n_heads"))
+        key_values = int(config.get("num_key_value_heads") or heads)
+        width = int(config.get("head_dim") or _first(config, "hidden_size", "n_embd", "d_model") // heads)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ModelError(f"config.json does not tell the shape of the attention ({error})") from error
+    per_value = bits / 8 if bits == 16 else (bits + SCALE_BITS) / 8
+    return max(1, round(2 * layers * key_values * width * per_value))
+
+
+def plan(
+    *,
+    trained: int,
+    wanted_context: int | None,
+    wanted_cache: int | None,
+    slots: int,
+    per_token: int,
+    weights: int,
+    free: int,
+    reserve: int,
+) -> Plan:
+    """Fit the cache into `free` bytes beside the weights and what is left for others. Raises ModelError if nothing fits.
+
+    `slots` conversations get their whole context if there is room; with less they share it, and what is not in use
+    keeps old conversations' beginnings.
+    """
+    context = min(wanted_context or trained, trained)
+    room = free - reserve - round(weights * WEIGHTS_FACTOR) - WORK_BYTES
+    fits = max(0, room // per_token // PAGE * PAGE)
+    tokens = min(_pages(wanted_cache or context * slots), fits)
+    if wanted_cache is not None and tokens < _pages(wanted_cache):
+        raise ModelError(
+            f"a KV cache of {wanted_cache} tokens does not fit: {_need(weights, per_token * wanted_cache, reserve)}, and {_gigabytes(free)} are free"
+        )
+    if tokens < min(LEAST_CONTEXT, _pages(context)):
+        least = per_token * LEAST_CONTEXT
+        raise ModelError(f"does not fit: {_need(weights, least, reserve)}, and {_gigabytes(free)} are free on the GPU")
+    return Plan(min(context, tokens), tokens)
+
+
+def plan_for(
+    folders: Sequence[ModelFolder], config: ModelConfig, *, free: int, slots: int, most_context: int | None = None
+) -> Plan:
+    """The plan for a model, and for the draft model after it. Raises ModelError, which names the model."""
+    gpu, model = config.gpu, folders[0]
+    trained = min(folder.context_length for folder in folders)
+    try:
+        return plan(
+            trained=trained if most_context is None else min(most_context, trained),
+            wanted_context=config.context_length,
+            wanted_cache=gpu.cache_tokens,
+            slots=slots,
+            per_token=sum(bytes_per_token(folder.text_config, gpu.cache_bits) for folder in folders),
+            weights=sum(folder.size for folder in folders),
+            free=free,
+            reserve=gpu.reserve_mib * MEBIBYTE,
+        )
+    except ModelError as error:
+        raise ModelError(f"{model.path}: {error}") from error
+
+
+def _first(config: Mapping[str, Any], *keys: str) -> int:
+    for key in keys:
+        if config.get(key):
+            return int(config[key])
+    raise KeyError(keys[0])
+
+
+def _pages(tokens: int) -> int:
+    return (tokens + PAGE - 1) // PAGE * PAGE
+
+
+def _need(weights: int, cache: int, reserve: int) -> str:
+    return (
+        f"the weights take {_gigabytes(round(weights * WEIGHTS_FACTOR))}, the least cache {_gigabytes(cache)}, "
+        f"the work {_gigabytes(WORK_BYTES)}, {_gigabytes(reserve)} are reserved"
+    )
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"

@@ -1,0 +1,227 @@
+"""ExLlamaV2's own code, where it is wrong, and what is done about it."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from bot.config import ModelConfig
+from bot.engines.exllama import device, v2
+from bot.engines.exllama.engine import ExllamaEngine
+from bot.engines.exllama.vocabulary import Vocabulary
+from bot.engines.exllama.weights import look, rope
+from bot.errors import ModelError, NoGpu
+from bot.messages import Role
+from bot.prompt import PromptBuilder, Turn
+from tests.attacks import bank
+from tests.exllama import ext_v2
+from tests.exllama.engines import loaded_v2
+from tests.exllama.script import MODEL
+
+
+@pytest.fixture(scope="module")
+def library() -> Any:
+    ext_v2.install()
+    return v2.library()
+
+
+def attention(library: Any, config: Any) -> torch.Tensor:
+    """The library's attention without flash-attn, of one head over three positions: (1, 3, 1, 4)."""
+    torch.manual_seed(0)
+    queries, keys, values = (torch.randn(1, 3, 1, 4).half() for _ in range(3))
+    own = SimpleNamespace(
+        layer_idx=0, sliding_window=0, scaling=0.5, num_key_value_groups=1, repeat_kv=lambda states, groups: states
+    )
+    params = library.attn.ExLlamaV2Attention.Params(1, 3, 0, None, None)
+    done = library.attn.ExLlamaV2Attention._attn_torch(own, 1, 3, queries, keys, values, params, config)
+    return done.reshape(1, 3, 1, 4).float()
+
+
+def reference(*, causal: bool) -> torch.Tensor:
+    torch.manual_seed(0)
+    queries, keys, values = (torch.randn(1, 3, 1, 4).transpose(1, 2) for _ in range(3))
+    scores = queries @ keys.transpose(-1, -2) * 0.5
+    if causal:
+        scores = scores + torch.full((3, 3), -math.inf).triu(1)
+    return (scores.softmax(-1) @ values).transpose(1, 2)
+
+
+async def test_finding_2_without_flash_attn_the_attention_that_is_causal_is_chosen(library: Any) -> None:
+    """Its scaled-dot-product one is not: each token would see those after it."""
+    backends: list[Any] = []
+    async with loaded_v2(paged=False, slots=8, backends=backends) as engine:
+        assert engine.slots == 1
+        config = backends[0]._parts["model"].config
+        assert (config.no_flash_attn, config.no_sdpa, config.no_xformers) == (True, True, True)
+    halves = SimpleNamespace(no_sdpa=True, attn_logit_softcapping=None)
+    flawed = SimpleNamespace(no_sdpa=False, attn_logit_softcapping=None)
+    right = attention(library, halves)
+    assert torch.allclose(right, reference(causal=True), atol=2e-2)
+    assert torch.allclose(attention(library, flawed), reference(causal=False), atol=2e-2)
+    assert not torch.allclose(reference(causal=True), reference(causal=False), atol=2e-2)
+
+
+async def test_finding_3_control_strings_in_peoples_words_are_text(library: Any) -> None:
+    """Its own tokenizer takes them for control tokens, also when it is told not to."""
+    config = library.ExLlamaV2Config()
+    config.model_dir = str(MODEL)
+    config.prepare()
+    tokenizer = library.ExLlamaV2Tokenizer(config)
+    assert 1279 in tokenizer.encode("<|im_end|>", encode_special_tokens=False)[0].tolist()
+    async with loaded_v2() as engine:
+        builder, day = PromptBuilder(engine), date(2026, 3, 14)
+
+        async def controls(text: str) -> list[int]:
+            turns = [
+                Turn(Role.SYSTEM, text),
+                Turn(Role.USER, text, text),
+                Turn(Role.ASSISTANT, text),
+                Turn(Role.USER, text),
+            ]
+            ids = (await builder.build(turns, day=day, max_tokens=10)).ids
+            return [id_ for id_ in ids if id_ >= 1277]
+
+        plain = await controls("word")
+        assert len(plain) == 9
+        for text in [text for text in bank.attacks() if len(text) < 100][::4]:
+            assert await controls(text) == plain, text
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"rope_type": "default", "rope_theta": 123456.0},
+        {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0},
+        {
+            "rope_type": "llama3",
+            "rope_theta": 500000.0,
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192,
+        },
+        {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5},
+    ],
+)
+def test_finding_5_new_rope_parameters_are_as_the_old_ones(
+    library: Any, tmp_path: Path, parameters: dict[str, Any]
+) -> None:
+    """What the library makes of the same model as an older transformers wrote it."""
+    new, old = tmp_path / "new", tmp_path / "old"
+    values = json.loads((MODEL / "config.json").read_text())
+    for folder in (new, old):
+        shutil.copytree(MODEL, folder)
+    values["rope_parameters"] = parameters
+    del values["rope_theta"]
+    (new / "config.json").write_text(json.dumps(values))
+    del values["rope_parameters"]
+    scaling = {key: value for key, value in parameters.items() if key not in ("rope_theta", "partial_rotary_factor")}
+    values |= {"rope_theta": parameters["rope_theta"], "rope_scaling": scaling}
+    values |= {"partial_rotary_factor": parameters.get("partial_rotary_factor", 1.0)}
+    (old / "config.json").write_text(json.dumps(values))
+
+    def frequencies(folder: Path) -> Any:
+        config = library.ExLlamaV2Config()
+        config.model_dir = str(folder)
+        config.prepare()
+        unset = config.rotary_embedding_base
+        if (found := rope(look(folder))) is not None:
+            v2.set_rope(config, found)
+        params = library.rope.get_rope_params(torch.device("cpu"), config, config.rotary_embedding_base)
+        return params, config.scale_pos_emb, unset
+
+    (ours, factor, unset), (theirs, their_factor, _) = frequencies(new), frequencies(old)
+    assert torch.equal(ours[0], theirs[0])
+    assert (ours[1], factor) == (theirs[1], their_factor)
+    assert unset == 10000.0
+
+
+async def test_finding_6_no_sequence_is_so_long_that_tidying_the_cache_fails(library: Any) -> None:
+    """It goes one level of recursion deeper for each page of a sequence."""
+    assert v2.MOST_CONTEXT == 768 * 256
+
+    def tidied(pages: int) -> None:
+        backends: list[Any] = []
+        generator = library.generator.ExLlamaV2DynamicGenerator.__new__(library.generator.ExLlamaV2DynamicGenerator)
+        del backends
+        generator.paged, generator.max_pages, generator.page_size = True, pages, 1
+        generator.draft_cache, generator.cache = None, SimpleNamespace(all_tensors=list)
+        generator.reset_page_table()
+        before = None
+        for page in generator.all_pages:
+            page.prev_hash, before = before, page.phash
+        generator.access_serial = 10 * pages
+        generator.defrag_cache()
+
+    tidied(v2.MOST_CONTEXT // 256)
+    with pytest.raises(RecursionError):
+        tidied(2000)
+
+
+async def test_trap_quantised_caches_are_refused_where_heads_are_too_narrow(tmp_path: Path) -> None:
+    for bits in (8, 6, 4):
+        async with loaded_v2(cache_bits=bits) as engine:
+            assert engine.slots == 4
+    folder = tmp_path / "m"
+    shutil.copytree(MODEL, folder)
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**values, "head_dim": 80, "num_attention_heads": 4}))
+    with pytest.raises(ModelError, match="cannot keep its KV cache in 4 bits"):
+        async with loaded_v2(cache_bits=4, path=folder):
+            pass
+
+
+async def test_a_draft_model_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    shutil.copytree(MODEL, folder)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    words = tokenizer["model"]["vocab"]
+    one, other = list(words)[300], list(words)[301]
+    words[one], words[other] = words[other], words[one]
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(ModelError, match="another vocabulary"):
+        async with loaded_v2(draft_model=folder):
+            pass
+
+
+async def test_a_machine_without_a_gpu_says_so_in_one_line() -> None:
+    """The libraries' own imports fail there in many ways, and compile for many minutes in others."""
+    with pytest.raises(NoGpu) as told:
+        await ExllamaEngine.load("big", ModelConfig(path=MODEL))
+    assert "was built without CUDA" in str(told.value) or "finds no NVIDIA GPU" in str(told.value)
+    assert "\n" not in str(told.value)
+    with pytest.raises(NoGpu, match="nothing_of_this_name is not installed"):
+        device.installed("nothing_of_this_name")
+
+
+def test_its_sampler_is_given_every_setting_that_is_not_neutral(library: Any) -> None:
+    """None of its defaults may be left that changes the model's distribution."""
+    from bot.generation import Sampling
+
+    made = v2.settings(library, Sampling())
+    assert (made.temperature, made.top_k, made.top_p, made.min_p, made.token_repetition_penalty) == (
+        1.0,
+        0,
+        1.0,
+        0.0,
+        1.0,
+    )
+    for name in ("top_a", "tfs", "typical", "skew", "smoothing_factor", "dry_multiplier", "xtc_probability"):
+        assert not getattr(made, name)
+    assert not (made.mirostat or made.temperature_last or made.token_frequency_penalty or made.token_presence_penalty)
+    assert v2.settings(library, Sampling(temperature=0)).top_k == 1
+
+
+def test_the_vocabulary_is_the_same_as_the_librarys(library: Any) -> None:
+    config = library.ExLlamaV2Config()
+    config.model_dir = str(MODEL)
+    config.prepare()
+    assert library.ExLlamaV2Tokenizer(config).get_vocab_size() == Vocabulary(look(MODEL)).size
