@@ -25,7 +25,7 @@ from adapters.discord.places import PLATFORM, sees
 from adapters.text.discord import discord_length
 from bot.config import DiscordConfig
 from bot.conversations import Attachment, ConversationKey
-from bot.errors import Barred, DatabaseError, MessageGone, PlatformError
+from bot.errors import Barred, DatabaseError, FloodWait, MessageGone, PlatformError, Unreachable
 from bot.messages import Command, Destination, File, Limits, MessageRef, Outgoing, Preview, Typing
 from bot.ports import Notes, Receive
 
@@ -204,7 +204,7 @@ class Discord:
             return await self._call_in(key, route, dict(body), what.files)
 
     async def _open_thread(self, key: ConversationKey) -> bool:
-        """Open the thread at the message that has its id; False if the bot may not, or it is gone. Raises PlatformError."""
+        """Open the thread at the message that has its id; False if that cannot be. Raises Unreachable, FloodWait."""
         where: dict[str, Any] = {"channel_id": int(key.chat), "message_id": int(key.thread)}
         try:
             question = await self._call(Route("GET", _MESSAGE, **where))
@@ -212,7 +212,14 @@ class Discord:
             await self._call(Route("POST", _MESSAGE + "/threads", **where), {"name": name})
         except ThreadIsThere:
             return True
-        except (Barred, MessageGone):
+        except (Unreachable, FloodWait):
+            raise
+        except (
+            PlatformError
+        ) as error:  # not allowed, the message is gone, the name is refused, there are too many threads
+            log.warning(
+                "no thread can be opened; the answer goes to the channel", conversation=str(key), error=str(error)
+            )
             return False
         return True
 

@@ -143,7 +143,8 @@ class Connection:
 
 def _is_at_the_gateway(client: discord.Client) -> bool:
     if isinstance(client, discord.AutoShardedClient):
-        return not any(shard.is_closed() for shard in client.shards.values())
+        shards = client.shards.values()  # those that were begun; that of one alone is not worth a new session of each
+        return not shards or not all(shard.is_closed() for shard in shards)
     return getattr(client, "ws", None) is not None and bool(client.ws.open)
 
 

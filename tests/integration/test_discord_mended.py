@@ -243,6 +243,17 @@ async def test_settings_are_changed_by_the_press_where_nothing_else_can(
         await server.wait_for(lambda: "kept for 7 days" in "".join(page.texts), "the new page")
 
 
+async def test_where_there_are_too_many_threads_it_answers_in_the_channel(
+    tmp_path: Path, server: DiscordServer, ada: User, channel: Channel
+) -> None:
+    """A server has a thousand at most that are not archived."""
+    server.fail(
+        "create_thread_from_message", "refuse", times=3, code=160006, message="Maximum number of threads reached"
+    )
+    async with house(tmp_path, server, groups={"threads": ["discord:*"]}) as h:
+        await said(h, channel, ada, "hello")
+
+
 # Supervision
 
 
