@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 
 # PyTorch for the CPU, and both ExLlamas as they are: for the tests of their engines, and for nothing else.
 EXLLAMA := .venv/exllama
-TORCH := torch==2.13.0+cpu
+TORCH := torch==2.13.0
 EXLLAMAS := exllamav2==0.3.2 exllamav3==1.6.5 safetensors==0.8.0 pillow==12.3.0 sympy==1.14.0 mpmath==1.3.0 networkx==3.6.1
 
 .PHONY: run chat test test-exllama soak lint bench clean
@@ -54,6 +54,6 @@ $(EXLLAMA)/.made: .venv/.test Makefile
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 		> $$($(EXLLAMA)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/hearth.pth
 	$(BIN)/python -m pip --python $(EXLLAMA)/bin/python install --quiet --disable-pip-version-check --no-deps \
-		--retries 1 --extra-index-url https://download.pytorch.org/whl/cpu '$(TORCH)'
+		--retries 1 '$(TORCH)'
 	$(BIN)/python -m pip --python $(EXLLAMA)/bin/python install --quiet --disable-pip-version-check --no-deps $(EXLLAMAS)
 	@touch $@

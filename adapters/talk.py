@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
@@ -21,6 +22,17 @@ def quoted(said: str, name: str = "") -> str:
 def with_quotes(text: str, *quotes: str) -> str:
     """What was said, behind what it is about. A command stays what it is."""
     return text if text.startswith("/") else "\n\n".join(part for part in (*quotes, text) if part)
+
+
+def brings_files(text: str, commands: Collection[str]) -> bool:
+    """Whether words that only refer to somebody's message are about its files too: "@bot what does she say?".
+
+    `commands`: those that are (`Command.brings_files`); no others are.
+    """
+    if not text.startswith("/"):
+        return True
+    name, _, _ = text[1:].partition(" ")
+    return name.partition("@")[0].lower() in commands
 
 
 def as_edit(message: Message, at: datetime) -> Message | Edited:

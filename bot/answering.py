@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from bot import commands, reading
+from bot import commands, reading, voice
 from bot.config import Config
 from bot.engines.registry import Loaded, Registry
 from bot.errors import EngineBroken, ModelError, NotAllowed, NothingToRead, Told
@@ -51,7 +51,9 @@ class Answering:
     spoken: bool = False
     """The question is a command that was said."""
     word: Reply | None = None
-    """The result of a command that was spoken."""
+    """The result of a command that was spoken, or that had to hear something."""
+    unkept: bool = False
+    """That command brought somebody's recording along: nothing of it is kept."""
     quote: str = ""
     """What was heard in the question, if that is shown."""
     text: str = ""
@@ -108,19 +110,22 @@ class Answering:
             files=word.files,
             buttons=word.buttons,
             erase=erase,
+            unkept=self.unkept,
             moves_head=False,
         )
 
     def failed(self, error: Told) -> Finished:
         """What it came to when an error is told. A command and what was not allowed are no part of the history.
 
-        A message that nobody could read is not even kept.
+        A message that nobody could read is not even kept. Who may not is told so in private, where that is possible.
         """
-        asked = self._is_question() and not isinstance(error, NotAllowed)
+        event, refused = self.claim.event, isinstance(error, NotAllowed)
+        asked = self._is_question() and not refused
         text = self._whole(self.text, error.words)
         return Finished(
             outcome=AnswerState.FAILED,
             text=text,
+            private=refused and not self.quote and event.can_reply_privately and not event.direct,
             moves_head=asked,
             model=self.model or "",
             usage=self.usage,
@@ -162,6 +167,7 @@ async def generate(
         if isinstance(result, Reply):
             answering.word = result
             return
+        assert isinstance(result, commands.Answer), "a command that hears something is not said"
         answering.question = result.question
     loaded = await _load(models, model_of(settings, config))
     path = await _path(answering, store)
@@ -178,6 +184,22 @@ async def generate(
     if rest := visible.end():
         answering.text += rest
         yield Text(rest)
+
+
+async def hear(
+    answering: Answering, message: StoredMessage, store: Store, readers: reading.Readers
+) -> AsyncGenerator[Piece, None]:
+    """Find out what is said in the recordings of a message.
+
+    Raises EngineError if the speech model fails; Unreachable if the platform keeps a recording.
+    """
+    answering.unkept = message.id == answering.question.id
+    yield Notice("I am listening.")
+    heard = await reading.read(message, store, readers)
+    recordings = tuple(item for item in heard.attachments if voice.is_recording(item.attachment))
+    only = replace(heard, attachments=recordings)
+    words = [part for part in (reading.quote(only), reading.unread(only)) if part]
+    answering.word = Reply("\n\n".join(words))
 
 
 async def until(stop: asyncio.Event, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
@@ -240,7 +262,9 @@ async def _path(answering: Answering, store: Store) -> Sequence[StoredMessage]:
     claim = answering.claim
     if claim.path is not None and answering.question is claim.question:
         return claim.path
-    return await store.history(answering.question.id)
+    path = await store.history(answering.question.id)
+    # A command that failed before is in no history, and is asked again all the same.
+    return [*path, answering.question] if answering.question.state is MessageState.COMMAND else path
 
 
 async def _request(
@@ -248,7 +272,8 @@ async def _request(
 ) -> Generation:
     """History -> a prompt that fits -> a request."""
     conversation, engine = answering.claim.conversation, loaded.engine
-    told = [(m, words) for m in path if (words := reading.told(m)).strip()]
+    asked = (commands.as_asked(m, answering.question.id) for m in path)
+    told = [(m, words) for m in asked if (words := reading.told(m)).strip()]
     persona = config.personas[persona_of(settings, config)]
     system = settings.system_prompt or persona.system
     turns = [

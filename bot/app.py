@@ -83,8 +83,9 @@ class App:
             removed=self._removed,
             voice=None if speech is None else _voice(config.speech, speech),
         )
+        delivery = Delivery(store, code_file_lines=lambda: self.config.chat.code_file_lines)
         self.dispatcher = Dispatcher(
-            store, manager, Delivery(store), self._metered, lambda: self.config, lease=lease, metrics=metrics
+            store, manager, delivery, self._metered, lambda: self.config, lease=lease, metrics=metrics
         )
         told = (self.dispatcher.coming, self.dispatcher.committed, self.dispatcher.say)
         self.inbox = Inbox(store, lambda: self.config, *told, metrics=metrics)

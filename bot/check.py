@@ -6,16 +6,16 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from adapters.console.client import Client
 from adapters.console.socket import answers
+from adapters.look import Finding, named
 from bot.config import Config, ModelConfig, RemoteModelConfig, SpeechConfig
 from bot.engines import gguf, remote
 from bot.errors import HearthError, StartError
@@ -23,16 +23,6 @@ from bot.errors import HearthError, StartError
 LOW_DISK = 200 * 2**20
 """Bytes: below this a busy community's database may fill the disk within a day."""
 MEBIBYTE = 2**20
-_CHAT = "telegram:chat/"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One row: a thing, whether it would work, and what was seen or what to do."""
-
-    what: str
-    good: bool
-    words: str
 
 
 async def inspect(config: Config) -> list[Finding]:
@@ -47,17 +37,22 @@ async def inspect(config: Config) -> list[Finding]:
     findings.append(await asyncio.to_thread(_speech, config.speech))
     findings.append(await _page(config))
     findings += await _telegram(config)
+    findings += await _discord(config)
     findings.append(Finding("who may talk", True, _permissions(config)))
     return findings
 
 
 def table(findings: list[Finding]) -> None:
-    """Print the findings."""
-    rows = Table("what", "", "")
+    """Print the findings, and beneath them what is to be opened or copied."""
+    rows = Table("what", "", Column(overflow="fold"))
     for finding in findings:
         works = "[green]works[/]" if finding.good else "[red]does not work[/]"
         rows.add_row(escape(finding.what), works, escape(finding.words))
-    Console().print(rows)
+    console = Console()
+    console.print(rows)
+    for finding in findings:
+        if finding.link:
+            console.print(f"{finding.what}: {finding.link}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _try(what: str, look: Callable[[], str]) -> Finding:
@@ -139,14 +134,19 @@ async def _page(config: Config) -> Finding:
 
 
 async def _telegram(config: Config) -> list[Finding]:
-    from adapters.telegram.look import look
+    if not config.telegram.account:
+        return [Finding("Telegram", True, "is not set up (telegram.token)")]
+    from adapters.telegram.look import look  # its library takes a while to import, for those who use it
 
-    named = (*config.permissions.allow, *config.permissions.admins, *config.groups.always)
-    chats = dict.fromkeys(entry.removeprefix(_CHAT) for entry in named if entry.startswith(_CHAT))
-    always = any(entry.startswith("telegram:") for entry in config.groups.always)
-    hears_all = always or bool(config.groups.names) or config.chat.remember_group_talk
-    found = await look(config.telegram, chats, hears_all=hears_all)
-    return [Finding(row.what, row.good, row.words) for row in found]
+    return await look(config.telegram, named(config, "telegram"))
+
+
+async def _discord(config: Config) -> list[Finding]:
+    if not config.discord.account:
+        return [Finding("Discord", True, "is not set up (discord.token)")]
+    from adapters.discord.look import look  # as above
+
+    return await look(config.discord, named(config, "discord"))
 
 
 async def _database(url: str) -> Finding:

@@ -74,6 +74,7 @@ class ChatConfig(Section):
     drain: Seconds = 20.0
     remember_group_talk: bool = False
     transcripts: Transcripts = "always"
+    code_file_lines: int = Field(default=0, ge=0)
 
 
 class PersonaConfig(Section):

@@ -285,16 +285,20 @@ class Dispatcher:
 
     @asynccontextmanager
     async def _renewed(self, claim: Claim) -> AsyncIterator[None]:
-        """Within the block the lease does not end."""
-        task = asyncio.create_task(self._renew(claim))
+        """Within the block the lease does not end. Most answers end before there is anything to do for it."""
+        tasks: list[asyncio.Task[None]] = []
+        begin = asyncio.get_running_loop().call_later(
+            self._lease / RENEWALS, lambda: tasks.append(asyncio.create_task(self._renew(claim)))
+        )
         try:
             yield
         finally:
-            task.cancel()
+            begin.cancel()
+            for task in tasks:
+                task.cancel()
 
     async def _renew(self, claim: Claim) -> None:
         while True:
-            await asyncio.sleep(self._lease / RENEWALS)
             try:
                 await self._store.extend(claim, lease=self._lease)
             except LeaseLost:
@@ -303,6 +307,7 @@ class Dispatcher:
                 return
             except DatabaseError as error:
                 log.warning("the lease could not be renewed", answer=claim.id, error=str(error))
+            await asyncio.sleep(self._lease / RENEWALS)
 
     async def _give_back(self, claim: Claim) -> None:
         """A drain: the answer waits for the next start, and this attempt is not held against it."""

@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from bot import commands
-from bot.answering import Answering, generate, until
+from bot.answering import Answering, Run, generate, hear, until
 from bot.config import Config
 from bot.engines.registry import Registry
 from bot.errors import EngineBroken, EngineError, EngineTimeout, NotAllowed, Told
@@ -58,21 +58,17 @@ class Manager:
         if claim.stopped:
             yield answering.finished(stopped=True)
             return
+        run = partial(self._run, claim, selects=selects)
         try:
             self._check_rate(claim)
+            asked: commands.Answer | commands.Hear | None = None
             if call := commands.parse(claim.event.text):
-                result = await self._run(claim, call, selects=selects)
+                result = await run(call)
                 if isinstance(result, Reply):
                     yield answering.said(result, erase=call.name == "forgetme")
                     return
-                answering.question = result.question
-            await self._check_tokens(claim)
-            config = self._config()
-            readers = Readers(fetch, config.chat.max_document_bytes, self._voice)
-            source = generate(
-                answering, self._store, self._models, config, readers, run=partial(self._run, claim, selects=selects)
-            )
-            async with aclosing(until(stop, source)) as pieces:
+                asked = result
+            async with aclosing(until(stop, await self._source(answering, asked, fetch, run))) as pieces:
                 async for piece in pieces:
                     yield piece
             yield answering.finished(stopped=stop.is_set())
@@ -82,6 +78,19 @@ class Manager:
             log.warning("told an error", conversation=str(claim.event.key), error=repr(error), exc_info=error.__cause__)
             yield answering.failed(error)
 
+    async def _source(
+        self, answering: Answering, asked: commands.Answer | commands.Hear | None, fetch: Fetch, run: Run
+    ) -> AsyncGenerator[Piece, None]:
+        """What the answer is made of: the model's words, or what is heard. `asked`: by a command. Raises NotAllowed."""
+        config = self._config()
+        readers = Readers(fetch, config.chat.max_document_bytes, self._voice)
+        if isinstance(asked, commands.Hear):
+            return hear(answering, asked.message, self._store, readers)
+        if asked is not None:
+            answering.question = asked.question
+        await self._check_tokens(answering.claim)
+        return generate(answering, self._store, self._models, config, readers, run=run)
+
     def _check_rate(self, claim: Claim) -> None:
         """Raises NotAllowed. Owners have no limits; a second attempt was counted at the first."""
         limits, event = self._config().permissions, claim.event
@@ -89,7 +98,8 @@ class Manager:
             # What was written during an outage comes all at once; a retry is asked for when it comes.
             at = claim.received_at if claim.retry else event.sent_at
             most = messages_per_minute(limits, event.author, event.key)
-            self._rate.admit(event.key.platform, event.author.id, at, most)
+            aloud = event.interaction is not None
+            self._rate.admit(event.key.platform, event.author.id, at, most, aloud=aloud)
 
     async def _check_tokens(self, claim: Claim) -> None:
         """Raises NotAllowed. Commands are free: whoever has no tokens left may still have the data removed."""

@@ -390,6 +390,8 @@ class Limits:
     selects: bool = False
     """Buttons of a group are shown as one select: 25 alternatives in each, their labels of 100 characters."""
     files: bool = False
+    code_files: bool = False
+    """Long code is better read in a file than in messages: it is sent so, if the configuration says from what length on."""
     private_answers: bool = False
     guilds: bool = False
     """Chats are in guilds (`Author.guild`), whose settings some of their people manage."""
@@ -411,11 +413,15 @@ class Command:
     """The help in other languages, by their code (ISO 639-1)."""
     private: bool = False
     """Its answer is for the asker's eyes: in a group it says no more than that."""
+    discreet: bool = False
+    """Its answer is for the asker's eyes where that can be; elsewhere all see it."""
     manages: bool = False
     """About a guild, and of use only to those who may change what holds there: left out where there are no guilds."""
     on_message: bool = False
     """It can be about a message: it comes as a `Message` that says it and replies to that one (`reply_to`)."""
     menu_title: str = ""
     """What it is called in a menu of what can be done with a message."""
+    brings_files: bool = False
+    """Its message brings the files of the message that it replies to, if it has none of its own: that one may never have been kept."""
     suggestions: Callable[[], Sequence[str]] | None = field(default=None, compare=False)
     """What can follow the name, as it is now; None if that is free."""

@@ -196,8 +196,11 @@ class RateLimit:
         self._told: dict[tuple[str, str], datetime] = {}
         self._pruned: datetime | None = None
 
-    def admit(self, platform: str, author: str, at: datetime, per_minute: int) -> None:
-        """Count a message that was written then. Raises NotAllowed beyond the limit: with words once a minute, else with empty ones."""
+    def admit(self, platform: str, author: str, at: datetime, per_minute: int, *, aloud: bool = False) -> None:
+        """Count a message that was written then. Raises NotAllowed beyond the limit: with words once a minute, else with empty ones.
+
+        `aloud`: with words each time, for a platform waits for an answer.
+        """
         self._prune(at)
         person = (platform, author)
         times = self._received.setdefault(person, deque())
@@ -207,10 +210,11 @@ class RateLimit:
             times.append(at)
             return
         told = self._told.get(person)
-        if told is not None and at - told < MINUTE:
+        if told is not None and at - told < MINUTE and not aloud:
             raise NotAllowed("", detail="over the limit of messages per minute; told already")
         self._told[person] = at
-        raise NotAllowed(f"That was more than {per_minute} messages in a minute. Please wait a little and ask again.")
+        many = f"{per_minute} message{'' if per_minute == 1 else 's'}"
+        raise NotAllowed(f"That was more than {many} in a minute. Please wait a little and ask again.")
 
     def _prune(self, now: datetime) -> None:
         """Let go of those who wrote nothing in the last minute, once a minute."""

@@ -64,7 +64,10 @@ class Adapter(Protocol):
         """Send one message. Raises PlatformError: Barred if the person or the chat does not want the bot."""
 
     async def edit(self, message: MessageRef, what: Outgoing) -> None:
-        """Change a message of the bot's own. An edit that changes nothing is no error. Raises PlatformError."""
+        """Change a message of the bot's own. An edit that changes nothing is no error. Raises PlatformError.
+
+        A file that it had goes: where an edit cannot do that, the adapter removes the message and raises MessageGone.
+        """
 
     async def delete(self, message: MessageRef) -> None:
         """Remove a message of the bot's own; one that is gone is no error."""
@@ -311,6 +314,12 @@ class Store(Ledger, Notes, Protocol):
     async def answer_to(self, key: ConversationKey, event_id: str) -> StoredMessage | None:
         """What was last answered to this event, as far as it is kept: of commands and failures nothing is."""
 
+    async def set_aside(self, claim: Claim, behind: int | None) -> None:
+        """Let the question of an answer in progress stand behind another message, and leave the line alone; again, it changes nothing.
+
+        Raises LeaseLost; ValueError for a message that is in no line of this conversation, and for the question itself.
+        """
+
     async def extend(self, claim: Claim, *, lease: float) -> None:
         """Prolong the lease to `lease` seconds from now. Raises LeaseLost."""
 
@@ -348,7 +357,7 @@ class Store(Ledger, Notes, Protocol):
         """The conversation at this place, if there is one."""
 
     async def set_head(self, conversation: int, head: int | None) -> None:
-        """Make another message the end of the current line; None begins a new one (and a new first day).
+        """Make another message the end of the current line, whose first day it then has; None begins a new one, today.
 
         Raises ValueError for a message of another conversation.
         """

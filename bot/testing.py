@@ -88,6 +88,7 @@ class ScriptedEngine:
         self.fail_after = 0
         self.closed = False
         self._slots = slots
+        self._bytes = [*(bytes([i]) for i in range(256)), *(control.encode() for control in self.CONTROLS)]
         self._sequences: list[tuple[int, ...]] = []
 
     async def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -96,8 +97,7 @@ class ScriptedEngine:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text that the ids stand for, control strings included."""
-        pieces = [bytes([i]) if i < 256 else self.CONTROLS[i - 256].encode() for i in ids]
-        return b"".join(pieces).decode("utf-8", "replace")
+        return b"".join(map(self._bytes.__getitem__, ids)).decode("utf-8", "replace")
 
     async def stream(self, request: Generation) -> AsyncGenerator[StreamEvent, None]:
         """Read the prompt, then write the scripted answer."""

@@ -1,17 +1,19 @@
-"""The other answer: the line goes on from another answer to the same question."""
+"""Branches: the line goes on from another answer to the same question; a question leaves the line alone."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Select, bindparam, exists, literal, select
+from sqlalchemy import Select, bindparam, exists, literal, select, update
 
-from bot.messages import Action, Role
+from bot.messages import Action, Claim, MessageState, Role
 from bot.ports import Received, Refusal
 from storage import attachments
+from storage.closing import MINE, mine
 from storage.lines import choose
 from storage.models import answers, messages
 from storage.places import answer_at, question_of
+from storage.prepared import Prepared
 from storage.rows import MESSAGE
 from storage.transaction import Transaction
 
@@ -32,6 +34,14 @@ _OPEN = select(
         select(literal(1)).where(answers.c.conversation == bindparam("k_conversation"), answers.c.closed_at.is_(None))
     )
 )
+_PLACED = select(messages.c.id).where(
+    messages.c.id == bindparam("k_id"),
+    messages.c.conversation == bindparam("k_conversation"),
+    messages.c.placed,
+    messages.c.state != MessageState.COMMAND.value,
+)
+_ASIDE = Prepared(update(answers).where(MINE).values(side_branch=True))
+_STAND = update(messages).where(messages.c.id == bindparam("k_id")).values(parent=bindparam("k_parent"))
 _MESSAGE = select(*MESSAGE).where(messages.c.id == bindparam("k_id"))
 
 
@@ -71,6 +81,17 @@ def branch(transaction: Transaction, event: Action, place: Any) -> Received:
     choose(transaction, place.id, other)
     row = transaction.execute(_MESSAGE, {"k_id": other}).one()
     return Received(goes_on=attachments.told(transaction, [row])[0])
+
+
+def set_aside(transaction: Transaction, claim: Claim, behind: int | None) -> None:
+    """See `bot.ports.Store.set_aside`."""
+    mine(transaction, _ASIDE, claim)
+    question, place = claim.question.id, claim.conversation.id
+    if behind is not None:
+        there = _first(transaction, _PLACED, k_id=behind, k_conversation=place)
+        if there is None or behind == question:
+            raise ValueError(f"message {behind} is in no line of conversation {place}")
+    transaction.execute(_STAND, {"k_id": question, "k_parent": behind})
 
 
 def _first(transaction: Transaction, statement: Select[Any], **values: int | None) -> Any:

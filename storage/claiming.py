@@ -27,6 +27,7 @@ from bot.messages import AnswerState, Claim, Message, MessageState
 from storage import attachments, guilds
 from storage.models import answers, conversations, messages, sent_parts
 from storage.places import answer_at, day_of_line, question_of, tip_of, today
+from storage.prepared import Prepared
 from storage.reading import short_path
 from storage.rows import CONVERSATION, MESSAGE, Group, conversation, part, stored
 from storage.transaction import Transaction
@@ -53,7 +54,9 @@ _PLACE_TALK = (
     .values(parent=_CHAIN.c.before, placed=True)
     .returning(messages.c.id)
 )
-_PLACE = update(messages).where(messages.c.id == bindparam("k_id")).values(parent=bindparam("k_parent"), placed=True)
+_PLACE = Prepared(
+    update(messages).where(messages.c.id == bindparam("k_id")).values(parent=bindparam("k_parent"), placed=True)
+)
 _FOLLOWED = select(messages.c.id, messages.c.parent, messages.c.state).where(
     messages.c.id == bindparam("k_id"), messages.c.conversation == bindparam("k_conversation"), messages.c.placed
 )
@@ -61,7 +64,7 @@ _MOVE_HEAD = update(conversations).where(conversations.c.id == bindparam("k_id")
 _BEGIN_LINE = (
     update(conversations).where(conversations.c.id == bindparam("k_id")).values(first_day=bindparam("k_first_day"))
 )
-_TAKE = (
+_TAKE = Prepared(
     update(answers)
     .where(answers.c.id == bindparam("k_id"))
     .values(
@@ -172,7 +175,7 @@ _ROW = (
 
 
 @cache
-def _candidate(some_accounts: bool) -> Select[Any]:
+def _candidate(some_accounts: bool) -> Prepared:
     """The answer to claim, in one statement; nothing is locked."""
 
     def first(lapsed: bool) -> ScalarSelect[int]:
@@ -180,7 +183,7 @@ def _candidate(some_accounts: bool) -> Select[Any]:
         wanted, order = _conditions(one, lapsed, some_accounts)
         return select(one.c.id).where(*wanted).order_by(order, one.c.id).limit(1).scalar_subquery()
 
-    return _ROW.where(answers.c.id == func.coalesce(first(True), first(False)))
+    return Prepared(_ROW.where(answers.c.id == func.coalesce(first(True), first(False))))
 
 
 @cache

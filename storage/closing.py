@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from sqlalchemy import BindParameter, Update, and_, bindparam, delete, exists, literal, select, update
+from sqlalchemy import BindParameter, and_, bindparam, delete, exists, literal, select, update
 
 from bot.errors import LeaseLost
 from bot.messages import AnswerState, Claim, Draft, Finished, MessageState, Outcome, SentPart
@@ -14,6 +13,7 @@ from storage import guilds
 from storage.claiming import SECOND
 from storage.models import answers, conversations, messages, sent_parts, usage
 from storage.places import day_of_line, today, versions_of
+from storage.prepared import Prepared
 from storage.removal import drop_answers, remove, vacate
 from storage.rows import Group
 from storage.standing import pack_shown
@@ -21,23 +21,23 @@ from storage.transaction import Scrub, Transaction, insert_of
 from storage.values import pack_finished, pack_ids
 from storage.waiting import promote
 
-_MINE = and_(
+MINE = and_(
     answers.c.id == bindparam("k_id"),
     answers.c.owner == bindparam("k_owner"),
     answers.c.attempt == bindparam("k_attempt"),
     answers.c.lease_until.is_not(None),
 )
-_EXTEND = update(answers).where(_MINE).values(lease_until=bindparam("k_lease_until"))
-_KEEP = update(answers).where(_MINE).values(kept=bindparam("k_kept"))
-_STREAM = update(answers).where(_MINE).values(state=AnswerState.STREAMING.value)
-_STREAM_KEPT = update(answers).where(_MINE).values(state=AnswerState.STREAMING.value, kept=bindparam("k_kept"))
+_EXTEND = Prepared(update(answers).where(MINE).values(lease_until=bindparam("k_lease_until")))
+_KEEP = Prepared(update(answers).where(MINE).values(kept=bindparam("k_kept")))
+_STREAM = Prepared(update(answers).where(MINE).values(state=AnswerState.STREAMING.value))
+_STREAM_KEPT = Prepared(update(answers).where(MINE).values(state=AnswerState.STREAMING.value, kept=bindparam("k_kept")))
 _RELEASE = (
     update(answers)
-    .where(_MINE)
+    .where(MINE)
     .values(state=AnswerState.PENDING.value, attempt=answers.c.attempt - 1, owner=None, lease_until=None)
     .returning(answers.c.conversation)
 )
-_CLOSE = (
+_CLOSE = Prepared(
     update(answers)
     .where(answers.c.id == bindparam("k_id"))
     .values(
@@ -52,7 +52,7 @@ _PART = and_(sent_parts.c.answer == bindparam("k_answer"), sent_parts.c.number =
 _SENT: dict[str, BindParameter[str | None]] = {
     name: bindparam(name) for name in ("platform", "account", "chat", "thread", "message_id")
 }
-_RECORD = update(sent_parts).where(_PART).values(**_SENT)
+_RECORD = Prepared(update(sent_parts).where(_PART).values(**_SENT))
 _RECORD_BY_NONCE = (
     update(sent_parts)
     .where(sent_parts.c.nonce == bindparam("k_nonce"), sent_parts.c.message_id.is_(None))
@@ -89,38 +89,42 @@ _CONVERSATION = Group(
     start=_ANSWER.end,
 )
 _QUESTION = Group((messages.c.parent, messages.c.state, messages.c.author_id), start=_CONVERSATION.end)
-_LOAD = (
+_OPEN = (
     select(*_ANSWER.columns, *_CONVERSATION.columns, *_QUESTION.columns)
     .join_from(answers, conversations, conversations.c.id == answers.c.conversation)
     .join(messages, messages.c.id == answers.c.question)
-    .where(_MINE)
+    .where(MINE)
 )
-_APPEND = messages.insert().returning(messages.c.id)
-_MARK = update(messages).where(messages.c.id == bindparam("k_id")).values(state=bindparam("k_state"))
-_MOVE_HEAD = update(conversations).where(conversations.c.id == bindparam("k_id")).values(head=bindparam("k_head"))
-_MOVE_LINE = _MOVE_HEAD.values(first_day=bindparam("k_first_day"))
-_CUT = update(messages).where(messages.c.id == bindparam("k_id")).values(window_start=True)
+_LOAD = Prepared(_OPEN, shared=_OPEN.with_for_update(of=(answers, conversations)))
+_APPEND = Prepared(messages.insert().returning(messages.c.id))
+_MARK = Prepared(update(messages).where(messages.c.id == bindparam("k_id")).values(state=bindparam("k_state")))
+_move = update(conversations).where(conversations.c.id == bindparam("k_id")).values(head=bindparam("k_head"))
+_MOVE_HEAD = Prepared(_move)
+_MOVE_LINE = Prepared(_move.values(first_day=bindparam("k_first_day")))
+_CUT = Prepared(update(messages).where(messages.c.id == bindparam("k_id")).values(window_start=True))
 _COUNTERS = ("messages", "prompt_tokens", "cached_tokens", "completion_tokens")
 
 
-@cache
-def _intended(shared: bool) -> Any:
+def _intended(*, shared: bool) -> Any:
     statement = insert_of(sent_parts, shared=shared)
     changed = {name: statement.excluded[name] for name in ("nonce", *_SENT)}
     return statement.on_conflict_do_update(index_elements=["answer", "number"], set_=changed)
 
 
-@cache
-def _counted(shared: bool) -> Any:
+def _counted(*, shared: bool) -> Any:
     statement = insert_of(usage, shared=shared)
     sums = {name: usage.c[name] + statement.excluded[name] for name in _COUNTERS}
     keys = [column.name for column in usage.primary_key.columns]
     return statement.on_conflict_do_update(index_elements=keys, set_=sums)
 
 
+_INTENDED = Prepared(_intended(shared=False), shared=_intended(shared=True))
+_COUNTED = Prepared(_counted(shared=False), shared=_counted(shared=True))
+
+
 def extend(transaction: Transaction, claim: Claim, lease: float) -> None:
     """See `bot.ports.Store.extend`."""
-    _mine(transaction, _EXTEND, claim, k_lease_until=transaction.now + int(lease * SECOND))
+    mine(transaction, _EXTEND, claim, k_lease_until=transaction.now + int(lease * SECOND))
 
 
 def release(transaction: Transaction, claim: Claim) -> None:
@@ -132,17 +136,17 @@ def release(transaction: Transaction, claim: Claim) -> None:
 
 def keep(transaction: Transaction, claim: Claim, finished: Finished) -> None:
     """See `bot.ports.Ledger.keep`."""
-    _mine(transaction, _KEEP, claim, k_kept=pack_finished(finished))
+    mine(transaction, _KEEP, claim, k_kept=pack_finished(finished))
 
 
 def intend(transaction: Transaction, claim: Claim, part: SentPart, finished: Finished | None) -> None:
     """See `bot.ports.Ledger.intend`."""
     if finished is None:
-        _mine(transaction, _STREAM, claim)
+        mine(transaction, _STREAM, claim)
     else:
-        _mine(transaction, _STREAM_KEPT, claim, k_kept=pack_finished(finished))
+        mine(transaction, _STREAM_KEPT, claim, k_kept=pack_finished(finished))
     row = {"answer": claim.id, "number": part.index, "nonce": part.nonce, **_sent(part)}
-    transaction.execute(_intended(transaction.shared), row)
+    transaction.execute(_INTENDED, row)
 
 
 def record_sent(transaction: Transaction, claim: Claim, part: SentPart) -> None:
@@ -160,7 +164,7 @@ def record_sent(transaction: Transaction, claim: Claim, part: SentPart) -> None:
 
 def drop_part(transaction: Transaction, claim: Claim, index: int) -> None:
     """See `bot.ports.Ledger.drop_part`."""
-    _mine(transaction, _STREAM, claim)
+    mine(transaction, _STREAM, claim)
     transaction.execute(delete(sent_parts).where(_PART), {"k_answer": claim.id, "k_number": index})
 
 
@@ -180,8 +184,7 @@ def close(
     """See `bot.ports.Ledger.close`."""
     if sent is not None:
         record_sent(transaction, claim, sent)
-    statement = _LOAD.with_for_update(of=(answers, conversations)) if transaction.shared else _LOAD
-    row = transaction.execute(statement, _who(claim)).first()
+    row = transaction.execute(_LOAD, _who(claim)).first()
     if row is None:
         raise LeaseLost(f"answer {claim.id} is not {claim.owner}'s any more")
     open_ = _Open(_ANSWER.of(row), _CONVERSATION.of(row), _QUESTION.of(row), finished)
@@ -285,11 +288,11 @@ def _count(transaction: Transaction, platform: str, author: str, finished: Finis
         "cached_tokens": finished.usage.cached_tokens,
         "completion_tokens": finished.usage.completion_tokens,
     }
-    transaction.execute(_counted(transaction.shared), row)
+    transaction.execute(_COUNTED, row)
 
 
-def _mine(transaction: Transaction, statement: Update, claim: Claim, **values: Any) -> None:
-    """Change an answer if the claim still holds. Raises LeaseLost."""
+def mine(transaction: Transaction, statement: Prepared, claim: Claim, **values: Any) -> None:
+    """Change an answer if the claim still holds; the statement's condition is MINE. Raises LeaseLost."""
     if not transaction.execute(statement, {**_who(claim), **values}).rowcount:
         raise LeaseLost(f"answer {claim.id} is not {claim.owner}'s any more")
 

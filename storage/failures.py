@@ -34,6 +34,8 @@ def translated(name: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
+        raise DatabaseError(f"{name}: {_words(error.orig)}") from error
+    except sqlite3.Error as error:
         raise DatabaseError(f"{name}: {_words(error)}") from error
     except PoolTimeout as error:
         raise DatabaseError(f"{name}: every connection is in use") from error
@@ -46,8 +48,7 @@ def lost_race(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in RETRIED_STATES
 
 
-def _words(error: DBAPIError) -> str:
-    original = error.orig
+def _words(original: BaseException | None) -> str:
     if isinstance(original, sqlite3.Error):
         code = getattr(original, "sqlite_errorcode", None)
         # The low byte is the primary code; the rest says more than a person needs.

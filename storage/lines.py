@@ -129,7 +129,8 @@ def set_head(transaction: Transaction, conversation: int, head: int | None) -> N
         return
     if _placed(transaction, conversation, head) is None:
         raise ValueError(f"message {head} is not in conversation {conversation}")
-    _move(transaction, conversation, head)
+    place = find_by_id(transaction, conversation)
+    _move(transaction, conversation, head, day_of_line(transaction, place, head))
 
 
 def _below(message: int, tree: Sequence[Any]) -> tuple[set[int], int | None]:
@@ -149,8 +150,8 @@ def _below(message: int, tree: Sequence[Any]) -> tuple[set[int], int | None]:
     return below, max(leaves, default=None)
 
 
-def _move(transaction: Transaction, conversation: int, head: int | None, day: date | None = None) -> None:
-    changed: dict[str, Any] = {"head": head} if day is None else {"head": head, "first_day": day}
+def _move(transaction: Transaction, conversation: int, head: int | None, day: date) -> None:
+    changed = {"head": head, "first_day": day}
     transaction.execute(update(conversations).where(conversations.c.id == conversation).values(**changed))
 
 

@@ -46,7 +46,7 @@ class OneTripConnection(aiosqlite.Connection):
         # Parameters are people's words, and errors are logged.
         engine = create_engine("sqlite://", creator=lambda: self._conn, poolclass=StaticPool, hide_parameters=True)
         if self._immediate:
-            event.listen(engine, "begin", begin_immediate)
+            event.listen(engine, "begin", _begin_immediate)
             return engine.connect()
         return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
@@ -54,6 +54,19 @@ class OneTripConnection(aiosqlite.Connection):
 def begin_immediate(connection: Any) -> None:
     """Take the write lock at once: a transaction that reads first and writes later could not be retried by SQLite."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    """The same, at each transaction, and so without SQLAlchemy's way of executing."""
+    driver: Any = connection.connection.driver_connection
+    driver.execute("BEGIN IMMEDIATE")
+
+
+async def one_trip(connection: AsyncConnection) -> OneTripConnection:
+    """The connection to SQLite beneath SQLAlchemy's."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert isinstance(driver, OneTripConnection), "SQLite's connections are made here"
+    return driver
 
 
 async def run(connection: AsyncConnection, work: Callable[[Connection], T]) -> T:

@@ -9,6 +9,7 @@ from sqlalchemy import Row, Select, and_, bindparam, func, select, update
 
 from bot.messages import ConversationKey, Event
 from storage.models import answers, conversations, events, messages, sent_parts
+from storage.prepared import Prepared
 from storage.rows import CONVERSATION, HERE, KEY, at
 from storage.transaction import Transaction, insert
 from storage.values import time_of, veiled
@@ -18,9 +19,10 @@ _SEEN = and_(
     *(events.c[name] == bindparam(f"k_{name}") for name in ("platform", "account", "event_id")),
     events.c.chat.in_((bindparam("k_chat"), bindparam("k_veiled"))),
 )
-_FIND_WITH_EVENT = (
+_WITH_EVENT = (
     select(*CONVERSATION, events.c.revision, events.c.message).outerjoin_from(conversations, events, _SEEN).where(HERE)
 )
+_FIND_WITH_EVENT = Prepared(_WITH_EVENT, shared=_WITH_EVENT.with_for_update(of=conversations))
 _EVENT = select(events.c.revision, events.c.message).where(_SEEN)
 _FIND_BY_ID = select(*CONVERSATION).where(conversations.c.id == bindparam("k_id"))
 _IN_CHAT = (
@@ -99,10 +101,9 @@ def find_with_event(transaction: Transaction, event: Event) -> tuple[Row[Any] | 
     Where the conversation's lock had to be waited for, a revision that came in the meantime is not seen: remembering
     the same one again is then refused by the database, and the transaction run again.
     """
-    statement = _FIND_WITH_EVENT.with_for_update(of=conversations) if transaction.shared else _FIND_WITH_EVENT
     key = event.key
     values = {**at(key), "k_event_id": event.event_id, "k_veiled": veiled(key.platform, key.account, key.chat)}
-    rows = transaction.execute(statement, values).all()
+    rows = transaction.execute(_FIND_WITH_EVENT, values).all()
     # Events are known by chat: one may be remembered although its thread has no conversation (any more).
     seen = rows or transaction.execute(_EVENT, values).all()
     known = {row.revision: row.message for row in seen if row.revision is not None}

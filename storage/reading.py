@@ -15,6 +15,7 @@ from storage import attachments, guilds, rows
 from storage.models import answers, conversations, events, messages, usage
 from storage.pairing import paired_at
 from storage.places import answer_at, tip_of, today
+from storage.prepared import Prepared
 from storage.privacy import messages_of, places_of
 from storage.rows import CONVERSATION, HERE, MESSAGE, at
 from storage.transaction import Transaction
@@ -74,8 +75,8 @@ def _path(limit: int) -> Select[Any]:
     )
 
 
-_PATH = _path(HISTORY_LIMIT)
-_SHORT_PATH = _path(SHORT)
+_PATH = Prepared(_path(HISTORY_LIMIT))
+_SHORT_PATH = Prepared(_path(SHORT))
 
 
 def history(transaction: Transaction, tip: int) -> list[StoredMessage]:

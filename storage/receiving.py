@@ -27,6 +27,7 @@ from storage.branching import branch
 from storage.migrating import migrate_chat
 from storage.models import answers, events, messages
 from storage.places import adopt, answer_at, find_by_id, find_with_event, obtain, places_in, question_of
+from storage.prepared import Prepared
 from storage.removal import remove
 from storage.standing import marks
 from storage.threads import delete_conversation
@@ -34,7 +35,8 @@ from storage.transaction import Transaction
 from storage.values import ID_LIMIT, pack_event
 from storage.waiting import add_last
 
-_ADD_MESSAGE = messages.insert().returning(messages.c.id)
+_ADD_MESSAGE = Prepared(messages.insert().returning(messages.c.id))
+_REMEMBER = Prepared(events.insert())
 _OPEN = (
     select(answers.c.id)
     .where(answers.c.question == bindparam("k_question"), answers.c.closed_at.is_(None))
@@ -225,7 +227,7 @@ def _of_the_chat(transaction: Transaction, event: Migrated | Left) -> Received:
 
 def _remember(transaction: Transaction, event: Event, message: int | None) -> None:
     transaction.execute(
-        events.insert(),
+        _REMEMBER,
         {
             "platform": event.key.platform,
             "account": event.key.account,

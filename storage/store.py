@@ -33,6 +33,7 @@ from bot.records import Found, Node, PlatformCount, Reading, Thread
 from storage import (
     attachments,
     backup,
+    branching,
     claiming,
     closing,
     guilds,
@@ -132,6 +133,10 @@ class SqlStore:
     async def answer_to(self, key: ConversationKey, event_id: str) -> StoredMessage | None:
         """See `bot.ports.Store`."""
         return await self._transactions.read(lambda t: reading.answer_to(t, key, event_id))
+
+    async def set_aside(self, claim: Claim, behind: int | None) -> None:
+        """See `bot.ports.Store`."""
+        await self._transactions.write(lambda t: branching.set_aside(t, claim, behind))
 
     async def extend(self, claim: Claim, *, lease: float) -> None:
         """See `bot.ports.Store`."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 import sqlalchemy
 import structlog
@@ -22,7 +22,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.errors import DatabaseError
 from storage.engine import READERS, WRITERS, Engines
 from storage.failures import lost_race, translated
-from storage.one_trip import run
+from storage.one_trip import OneTripConnection, one_trip, run
+from storage.prepared import Found, Prepared, Values
 from storage.values import micros
 
 log = structlog.get_logger(__name__)
@@ -73,15 +74,26 @@ class Transaction:
     """The retention of conversations that have none of their own."""
     scrub: Scrub = Scrub.NOTHING
     """Set by an operation that removed words."""
-    execute: Callable[..., sqlalchemy.CursorResult[Any]] = field(init=False)
+    shared: bool = field(init=False)
+    """Whether other transactions run at the same time, so that rows must be locked."""
 
     def __post_init__(self) -> None:
-        self.execute = self.connection.execute
+        self.shared = self.connection.dialect.name == "postgresql"
+        self._sqlite: Any = None if self.shared else self.connection.connection.driver_connection
 
-    @property
-    def shared(self) -> bool:
-        """Whether other transactions run at the same time, so that rows must be locked."""
-        return self.connection.dialect.name == "postgresql"
+    @overload
+    def execute(self, statement: Prepared, values: Values) -> Found: ...
+    @overload
+    def execute(
+        self, statement: sqlalchemy.Executable, values: Values | Sequence[Values] | None = None
+    ) -> sqlalchemy.CursorResult[Any]: ...
+    def execute(self, statement: Prepared | sqlalchemy.Executable, values: Any = None) -> Any:
+        """Execute a statement."""
+        if not isinstance(statement, Prepared):
+            return self.connection.execute(statement, values)
+        if self.shared:
+            return self.connection.execute(statement.shared, values)
+        return statement.run(self._sqlite, self.connection.dialect, values)
 
 
 def insert(transaction: Transaction, table: Table) -> Any:
@@ -126,6 +138,8 @@ class Transactions:
         self._waiting: deque[_Entry[Any]] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._connection: AsyncConnection | None = None
+        self._driver: OneTripConnection | None = None
+        """Of that connection: to ask SQLAlchemy for it each time would be a greenlet each time."""
         self._reading = asyncio.Semaphore(READERS)
         self._writing = asyncio.Semaphore(WRITERS)
         self._running: set[asyncio.Task[Any]] = set()
@@ -194,14 +208,13 @@ class Transactions:
 
     async def _settle(self, group: list[_Entry[Any]]) -> bool:
         """Commit a group and tell its callers; False if it failed and was more than one."""
-        commit = asyncio.create_task(self._commit(group))
-        await asyncio.wait((commit,))
-        if error := commit.exception():
+        try:
+            results = await self._commit(group)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
             if len(group) > 1:
                 return False
             _tell(group[0], error=error)
             return True
-        results = commit.result()
         for entry, (result, scrub) in zip(group, results, strict=True):
             if not scrub:
                 _tell(entry, result)
@@ -219,9 +232,10 @@ class Transactions:
 
     async def _commit(self, group: list[_Entry[Any]]) -> list[tuple[Any, Scrub]]:
         with translated(self._engines.name):
-            if self._connection is None:
+            if self._driver is None:
                 self._connection = await self._engines.write.connect()
-            return await run(self._connection, lambda synchronous: self._run_group(synchronous, group))
+                self._driver = await one_trip(self._connection)
+            return await self._driver.run(lambda synchronous: self._run_group(synchronous, group))
 
     def _run_group(self, connection: Connection, group: list[_Entry[Any]]) -> list[tuple[Any, Scrub]]:
         """The operations of a group in one transaction: their results, and whether there is something to scrub."""

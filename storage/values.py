@@ -129,8 +129,14 @@ def unpack_event(data: str, *, key: ConversationKey, question: StoredMessage, ty
     )
 
 
+_OF_AUTHORS = ('"is_bot"', '"roles"', '"guild"', '"manages"')
+"""What `pack_event` may tell of an author; each may stand there for another reason, too."""
+
+
 def unpack_author(author_id: str, name: str, data: str) -> Author:
     """A message's author."""
+    if not any(told in data for told in _OF_AUTHORS):  # of nearly all in private chats, and a history has many
+        return Author(author_id, name)
     values = json.loads(data)
     return Author(
         author_id,

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, exists, literal, not_, select, update
 from bot.messages import AnswerState, ConversationKey
 from storage.models import answers, messages
 from storage.places import find
+from storage.prepared import Prepared
 from storage.transaction import Transaction
 from storage.values import micros
 
@@ -17,7 +18,7 @@ _open = answers.alias("open_answers")
 _begun = answers.alias("begun_answers")
 
 _ADD = answers.insert().returning(answers.c.id)
-_ADD_LAST = (
+_ADD_LAST = Prepared(
     answers.insert()
     .values(
         ready=not_(
@@ -30,7 +31,7 @@ _ADD_LAST = (
     )
     .returning(answers.c.id)
 )
-_PROMOTE = (
+_PROMOTE = Prepared(
     update(answers)
     .where(
         answers.c.id

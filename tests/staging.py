@@ -112,7 +112,7 @@ class Memo:
 class Stage:
     """A clock, a platform, a ledger and a delivery."""
 
-    def __init__(self, **limits: object) -> None:
+    def __init__(self, *, code_file_lines: int = 0, **limits: object) -> None:
         self.time = VirtualClock()
         chosen = {"text": 100, "seconds_per_call": 1.0, "burst": 1, "files": True, "private_answers": True} | limits
         self.platform = MemoryAdapter(
@@ -121,7 +121,7 @@ class Stage:
             sleep=self.time.sleep,
         )
         self.ledger = Memo()
-        self.delivery = Delivery(self.ledger, self.time.now, self.time.sleep)
+        self.delivery = Delivery(self.ledger, self.time.now, self.time.sleep, code_file_lines=lambda: code_file_lines)
         self.taken: list[float] = []
         """When each piece was taken."""
 

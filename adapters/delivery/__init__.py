@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from adapters.delivery.answering import Answering
 from adapters.delivery.marking import edit_as_it_goes, last_marked
@@ -24,8 +24,17 @@ __all__ = ["Delivery"]
 class Delivery:
     """Implements `bot.ports.Deliver`. One for all platforms, for it knows the pace of every chat."""
 
-    def __init__(self, ledger: Ledger, clock: Clock = time.monotonic, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
+        *,
+        code_file_lines: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """`code_file_lines`: from how many lines on code is sent as a file, at present; 0: none is."""
         self._ledger = ledger
+        self._code_file_lines = code_file_lines
         self._clock = clock
         self._sleep = sleep
         self._slots = Slots(clock, sleep)
@@ -37,8 +46,9 @@ class Delivery:
 
     async def mark(self, adapter: Adapter, mark: Mark, words: str) -> None:
         """See `bot.ports.Deliver`."""
-        if last := last_marked(mark, words, adapter.limits):
-            await edit_as_it_goes(adapter, mark.parts[-1], last)
+        if found := last_marked(mark, words, adapter.limits, self._least(adapter)):
+            message, what = found
+            await edit_as_it_goes(adapter, message, what)
 
     async def deliver(self, claim: Claim, adapter: Adapter, pieces: AsyncIterator[Piece]) -> Finished:
         """Send the pieces of one answer as they come, close it in the ledger, and return the last piece.
@@ -49,7 +59,15 @@ class Delivery:
         """
         slot = self._slots.of(claim.event.key, adapter.limits, direct=claim.event.direct)
         posting = Posting(claim, adapter, self._ledger, slot, self._sleep)
-        answering = Answering(claim, adapter, posting, self._clock, self._sleep, alone=lambda: self._under_way == 1)
+        answering = Answering(
+            claim,
+            adapter,
+            posting,
+            self._clock,
+            self._sleep,
+            alone=lambda: self._under_way == 1,
+            code_file_lines=self._least(adapter),
+        )
         self._under_way += 1
         try:
             return await answering.run(pieces)
@@ -57,3 +75,7 @@ class Delivery:
             self._under_way -= 1
             if isinstance(pieces, AsyncGenerator):
                 await pieces.aclose()
+
+    def _least(self, adapter: Adapter) -> int:
+        """How many lines of code are sent as a file there; 0: none are."""
+        return self._code_file_lines() if adapter.limits.code_files else 0

@@ -10,7 +10,7 @@ import structlog
 
 from adapters.delivery.pacing import Clock, Sleep
 from adapters.delivery.posting import Posting, backoff
-from adapters.text import Splitter, split
+from adapters.text import Splitter, split, with_code_files
 from bot.errors import Barred, FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
 from bot.messages import (
     AnswerState,
@@ -35,8 +35,8 @@ TYPING_AFTER_SECONDS = 0.2
 TYPING_SECONDS = 4.0
 """Telegram's typing sign lasts 5 s, Discord's 10 s."""
 HOLD_SECONDS = 0.05
-"""While other answers are under way, one that ends so soon after its first text is sent without a preview before it: calls are
-what a platform gives least of, and nobody notices the wait."""
+"""While other answers are under way, one that ends so soon after its first text is sent whole, without a preview or a first
+message that is edited at once: calls are what a platform gives least of, and nobody notices the wait."""
 PREVIEW_LEAST_SECONDS = 0.2
 """Between two previews of an answer, however fast the platform's pace: text that comes in between is in the next one."""
 PREVIEW_SECONDS = 20.0
@@ -59,6 +59,7 @@ class Answering:
         sleep: Sleep,
         *,
         alone: Callable[[], bool] = lambda: True,
+        code_file_lines: int = 0,
     ) -> None:
         self._claim = claim
         self._adapter = adapter
@@ -67,6 +68,7 @@ class Answering:
         self._clock = clock
         self._sleep = sleep
         self._alone = alone
+        self._code_file_lines = code_file_lines
         self._splitter = Splitter(self._limits.text, self._limits.measure)
         self._chunks: list[str] = []
         self._length = 0
@@ -77,7 +79,7 @@ class Answering:
         """New text does not matter before the next slot: tokens come far more often than a chat may be called."""
         self._previewed = ("", 0.0)
         self._held_until: float | None = None
-        """No preview before; None until there is text."""
+        """Nothing of it is shown before; None until there is text."""
         self._failures = 0
         self._quiet_until = clock()
         self._mute = False
@@ -139,18 +141,23 @@ class Answering:
 
     async def _pause(self, delay: float | None) -> None:
         """Until something has changed, or for so long."""
-        waiting: set[asyncio.Future[object]] = {asyncio.ensure_future(self._changed.wait())}
-        if delay is not None:
-            waiting.add(asyncio.ensure_future(self._sleep(delay)))
+        end = None if delay is None else asyncio.ensure_future(self._end_pause(delay))
         try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            await self._changed.wait()
         finally:
-            for task in waiting:
-                task.cancel()
+            if end is not None:
+                end.cancel()
+
+    async def _end_pause(self, delay: float) -> None:
+        await self._sleep(delay)
+        self._changed.set()
 
     async def _step(self) -> float | None:
         """Do what can be done now; says how long to wait, or None for as long as nothing changes."""
         self._needs_slot = False
+        if (wait := self._held()) > 0:
+            self._needs_slot = True
+            return wait
         found = None if self._mute or self._finished else self._due()
         if found is None:
             return None
@@ -196,12 +203,18 @@ class Answering:
         """Whether a message is previewed before it is sent. Asked anew each time: the platform may have refused it."""
         return self._adapter.limits.previews and self._claim.event.direct and self._posting.known(index) is None
 
-    def _preview_wait(self, text: str) -> float:
-        shown, at = self._previewed
+    def _held(self) -> float:
+        """Seconds for which the first text is not shown yet."""
+        if not self._chunks or self._finished or self._previewed[0] or self._posting.known(0) is not None:
+            return 0
         if self._held_until is None:
             self._held_until = self._clock() + (0 if self._alone() else HOLD_SECONDS)
+        return self._held_until - self._clock()
+
+    def _preview_wait(self, text: str) -> float:
+        shown, at = self._previewed
         if not shown:
-            return self._held_until - self._clock()
+            return 0
         return at + (PREVIEW_SECONDS if shown == text else PREVIEW_LEAST_SECONDS) - self._clock()
 
     async def _try(self, index: int, what: Outgoing) -> None:
@@ -232,11 +245,15 @@ class Answering:
         stays = not (finished.erase or finished.unkept)
         if stays and self._claim.kept is None:
             await self._posting.keep(finished)
-        outgoing = self._outgoing(finished.text, finished.files, private=finished.private)
+        # The model's code alone; files of their own can be edited away one by one, and leave the buttons under the text.
+        least = self._code_file_lines if finished.drafts else 0
+        text, code = with_code_files(finished.text, least)
+        outgoing = self._outgoing(text, finished.files, private=finished.private)
         if outgoing:
             failed = finished.outcome in {AnswerState.FAILED, AnswerState.EXPIRED}
             form = bool(finished.buttons) and self._limits.buttons
             outgoing[-1] = replace(outgoing[-1], buttons=self._last_buttons(finished), form=form, failed=failed)
+        outgoing += [Outgoing(text="", files=(file,)) for file in code]
         surplus = [index for index in self._posting.indices() if index >= len(outgoing)]
         for index, what in enumerate(outgoing):
             is_end = stays and not surplus and index == len(outgoing) - 1

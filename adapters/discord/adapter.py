@@ -15,28 +15,18 @@ import structlog
 from discord.http import Route
 
 from adapters.discord import files, menus, payload
-from adapters.discord.client import Archived, NoChannel, as_platform_errors
+from adapters.discord.client import Archived, NoChannel, NoReply, as_platform_errors
 from adapters.discord.connection import Connection
 from adapters.discord.hearing import Hearing
 from adapters.discord.intake import Intake
 from adapters.discord.interactions import TOKEN_SECONDS, Expired, Interactions, call
 from adapters.discord.marks import Marks
-from adapters.discord.places import PLATFORM
+from adapters.discord.places import PLATFORM, sees
 from adapters.text.discord import discord_length
 from bot.config import DiscordConfig
+from bot.conversations import Attachment, ConversationKey
 from bot.errors import Barred, DatabaseError, MessageGone, PlatformError
-from bot.messages import (
-    Attachment,
-    Command,
-    ConversationKey,
-    Destination,
-    File,
-    Limits,
-    MessageRef,
-    Outgoing,
-    Preview,
-    Typing,
-)
+from bot.messages import Command, Destination, File, Limits, MessageRef, Outgoing, Preview, Typing
 from bot.ports import Notes, Receive
 
 log = structlog.get_logger(__name__)
@@ -67,8 +57,9 @@ class Discord:
         self._marks = Marks()
         self._intake = Intake(self._marks)
         self._connection = Connection(config, self)
-        self._interactions = Interactions(self._connection.client, self._note)
-        self._hearing = Hearing(self.account, self._intake, self._marks, self._interactions, notes)
+        present = self._connection.client
+        self._interactions = Interactions(present, self._note)
+        self._hearing = Hearing(self.account, self._intake, self._marks, self._interactions, notes, present=present)
         self._session: aiohttp.ClientSession | None = None
         self._noting: set[asyncio.Task[None]] = set()
         self.limits = Limits(
@@ -79,6 +70,7 @@ class Discord:
             buttons=True,
             selects=True,
             files=True,
+            code_files=True,
             private_answers=True,
             guilds=True,
             file_bytes=files.FILE_BYTES,
@@ -122,7 +114,7 @@ class Discord:
             except Expired:
                 log.debug("the interaction is over; the answer goes to the channel")
         if what.private:
-            raise PlatformError("what is for one person alone can be said by an interaction only")
+            raise Barred("what is for one person alone can be said by an interaction only, and that is over")
         to = replace(to, reply_to=None) if to.interaction is not None else to  # a command is no message to reply to
         return await self._post(to, what)
 
@@ -175,16 +167,18 @@ class Discord:
             if noted.get(MENUS) == menus.digest(wanted):
                 return
             client = self._connection.client()
+            application = client.application_id
+            assert application is not None, "it is logged in"  # the bot's own id, but for the oldest ones
             with as_platform_errors():
-                await client.http.bulk_upsert_global_commands(int(self.account), wanted)
+                await client.http.bulk_upsert_global_commands(application, wanted)
             await self._notes.note(PLATFORM, self.account, {MENUS: menus.digest(wanted)})
         except (PlatformError, DatabaseError) as error:
             log.warning("the commands could not be registered; the next connection tries again", error=str(error))
 
     async def _say(self, to: Destination, token: str, what: Outgoing) -> MessageRef:
         """By an interaction's token. Raises Expired, PlatformError."""
-        seen = self._connection.client().get_channel(_channel(to.key))
-        message = await self._interactions.say(token, what, _files(what.files), noted=what.private or seen is None)
+        seen = sees(self._connection.client(), _channel(to.key))
+        message = await self._interactions.say(token, what, _files(what.files), noted=what.private or not seen)
         return MessageRef(to.key, message)
 
     async def _post(self, to: Destination, what: Outgoing) -> MessageRef:
@@ -203,7 +197,11 @@ class Discord:
 
     async def _create(self, key: ConversationKey, body: payload.Json, what: Outgoing) -> Any:
         route = Route("POST", _MESSAGES, channel_id=_channel(key))
-        return await self._call_in(key, route, dict(body), what.files)
+        try:
+            return await self._call_in(key, route, dict(body), what.files)
+        except NoReply:
+            del body["message_reference"]
+            return await self._call_in(key, route, dict(body), what.files)
 
     async def _open_thread(self, key: ConversationKey) -> bool:
         """Open the thread at the message that has its id; False if the bot may not, or it is gone. Raises PlatformError."""

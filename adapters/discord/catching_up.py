@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,8 +13,8 @@ import structlog
 
 from adapters.discord.client import as_platform_errors
 from adapters.discord.intake import Intake, Make
-from adapters.discord.marks import Marks, since
-from adapters.discord.places import readable
+from adapters.discord.marks import since
+from adapters.discord.places import channels_of, may_read
 from bot.errors import Barred, FloodWait, MessageGone, PlatformError
 
 log = structlog.get_logger(__name__)
@@ -33,55 +34,70 @@ Missed = Callable[[discord.Message], Make]
 """Makes the event of a message that was read back."""
 
 
-class CatchingUp:
-    """Reads what a client has missed. One for each READY."""
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A channel in which there is something new, and the id after which that is."""
 
-    def __init__(self, client: discord.Client, intake: Intake, marks: Marks, missed: Missed) -> None:
+    channel: Any
+    after: int
+
+
+class CatchingUp:
+    """Reads what a client has missed. One for each READY, and for each guild that comes later than that."""
+
+    def __init__(self, client: discord.Client, intake: Intake, missed: Missed) -> None:
         self._client = client
         self._intake = intake
-        self._marks = marks
         self._missed = missed
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._now = datetime.now(UTC)
 
-    async def run(self, direct: Iterable[str]) -> None:
-        """Read all channels that have something new, and these DMs: nobody says whether they have."""
-        now = datetime.now(UTC)
-        work: list[tuple[Any, int]] = []
-        for channel in readable(self._client):
-            after = since(self._marks.value, most=MOST, joined=channel.guild.me.joined_at, now=now)
-            if (channel.last_message_id or 0) > after:
-                work.append((channel, after))
-        lately = since(self._marks.value, most=MOST, joined=None, now=now)
-        private = discord.ChannelType.private
-        dms = [self._client.get_partial_messageable(int(chat), type=private) for chat in direct]
-        work += [(dm, lately) for dm in dms]
-        self._intake.hold_only({channel.id for channel, _ in work})
-        found = await asyncio.gather(*(self._channel(channel, after) for channel, after in work))
-        if all(found):
-            self._marks.thaw()
-        else:
+    def listed(self, guild: discord.Guild, mark: int) -> Iterator[Unread]:
+        """The channels of a guild that have something newer than a mark."""
+        if guild.unavailable or guild.me is None:
+            return
+        after = since(mark, most=MOST, joined=guild.me.joined_at, now=self._now)
+        for channel in channels_of(guild):
+            if (channel.last_message_id or 0) > after and may_read(channel):
+                yield Unread(channel, after)
+
+    def private(self, chats: Iterable[str], mark: int) -> Iterator[Unread]:
+        """These DMs: nobody says whether they have."""
+        after = since(mark, most=MOST, joined=None, now=self._now)
+        for chat in chats:
+            yield Unread(self._client.get_partial_messageable(int(chat), type=discord.ChannelType.private), after)
+
+    async def run(self, unread: Sequence[Unread]) -> bool:
+        """Read channels, which are held, and let them go on. Whether all were read, or never can be."""
+        found = await asyncio.gather(*(self._channel(one.channel, one.after) for one in unread))
+        if not all(found):
             log.error("some channels could not be read; they are at the next connection")
+        return all(found)
 
     async def _channel(self, channel: Any, after: int) -> bool:
-        """Whether it was read, or never can be."""
+        """Whether it was read, or never can be. The next one is read once what was found here is committed: memory is finite."""
         async with self._places:
-            for tried in range(TRIES):
-                try:
-                    with as_platform_errors():
-                        messages = await self._history(channel, after)
-                    self._intake.put_first(channel.id, [(message.id, self._missed(message)) for message in messages])
-                    self._intake.release(channel.id)
-                    return True
-                except (Barred, MessageGone):
-                    self._intake.release(channel.id)
-                    return True
-                except FloodWait as error:
-                    await asyncio.sleep(error.seconds)
-                except PlatformError as error:
-                    log.warning("a channel is not read yet", channel=channel.id, error=str(error))
-                    await asyncio.sleep(REST_SECONDS * 2**tried)
-        self._intake.release(channel.id)
-        return False
+            messages = await self._patiently(channel, after)
+            found = [(message.id, self._missed(message)) for message in messages or ()]
+            committed = self._intake.put_first(channel.id, found)
+            self._intake.release(channel.id)
+            await committed.wait()
+        return messages is not None
+
+    async def _patiently(self, channel: Any, after: int) -> list[discord.Message] | None:
+        """The messages after an id; None if they cannot be read now."""
+        for tried in range(TRIES):
+            try:
+                with as_platform_errors():
+                    return await self._history(channel, after)
+            except (Barred, MessageGone):
+                return []
+            except FloodWait as error:
+                await asyncio.sleep(error.seconds)
+            except PlatformError as error:
+                log.warning("a channel is not read yet", channel=channel.id, error=str(error))
+                await asyncio.sleep(REST_SECONDS * 2**tried)
+        return None
 
     async def _history(self, channel: Any, after: int) -> list[discord.Message]:
         """Messages after an id, the oldest first. One that the library cannot read is passed over."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 GUILD_SECONDS = 1.0
 """After the last guild that Discord tells of, nobody waits longer for one more."""
-UNKNOWN_CHANNEL, UNKNOWN_MESSAGE, UNKNOWN_WEBHOOK = 10003, 10008, 10015
+UNKNOWN_CHANNEL, UNKNOWN_GUILD, UNKNOWN_MESSAGE, UNKNOWN_WEBHOOK = 10003, 10004, 10008, 10015
 INVALID_WEBHOOK_TOKEN = 50027
 ARCHIVED = 50083
 UNKNOWN_INTERACTION, ANSWERED_ALREADY = 10062, 40060
@@ -44,10 +44,16 @@ class Archived(Barred):
     """The thread is archived: it must be taken out again before something in it can be changed."""
 
 
+class NoReply(PlatformError):
+    """Who may not read what was said in a channel may not refer to it."""
+
+
 _NAMED: dict[int, type[PlatformError]] = {
     UNKNOWN_CHANNEL: NoChannel,
+    UNKNOWN_GUILD: Barred,
     ARCHIVED: Archived,
     UNKNOWN_MESSAGE: MessageGone,
+    160002: NoReply,
     50005: MessageGone,  # it is somebody else's
     50021: MessageGone,  # it is the platform's own
 }
@@ -93,16 +99,28 @@ class Portal:
     """The portal lets the bot read what people write."""
 
 
-async def ask(config: DiscordConfig) -> Portal:
-    """Look the bot up. Raises the library's LoginFailure, and what `as_platform_errors` turns into Hearth's."""
+@asynccontextmanager
+async def looking(config: DiscordConfig) -> AsyncIterator[discord.Client]:
+    """A client that calls Discord and hears nothing. Raises the library's LoginFailure, and what `as_platform_errors` turns into Hearth's."""
     point(config)
-    probe = discord.Client(intents=discord.Intents.none())
+    client = discord.Client(intents=discord.Intents.none(), max_ratelimit_timeout=LONGEST_WAIT)
     try:
-        await probe.login(config.token.get_secret_value())
-        gateway = await probe.http.request(Route("GET", "/gateway/bot"))
-        return Portal(int(gateway["shards"]), bool(probe.application_flags.value & CONTENT_FLAGS))
+        await client.login(config.token.get_secret_value())
+        yield client
     finally:
-        await probe.close()
+        await client.close()
+
+
+async def ask(config: DiscordConfig) -> Portal:
+    """Look the bot up. Raises as `looking`."""
+    async with looking(config) as client:
+        gateway = await client.http.request(Route("GET", "/gateway/bot"))
+        return Portal(int(gateway["shards"]), reads(client))
+
+
+def reads(client: discord.Client) -> bool:
+    """Whether the portal lets the bot read what people write."""
+    return bool(client.application_flags.value & CONTENT_FLAGS)
 
 
 async def log_in(config: DiscordConfig, ears: Ears, portal: Portal) -> discord.Client:
@@ -156,6 +174,10 @@ def as_platform_errors() -> Iterator[None]:
         raise _refusal(error) from error
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:  # whose words may hold the URL
         raise Unreachable(type(error).__name__) from error
+    except RuntimeError as error:
+        if "closed" not in str(error):  # aiohttp's word for a session that another client's has taken the place of
+            raise
+        raise Unreachable("not connected to Discord") from error
 
 
 def _refusal(error: discord.HTTPException) -> PlatformError:

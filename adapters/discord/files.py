@@ -63,6 +63,8 @@ async def fetch(client: discord.Client, session: aiohttp.ClientSession, attachme
     """Load a file; where its address has expired, by a new one. Raises MessageGone, TooLarge, Unreachable."""
     if attachment.size is not None and attachment.size > most:
         raise TooLarge(most)
+    if not attachment.reference.startswith(("https://", "http://")):
+        raise MessageGone("the file has no address")
     try:
         return await _load(session, attachment.reference, most)
     except MessageGone:

@@ -9,14 +9,15 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable
 import structlog
 
 from adapters.discord.marks import Marks
-from bot.errors import DatabaseError, PlatformError
+from bot.errors import DatabaseError, FloodWait, PlatformError, Unreachable
 from bot.messages import Event
 from bot.ports import Receive
 
 log = structlog.get_logger(__name__)
 
-TRIES = 3
-"""An event that fails so often, the database apart, is passed over: it would keep all later ones from being heard."""
+TRIES, TRIES_UNREACHABLE = 3, 12
+"""An event that fails so often, the database apart, is passed over: it would keep all later ones from being heard. The second is
+for a platform that is not well, which takes three minutes: then the mark stays below the event, and the next session reads it."""
 REST_SECONDS, REST_MOST = 0.5, 30.0
 """Between tries: doubled each time."""
 MOST_WAITING = 10_000
@@ -69,18 +70,26 @@ class Intake:
 
     def put(self, channel: int, make: Make, *, number: int = 0) -> None:
         """An event of a channel, behind those that are there. `number`: a message's id, which counts as heard when it is safe."""
+        if self._receive is None:
+            return  # it is read back by who listens next
         self._mark(number)
         self._line(channel).waiting.append((number, make))
         self._count(1)
         self._go_on(channel)
 
-    def put_first(self, channel: int, found: Iterable[tuple[int, Make]]) -> None:
-        """What was missed there, before what has come since."""
-        missed = list(found)
+    def put_first(self, channel: int, found: Iterable[tuple[int, Make]]) -> asyncio.Event:
+        """What was missed there, before what has come since. The event is set once all of it is safe."""
+        missed, safe = list(found), asyncio.Event()
+
+        async def last() -> None:
+            safe.set()
+
         for number, _ in missed:
             self._mark(number)
+        missed.append((0, last))
         self._line(channel).waiting.extendleft(reversed(missed))
         self._count(len(missed))
+        return safe
 
     def beside(self, work: Coroutine[object, object, None]) -> None:
         """Do something that waits for nothing here, and ends with the rest."""
@@ -103,6 +112,10 @@ class Intake:
         self._all_held, self._held = False, set(channels)
         for channel in list(self._lines):
             self._go_on(channel)
+
+    def hold_also(self, channels: Collection[int]) -> None:
+        """Let these wait too."""
+        self._held.update(channels)
 
     def release(self, channel: int) -> None:
         """A channel has what it missed."""
@@ -137,30 +150,32 @@ class Intake:
             while line.waiting and not self.is_held(channel):
                 number, make = line.waiting.popleft()
                 self._waiting -= 1
-                await self._one(make)
-                if number:
+                if await self._one(make) and number:
                     self._marks.done(number)
         finally:
             line.task = None
             if not line.waiting:
                 self._lines.pop(channel, None)
 
-    async def _one(self, make: Make) -> None:
-        """Commit one event, however long the database takes none."""
-        tried, rest = 0, REST_SECONDS
+    async def _one(self, make: Make) -> bool:
+        """Commit one event, however long the database takes none. False if it is to be read again."""
+        tried = unreachable = 0
+        rest = REST_SECONDS
         while True:
             try:
                 event = await make()
                 if event is not None:
                     await self.receive(event)
-                return
+                return True
             except DatabaseError as error:
                 log.error("heard, but not received", adapter="discord", reason=str(error))
             except Exception as error:
-                tried += 1
-                if tried == TRIES or not isinstance(error, PlatformError):
+                passing = isinstance(error, FloodWait | Unreachable)
+                unreachable, tried = unreachable + passing, tried + (not passing)
+                enough = tried == TRIES or unreachable == TRIES_UNREACHABLE
+                if enough or not isinstance(error, PlatformError):
                     log.error("an event is passed over", error=type(error).__name__)
                     log.debug("why an event is passed over", exc_info=error)
-                    return
+                    return not passing
             await asyncio.sleep(rest)
             rest = min(rest * 2, REST_MOST)

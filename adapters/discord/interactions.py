@@ -25,17 +25,19 @@ from adapters.discord.client import (
     UNKNOWN_WEBHOOK,
     as_platform_errors,
 )
+from bot.errors import Unreachable
 from bot.messages import Outgoing
 
 TOKEN_SECONDS = 14.5 * 60
 """Half a minute less than Discord gives."""
 DEFER_SECONDS = 1.0
 """What is said within this is the first answer; then the person is shown that it takes longer."""
+SIGN_TRIES, SIGN_REST_SECONDS = 4, 0.2
+"""A sign that cannot be given is tried again at once: who sees none within three seconds is told that there is no answer."""
 ORIGINAL = "@original"
 REMEMBERED = 10_000
 _MESSAGE, _DEFERRED, _DEFERRED_UPDATE, _SUGGESTIONS = 4, 5, 6, 8
-_OVER = frozenset({UNKNOWN_WEBHOOK, INVALID_WEBHOOK_TOKEN})
-_LATE = frozenset({UNKNOWN_INTERACTION, ANSWERED_ALREADY})
+_OVER = frozenset({UNKNOWN_WEBHOOK, INVALID_WEBHOOK_TOKEN, UNKNOWN_INTERACTION})
 NOTE = "reachable/"
 """Before the message's id in the name of a note."""
 
@@ -53,6 +55,8 @@ class Live:
     private: bool
     """Whether what takes longer is for one person alone."""
     answered: bool = False
+    unsure: bool = False
+    """Of a first answer Discord did not say whether it has arrived."""
     said: asyncio.Event = field(default_factory=asyncio.Event)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -68,6 +72,10 @@ class Way:
 
 class Expired(Exception):
     """Nothing can be said by this token any more."""
+
+
+class Answered(Expired):
+    """The first answer was given already."""
 
 
 class Interactions:
@@ -94,7 +102,9 @@ class Interactions:
             self._note(old)
 
     def begin(self, interaction: discord.Interaction, *, private: bool) -> Live:
-        """Somebody waits for an answer from now on."""
+        """Somebody waits for an answer from now on. What the gateway tells twice is the same one."""
+        if (known := self._live.get(interaction.token)) is not None:
+            return known
         if len(self._live) >= REMEMBERED:
             self._live.pop(next(iter(self._live)))
         live = self._live[interaction.token] = Live(interaction.id, interaction.token, private)
@@ -110,13 +120,13 @@ class Interactions:
         async with live.turn:
             if not live.answered:
                 flags = payload.EPHEMERAL if live.private else 0
-                await self._first(live, {"type": _DEFERRED, "data": {"flags": flags}})
+                await self._sign(live, {"type": _DEFERRED, "data": {"flags": flags}})
 
     async def acknowledge(self, live: Live, message: str, *, noted: bool) -> None:
         """A press was taken: its message stays as it is for now. `noted`: it can be changed by this token alone."""
         async with live.turn:
             if not live.answered:
-                await self._first(live, {"type": _DEFERRED_UPDATE})
+                await self._sign(live, {"type": _DEFERRED_UPDATE})
         if noted:
             self._remember(message, Way(live.token, ORIGINAL, time.time() + TOKEN_SECONDS))
 
@@ -137,7 +147,7 @@ class Interactions:
         if live is not None:
             async with live.turn:
                 if not live.answered:
-                    way = await self._first(live, {"type": _MESSAGE, "data": body}, files)
+                    way = await self._first_words(live, body, what, files)
         target = ORIGINAL if way else ""
         if not way:
             way = target = await self._follow(token, body, files)
@@ -174,17 +184,53 @@ class Interactions:
         new = {NOTE + message: f"{way.until:.0f} {way.message} {way.token}"}
         self._note({**{NOTE + known: None for known in old}, **new})
 
+    async def _sign(self, live: Live, answer: payload.Json) -> None:
+        """A first answer without words. Raises as `_first`."""
+        for tried in range(SIGN_TRIES):
+            try:
+                await self._first(live, answer)
+            except Answered:
+                return
+            except Unreachable:
+                if tried == SIGN_TRIES - 1:
+                    raise
+                await asyncio.sleep(SIGN_REST_SECONDS)
+            else:
+                return
+
+    async def _first_words(self, live: Live, body: payload.Json, what: Outgoing, files: Files) -> str:
+        """A first answer that is a message; its id, or nothing if it is to be said by the token. Raises as `_first`."""
+        unsure = live.unsure
+        try:
+            return await self._first(live, {"type": _MESSAGE, "data": body}, files)
+        except Answered:
+            if not unsure:
+                return ""
+        for file in files:
+            file.reset()
+        made: Any = await self._request(
+            self._route("PATCH", live.token, f"/messages/{ORIGINAL}"), payload.edit(what), files
+        )
+        return str(made["id"])
+
     async def _first(self, live: Live, answer: payload.Json, files: Files | None = None) -> str:
-        """The first answer; the id of its message, if it makes one. Raises PlatformError; Expired if it came too late."""
+        """The first answer; the id of its message, if it makes one. Raises PlatformError; Expired if it came too late.
+
+        After Unreachable it is to be given again: the same interaction takes one only, and says Answered to a second.
+        """
         route = Route(
             "POST",
             "/interactions/{interaction_id}/{webhook_token}/callback?with_response=true",
             interaction_id=live.id,
             webhook_token=live.token,
         )
-        live.answered = True  # also if it fails: what comes next is said by the token
+        live.answered = True  # also if it is refused: what comes next is said by the token
         live.said.set()
-        made: Any = await self._request(route, answer, files or [])
+        try:
+            made: Any = await self._request(route, answer, files or [])
+        except Unreachable:
+            live.answered, live.unsure = False, True
+            raise
         return str((made or {}).get("interaction", {}).get("response_message_id") or "")
 
     async def _follow(self, token: str, body: payload.Json, files: Files) -> str:
@@ -201,7 +247,9 @@ class Interactions:
             try:
                 return await call(client, route, body, files)
             except discord.HTTPException as error:
-                if error.code in _OVER | _LATE:
+                if error.code == ANSWERED_ALREADY:
+                    raise Answered from error
+                if error.code in _OVER:
                     raise Expired from error
                 raise
 

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 
 import discord
 
-MARGIN = timedelta(minutes=1)
-"""Messages of several channels do not come in the order of their ids; what is read twice is dropped by the store."""
+MARGIN = timedelta(minutes=3)
+"""Messages of several channels do not come in the order of their ids, and one of several connections can be dead for two minutes
+before that is seen; what is read twice is dropped by the store."""
 
 
 class Marks:

@@ -38,8 +38,8 @@ def message(what: Outgoing) -> Json:
 
 
 def edit(what: Outgoing) -> Json:
-    """The new state of a message."""
-    body: Json = {"allowed_mentions": NOBODY, **_shown(what)}
+    """The new state of a message; a file that it had goes."""
+    body: Json = {"allowed_mentions": NOBODY, "attachments": [], **_shown(what)}
     if not what.form:
         return body | {"flags": SUPPRESS_EMBEDS}
     lost: Json = {"content": None, "embeds": []}  # a form has none; what was talk before must lose it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,13 +50,24 @@ def known_place(client: discord.Client, account: str, channel: Any) -> Place:
     return Place(key, within, can_open=isinstance(channel, discord.TextChannel))
 
 
-def readable(client: discord.Client) -> Iterator[Any]:
-    """The channels and threads of guilds whose history the bot may read."""
-    for guild in client.guilds:
-        channels: list[Any] = [*guild.text_channels, *guild.voice_channels, *guild.stage_channels, *guild.threads]
-        for channel in channels:
-            if isinstance(channel, discord.Thread) and channel.parent is None:
-                continue
-            rights = channel.permissions_for(guild.me)
-            if rights.read_messages and rights.read_message_history:
-                yield channel
+def channels_of(guild: discord.Guild) -> list[Any]:
+    """The channels and threads of a guild in which messages stand."""
+    return [*guild.text_channels, *guild.voice_channels, *guild.stage_channels, *guild.threads]
+
+
+def may_read(channel: Any) -> bool:
+    """Whether the bot may read what was written in a channel of a guild."""
+    rights = _rights(channel)
+    return rights.read_messages and rights.read_message_history
+
+
+def sees(client: discord.Client, channel: int) -> bool:
+    """Whether the bot is where a message stands, and can change it there by its own name."""
+    known = client.get_channel(channel)
+    return known is not None and (isinstance(known, discord.abc.PrivateChannel) or _rights(known).read_messages)
+
+
+def _rights(channel: Any) -> discord.Permissions:
+    if isinstance(channel, discord.Thread) and channel.parent is None:
+        return discord.Permissions.none()
+    return discord.Permissions.none() if channel.guild.me is None else channel.permissions_for(channel.guild.me)

@@ -10,7 +10,7 @@ import discord
 from adapters.discord.files import attachments
 from adapters.discord.menus import ARGUMENT, typed
 from adapters.discord.places import PLATFORM, Place
-from adapters.talk import pressed
+from adapters.talk import brings_files, pressed
 from bot.messages import Action, Attachment, Author, Command, ConversationKey, Message
 
 
@@ -32,16 +32,19 @@ def command_of(
     data: Any = interaction.data
     argument = next((option["value"] for option in data.get("options", ()) if option["name"] == ARGUMENT), "")
     target = data.get("target_id")
+    text = typed(commands, data["name"], argument)
+    bringing = [command.name for command in commands if command.brings_files]
+    brought = target is not None and brings_files(text, bringing)
     return Message(
         key=place.key,
         event_id=str(interaction.id),
         author=_author(interaction, place),
-        text=typed(commands, data["name"], argument),
+        text=text,
         sent_at=interaction.created_at,
         direct=place.direct,
         addressed=True,
         reply_to=target,
-        attachments=() if target is None else _attached(interaction, data, target, client),
+        attachments=_attached(interaction, data, target, client) if brought else (),
         interaction=interaction.token,
         can_reply_privately=True,
     )

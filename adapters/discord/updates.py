@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,15 +12,25 @@ import discord
 
 from adapters.discord.files import attachments
 from adapters.discord.places import Place
-from adapters.talk import as_edit, quoted, with_quotes
+from adapters.talk import as_edit, brings_files, quoted, with_quotes
 from bot.messages import Attachment, Author, Edited, Message
 
 _SAID = frozenset({discord.MessageType.default, discord.MessageType.reply})
 _MENTION = re.compile(r"<(?:@!?(?P<user>\d+)|@&(?P<role>\d+)|#(?P<channel>\d+)|a?:(?P<emoji>\w+):\d+)>")
 
 
-def message_of(sent: discord.Message, place: Place, me: int, member: Any = None) -> Message | None:
-    """What somebody has written. `me`: the bot's id; `member`: who wrote it, where the message does not say as whom."""
+@dataclass(frozen=True, slots=True)
+class Me:
+    """The bot."""
+
+    id: int
+    bringing: Collection[str] = ()
+    """Its commands that bring files (`Command.brings_files`)."""
+
+
+def message_of(sent: discord.Message, place: Place, bot: Me, member: Any = None) -> Message | None:
+    """What somebody has written. `member`: who wrote it, where the message does not say as whom."""
+    me = bot.id
     if sent.type not in _SAID or sent.author.id == me or not _is_said(sent):
         return None
     meant = place.own_thread or _mentions(sent, me) or replies_to(sent, me)
@@ -33,16 +45,16 @@ def message_of(sent: discord.Message, place: Place, me: int, member: Any = None)
         direct=place.direct,
         addressed=meant,
         reply_to=str(sent.reference.message_id) if _is_reply(sent) and sent.reference else None,
-        attachments=_attached(sent, me, meant=meant or place.direct),
+        attachments=_attached(sent, bot, meant=meant or place.direct),
         opens=str(sent.id) if place.can_open else "",
     )
 
 
-def edit_of(sent: discord.Message, place: Place, me: int) -> Message | Edited | None:
+def edit_of(sent: discord.Message, place: Place, bot: Me) -> Message | Edited | None:
     """A message that has new text. That the platform has shown a link's card is no edit."""
     if sent.edited_at is None:
         return None
-    message = message_of(sent, place, me)
+    message = message_of(sent, place, bot)
     return None if message is None else as_edit(message, sent.edited_at)
 
 
@@ -147,9 +159,9 @@ def _plain(sent: discord.Message, text: str) -> str:
     return _MENTION.sub(name, text)
 
 
-def _attached(sent: discord.Message, me: int, *, meant: bool) -> tuple[Attachment, ...]:
-    """The files of a message; of one that only refers to another's, that one's: "@bot what does she say?"."""
+def _attached(sent: discord.Message, bot: Me, *, meant: bool) -> tuple[Attachment, ...]:
+    """The files of a message; of one that only refers to another's, that one's."""
     own, replied = attachments(sent), _replied(sent)
-    if meant and not own and replied is not None and replied.author.id != me and not _words(sent, me).startswith("/"):
-        return attachments(replied)
-    return own
+    if not meant or own or replied is None or replied.author.id == bot.id:
+        return own
+    return attachments(replied) if brings_files(_words(sent, bot.id), bot.bringing) else own

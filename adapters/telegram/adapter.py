@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import structlog
@@ -19,6 +20,7 @@ from adapters.delivery.pacing import Slot
 from adapters.telegram.addressing import Me
 from adapters.telegram.client import (
     CALL_SECONDS,
+    NO_TEXT,
     NO_THREAD,
     NOT_MODIFIED,
     UPLOAD_SECONDS,
@@ -106,6 +108,7 @@ class Telegram:
             previews=self._previews,
             buttons=True,
             files=True,
+            code_files=True,
             file_bytes=self._file_bytes,
         )
 
@@ -149,10 +152,16 @@ class Telegram:
         return sent
 
     async def edit(self, message: MessageRef, what: Outgoing) -> None:
-        """Change a message's text and buttons."""
+        """Change a message's text and buttons. A file cannot become a text."""
         where: dict[str, Any] = {"chat_id": self._chat(message.key), "message_id": int(message.message_id)}
         where["reply_markup"] = _keyboard(what.buttons)
-        await self._call(message.key, "editMessageText", where, _message(what))
+        try:
+            await self._call(message.key, "editMessageText", where, _message(what))
+        except PlatformError as error:
+            if NO_TEXT not in str(error).lower():
+                raise
+            await self.delete(message)
+            raise MessageGone("a file stood in its place") from error
 
     async def delete(self, message: MessageRef) -> None:
         """Remove a message; Telegram lets bots do that for 48 hours."""
@@ -202,7 +211,8 @@ class Telegram:
     async def publish(self, commands: Sequence[Command]) -> None:
         """The menus of private chats and of groups, in every language that there is."""
         self._commands = tuple(commands)
-        self._me = Me(self._me.id, self._me.username, frozenset(command.name for command in commands))
+        bringing = frozenset(command.name for command in commands if command.brings_files)
+        self._me = Me(self._me.id, self._me.username, frozenset(command.name for command in commands), bringing)
         if self._connected:
             await self._show_menus()
 
@@ -216,7 +226,7 @@ class Telegram:
             raise StartError(
                 "Telegram refuses the token. BotFather (https://t.me/BotFather) shows the right one (telegram.token)."
             ) from error
-        self._me = Me(me.id, me.username or "", self._me.commands)
+        self._me = replace(self._me, id=me.id, username=me.username or "")
         self._connected = True
         log.info("Telegram is connected", bot=f"@{me.username}", way="webhook" if self.webhook else "polling")
 

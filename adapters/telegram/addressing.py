@@ -17,6 +17,8 @@ class Me:
     """Without the @, as Telegram writes it."""
     commands: Collection[str] = field(default=())
     """Names of the commands that it knows."""
+    bringing: Collection[str] = field(default=())
+    """Those of them that bring files (`Command.brings_files`)."""
 
 
 def is_meant(message: Message, me: Me) -> bool:

@@ -39,6 +39,7 @@ _BARRED = (
 """How Telegram's words about it begin; it has no codes for them."""
 TOO_LARGE = "(413)"
 NOT_MODIFIED = "message is not modified"
+NO_TEXT = "there is no text in the message to edit"
 NO_THREAD = "message thread not found"
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 from telegram import Bot, ChatMember, ChatMemberRestricted, User
 from telegram.error import Forbidden, InvalidToken, TelegramError
 
+from adapters.look import Finding, Named
 from adapters.telegram.client import make_bot
 from bot.config import TelegramConfig
 
@@ -21,76 +20,65 @@ PRIVACY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """A row: what was looked at, whether it would work, and what was seen or what to do."""
-
-    what: str
-    good: bool
-    words: str
-
-
-async def look(config: TelegramConfig, chats: Collection[str], *, hears_all: bool) -> list[Look]:
-    """`chats`: ids of groups that the configuration names; `hears_all`: it wants more than mentions in groups."""
-    if not config.account:
-        return [Look("Telegram", True, "is not set up (telegram.token)")]
+async def look(config: TelegramConfig, named: Named) -> list[Finding]:
+    """Of a bot that has a token. `named`: what the whole configuration counts on."""
     bot = make_bot(config.token.get_secret_value(), config.api_base)
     try:
         try:
             me = await bot.get_me()
         except InvalidToken:
-            return [Look("Telegram", False, "refuses the token; @BotFather shows the right one (telegram.token)")]
+            return [Finding("Telegram", False, "refuses the token; @BotFather shows the right one (telegram.token)")]
         except TelegramError as error:
-            return [Look("Telegram", False, f"{config.api_base} does not answer ({type(error).__name__})")]
-        found = [Look("Telegram", True, f"the token is @{me.username}'s"), await _way(bot, config)]
-        found.append(_groups(me, hears_all=hears_all))
-        return [*found, *[await _chat(bot, me, chat) for chat in chats]]
+            return [Finding("Telegram", False, f"{config.api_base} does not answer ({type(error).__name__})")]
+        found = [Finding("Telegram", True, f"the token is @{me.username}'s"), await _way(bot, config)]
+        found.append(_groups(me, hears_all=named.hears_all))
+        return [*found, *[await _chat(bot, me, chat) for chat in named.chats]]
     finally:
         await bot.request.shutdown()
 
 
-async def _way(bot: Bot, config: TelegramConfig) -> Look:
+async def _way(bot: Bot, config: TelegramConfig) -> Finding:
     try:
         info = await bot.get_webhook_info()
     except TelegramError as error:
-        return Look("Telegram updates", False, f"the webhook cannot be looked at ({type(error).__name__})")
+        return Finding("Telegram updates", False, f"the webhook cannot be looked at ({type(error).__name__})")
     waiting = f"{info.pending_update_count} updates wait"
     host = urlsplit(info.url).hostname if info.url else ""
     if not config.webhook_url:
         words = f"; the webhook at {host} is removed at the next start" if host else ""
-        return Look("Telegram updates", True, f"are asked for, {waiting}{words}")
+        return Finding("Telegram updates", True, f"are asked for, {waiting}{words}")
     if info.url != config.webhook_url:
-        return Look("Telegram updates", True, f"will come to {config.webhook_url} from the next start on, {waiting}")
+        return Finding("Telegram updates", True, f"will come to {config.webhook_url} from the next start on, {waiting}")
     failed = info.last_error_date is not None and datetime.now(UTC) - info.last_error_date < RECENT
     if failed:
-        return Look("Telegram updates", False, f"{config.webhook_url} failed: {info.last_error_message}; {waiting}")
-    return Look("Telegram updates", True, f"come to {config.webhook_url}, {waiting}")
+        return Finding("Telegram updates", False, f"{config.webhook_url} failed: {info.last_error_message}; {waiting}")
+    return Finding("Telegram updates", True, f"come to {config.webhook_url}, {waiting}")
 
 
-def _groups(me: User, *, hears_all: bool) -> Look:
+def _groups(me: User, *, hears_all: bool) -> Finding:
     if not me.can_join_groups:
-        return Look("Telegram groups", True, "the bot cannot be added to groups (@BotFather, /setjoingroups)")
+        return Finding("Telegram groups", True, "the bot cannot be added to groups (@BotFather, /setjoingroups)")
     if me.can_read_all_group_messages:
-        return Look("Telegram groups", True, "privacy mode is off: it is told of every message")
-    return Look("Telegram groups", not hears_all, PRIVACY)
+        return Finding("Telegram groups", True, "privacy mode is off: it is told of every message")
+    return Finding("Telegram groups", not hears_all, PRIVACY)
 
 
-async def _chat(bot: Bot, me: User, chat: str) -> Look:
+async def _chat(bot: Bot, me: User, chat: str) -> Finding:
     what = f"Telegram chat {chat}"
     try:
         seen, member = await bot.get_chat(int(chat)), await bot.get_chat_member(int(chat), me.id)
     except ValueError:
-        return Look(what, False, "a chat's id is a number, such as -1001234567890")
+        return Finding(what, False, "a chat's id is a number, such as -1001234567890")
     except Forbidden:
-        return Look(what, False, "the bot was removed from it")
+        return Finding(what, False, "the bot was removed from it")
     except TelegramError as error:
-        return Look(what, False, f"is not there, or the bot is not in it ({error.message})")
+        return Finding(what, False, f"is not there, or the bot is not in it ({error.message})")
     name = seen.title or seen.full_name or chat
     if member.status in {ChatMember.LEFT, ChatMember.BANNED}:
-        return Look(what, False, f"the bot is not in {name}")
+        return Finding(what, False, f"the bot is not in {name}")
     if isinstance(member, ChatMemberRestricted) and not member.can_send_messages:
-        return Look(what, False, f"the bot may not write in {name}")
+        return Finding(what, False, f"the bot may not write in {name}")
     admin = member.status in {ChatMember.ADMINISTRATOR, ChatMember.OWNER}
-    return Look(
+    return Finding(
         what, True, f"{name}; the bot is {'an administrator, who is told of every message' if admin else 'a member'}"
     )

@@ -12,7 +12,7 @@ from typing import Final
 from telegram import CallbackQuery, Chat, ChatMember, ChatMemberRestricted, ChatMemberUpdated, Update
 from telegram import Message as Sent
 
-from adapters.talk import as_edit, pressed, quoted, with_quotes
+from adapters.talk import as_edit, brings_files, pressed, quoted, with_quotes
 from adapters.telegram.addressing import Me, is_for_another, is_meant, replies_to, words
 from adapters.telegram.files import attachments
 from bot.messages import Action, Attachment, Author, ConversationKey, Event, Left, Message, Migrated
@@ -164,9 +164,8 @@ def _replied(sent: Sent) -> Sent | None:
 
 
 def _attached(sent: Sent, me: Me, *, meant: bool) -> tuple[Attachment, ...]:
-    """The files of a message; of one that only refers to another's, that one's: "@bot what does she say?"."""
+    """The files of a message; of one that only refers to another's, that one's."""
     own, replied = attachments(sent), _replied(sent)
-    refers = meant and not own and replied is not None and not replies_to(sent, me)
-    if refers and replied is not None and not words(sent, me).startswith("/"):
-        return attachments(replied)
-    return own
+    if not meant or own or replied is None or replies_to(sent, me) or not brings_files(words(sent, me), me.bringing):
+        return own
+    return attachments(replied)

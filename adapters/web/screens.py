@@ -16,7 +16,7 @@ from adapters.web.live import Answer, Live, Shown
 from adapters.web.markdown import Growing, Renderer, plain, render_all
 from adapters.web.streams import Streams
 from bot.errors import DatabaseError
-from bot.messages import ConversationKey, Outgoing
+from bot.messages import Conversation, ConversationKey, Outgoing, StoredMessage
 from bot.ports import Store
 
 log = structlog.get_logger(__name__)
@@ -27,6 +27,7 @@ T = TypeVar("T")
 PLATFORM = "web"
 ACCOUNT = "local"
 """The bot account where one process alone uses the database."""
+COMMAND_SIGN = "/"
 RENDERERS = 2
 """Threads: however much some people have rendered, the loop shares the interpreter with no more than these."""
 IN_A_THREAD = 2_000
@@ -123,12 +124,14 @@ class Screens:
             return self._let_go(answer)
         if await self._store.is_open(key, answer.event):
             return False
-        if await self._store.find_conversation(key) is None:
+        place = await self._store.find_conversation(key)
+        if place is None:
             # It was removed, perhaps with all that this person had: what is shown of that goes too.
             await self._forget_removed(person, but=answer)
         kept = await self._store.answer_to(key, answer.event)
         standing = [shown for shown in answer.messages.values() if not (shown.gone or shown.what.notice)]
-        if answer.ended and standing and (kept is None or any(shown.what.failed for shown in standing)):
+        words = kept is None or any(shown.what.failed for shown in standing)
+        if answer.ended and standing and (words or (place and await self._is_aside(place, answer.event, kept))):
             self.live.keep(answer)
         else:
             self.live.drop(answer)
@@ -136,6 +139,13 @@ class Screens:
             self._growing.pop((person, answer.event, number), None)
         self.streams.changed(person, conversation)
         return True
+
+    async def _is_aside(self, place: Conversation, event: str, kept: StoredMessage | None) -> bool:
+        """Whether an answer is to a command itself, and leaves the line alone (/summarise): nobody would find it in the tree."""
+        asked = await self._store.find_sent(place.key, event)
+        if kept is None or asked is None or kept.parent != asked.id or not asked.text.startswith(COMMAND_SIGN):
+            return False
+        return all(node.message.id != kept.id for node in await self._store.line(place.id))
 
     def _let_go(self, answer: Answer) -> bool:
         due = answer.due <= self.live.clock()

@@ -6,9 +6,10 @@ use. settings, talk, data: what each one does.
 """
 
 from bot.commands.calling import Call, as_action, parse, spoken
-from bot.commands.context import Answer, Context, Entry, Result
+from bot.commands.context import Answer, Context, Entry, Hear, Result
 from bot.commands.settings import MAX_SYSTEM_PROMPT
 from bot.commands.table import TABLE, menu, run
+from bot.commands.talk import as_asked
 
 __all__ = [
     "MAX_SYSTEM_PROMPT",
@@ -17,8 +18,10 @@ __all__ = [
     "Call",
     "Context",
     "Entry",
+    "Hear",
     "Result",
     "as_action",
+    "as_asked",
     "menu",
     "parse",
     "run",

@@ -10,7 +10,7 @@ from bot.errors import NotAllowed
 from bot.messages import Claim, GuildKey, Reply, Settings, StoredMessage
 from bot.permissions import is_admin, may_change
 from bot.ports import Removed, Store
-from bot.settings import merged, only
+from bot.settings import is_number, merged, only
 
 EXCERPT = 120
 """Characters of a text that is only to be recognised."""
@@ -18,9 +18,17 @@ EXCERPT = 120
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A command's result that is not a word but a new answer to an older question."""
+    """A command's result that is not a word but an answer of the model."""
 
     question: StoredMessage
+    """What is answered: an older question, or the command itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """A command's result that is what is said in a message's recordings."""
+
+    message: StoredMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +92,23 @@ class Context:
         """The current line as it was when the command was dispatched: the command itself is not on it."""
         return await self.store.history(self.claim.question.parent)
 
+    async def target(self, argument: str = "") -> StoredMessage | None:
+        """The message that the command is about: by its number from /history, else the one that it replies to."""
+        event = self.claim.event
+        if is_number(argument):
+            return next((m for m in await self.line() if m.id == int(argument)), None)
+        return None if event.reply_to is None else await self.store.find_sent(event.key, event.reply_to)
 
-Result = Reply | Answer
+    async def owns(self, message: StoredMessage) -> bool:
+        """Whether who asks wrote a message, or what it answers."""
+        author = message.author
+        if author is None:
+            path = await self.store.history(message.parent)
+            author = path[-1].author if path else None
+        return author is not None and author.id == self.claim.event.author.id
+
+
+Result = Reply | Answer | Hear
 Run = Callable[[Context, str], Awaitable[Result]]
 
 
@@ -100,7 +123,13 @@ class Entry:
     argument: str = ""
     private: bool = False
     """The result is for the asker's eyes."""
+    discreet: bool = False
+    """See `bot.messages.Command`."""
     changes: bool = False
+    """See `bot.messages.Command`."""
+    menu_title: str = ""
+    """It can be about a message, and is called so where that is chosen."""
+    brings_files: bool = False
     """See `bot.messages.Command`."""
     manages: bool = False
     """See `bot.messages.Command`."""

@@ -7,8 +7,7 @@ import json
 
 from bot.commands.context import Context
 from bot.errors import NotAllowed
-from bot.messages import Author, File, Reply, StoredMessage
-from bot.settings import is_number
+from bot.messages import File, Reply
 
 DAYS_SHOWN = 20
 """Rows that /usage shows: about a screen."""
@@ -37,13 +36,12 @@ async def export(context: Context, _: str) -> Reply:
 
 async def forget(context: Context, argument: str) -> Reply:
     """Removes a message."""
-    target = await _target(context, argument)
+    target = await context.target(argument)
     if target is None:
         return Reply(
             "I find no such message. Reply to one with /forget, or write /forget and its number from /history."
         )
-    author = target.author or await _asker(context, target)
-    if not (context.may_change or (author and author.id == context.claim.event.author.id)):
+    if not (context.may_change or await context.owns(target)):
         raise NotAllowed("You can make me forget your own messages and my answers to them.")
     gone = await context.store.forget_message(target.id)
     context.removed(gone)
@@ -56,17 +54,3 @@ async def forgetme(context: Context, _: str) -> Reply:
     gone = await context.store.forget_person(event.key.platform, event.author.id, but=context.claim.id)
     context.removed(gone)
     return Reply(f"Everything of yours is removed: {gone.messages} messages and answers. I do not know you any more.")
-
-
-async def _target(context: Context, argument: str) -> StoredMessage | None:
-    event = context.claim.event
-    if is_number(argument):
-        return next((m for m in await context.line() if m.id == int(argument)), None)
-    if event.reply_to is not None:
-        return await context.store.find_sent(event.key, event.reply_to)
-    return None
-
-
-async def _asker(context: Context, answer: StoredMessage) -> Author | None:
-    path = await context.store.history(answer.parent)
-    return path[-1].author if path else None

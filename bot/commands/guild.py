@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from bot import guild_choices
 from bot.choices import with_days, with_persona, with_transcripts
 from bot.commands.context import Context, excerpt
 from bot.commands.settings import MAX_SYSTEM_PROMPT
+from bot.config import Config
 from bot.messages import GuildSettings, Reply, Settings
-from bot.options import SHOWN, TRIGGERS, USUAL
+from bot.options import DAYS, SHOWN, TRIGGERS, USUAL
 from bot.settings import MAX_DAYS, is_days
 
 
@@ -37,6 +38,19 @@ async def server(context: Context, argument: str) -> Reply:
         return Reply("The server's system prompt is " + ("taken back." if word == USUAL else "set."))
     told = guild_choices.told({"privacy": "keep"}.get(name, name), changed, config)
     return Reply(f"From now on, where a conversation on this server has nothing of its own: {told}.")
+
+
+def suggestions(config: Config) -> Iterator[str]:
+    """What can be typed behind /server, but for texts."""
+    values: dict[str, list[str]] = {
+        "persona": [name for name in config.personas if name != USUAL],
+        "model": [name for name in config.models if name != USUAL],
+        "trigger": [*TRIGGERS],
+        "transcripts": [*SHOWN],
+        "privacy": [str(days) for days in DAYS],
+        "system": [],
+    }
+    return (f"{name} {word}" for name, words in values.items() for word in (*words, USUAL))
 
 
 def _one_of(words: object, known: list[str]) -> ValueError:

@@ -21,7 +21,8 @@ async def run(context: Context, call: Call) -> Result:
     if entry.private and not (event.direct or event.can_reply_privately):
         return Reply(f"Please write /{call.name} to me in a private chat: its answer is for you alone.")
     result = await entry.run(context, call.argument)
-    return replace(result, private=True) if isinstance(result, Reply) and entry.private else result
+    hidden = entry.private or (entry.discreet and event.can_reply_privately)
+    return replace(result, private=True) if isinstance(result, Reply) and hidden else result
 
 
 def menu(config: Callable[[], Config] | None = None, *, guilds: bool = False) -> list[Command]:
@@ -42,7 +43,11 @@ def _shown(name: str, entry: Entry, config: Callable[[], Config] | None) -> Comm
         changes=entry.changes,
         translations={"de": entry.german},
         private=entry.private,
+        on_message=bool(entry.menu_title),
+        menu_title=entry.menu_title,
+        brings_files=entry.brings_files,
         manages=entry.manages,
+        discreet=entry.discreet,
         suggestions=None if suggest is None or config is None else lambda: list(suggest(config())),
     )
 
@@ -77,6 +82,7 @@ TABLE: dict[str, Entry] = {
         "[SETTING VALUE]",
         changes=True,
         manages=True,
+        suggest=guild.suggestions,
     ),
     "model": Entry(
         settings.model,
@@ -97,11 +103,32 @@ TABLE: dict[str, Entry] = {
     "system": Entry(
         settings.system, "shows or sets the system prompt", "zeigt oder setzt den Systemprompt", "[TEXT]", changes=True
     ),
+    "continue": Entry(
+        talk.go_on,
+        "goes on from an older message (reply to it, or give its number)",
+        "führt das Gespräch ab einer älteren Nachricht fort (antworte auf sie, oder nenne ihre Nummer)",
+        "[NUMBER]",
+        menu_title="Continue from here",
+    ),
+    "summarise": Entry(
+        talk.summarise,
+        "summarises the conversation, up to a message if you reply to it",
+        "fasst das Gespräch zusammen, bis zu einer Nachricht, wenn du auf sie antwortest",
+        "[HOW]",
+        menu_title="Summarise up to here",
+    ),
     "history": Entry(talk.history, "shows the conversation", "zeigt das Gespräch"),
     "transcript": Entry(
         talk.transcript,
         "shows what I heard in the last voice message",
         "zeigt, was ich in der letzten Sprachnachricht gehört habe",
+    ),
+    "transcribe": Entry(
+        talk.transcribe,
+        "shows what is said in a recording (reply to it)",
+        "zeigt, was in einer Aufnahme gesagt wird (antworte auf sie)",
+        menu_title="Transcribe",
+        brings_files=True,
     ),
     "transcripts": Entry(
         settings.transcripts,
@@ -121,12 +148,16 @@ TABLE: dict[str, Entry] = {
         "[NUMBER]",
     ),
     "forgetme": Entry(
-        data.forgetme, "removes everything about you, at once", "löscht sofort alles, was ich von dir habe"
+        data.forgetme,
+        "removes everything about you, at once",
+        "löscht sofort alles, was ich von dir habe",
+        discreet=True,
     ),
     "privacy": Entry(
         settings.privacy,
         "says what is stored and for how long, or sets it",
         "sagt, was wie lange gespeichert wird, oder legt es fest",
         "[DAYS]",
+        discreet=True,
     ),
 }

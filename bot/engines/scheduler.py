@@ -14,14 +14,13 @@ from contextlib import aclosing, asynccontextmanager
 import structlog
 
 from bot.config import QueueConfig
-from bot.errors import Busy, EngineError, EngineTimeout
-from bot.generation import Delta, Finish, Generation, Prefill
+from bot.engines.timed import StreamEvent, Timed
+from bot.errors import Busy, EngineError
+from bot.generation import Delta, Generation, Prefill
 from bot.metrics import Metrics
 from bot.ports import Engine
 
 log = structlog.get_logger(__name__)
-
-StreamEvent = Prefill | Delta | Finish
 
 
 class Scheduler:
@@ -187,9 +186,9 @@ class QueueTicket:
         end = loop.time() + config.total_timeout
         patience, what, processed = config.first_token_timeout, "first token", 0
         next_by = loop.time() + patience
-        async with aclosing(self._scheduler.engine.stream(request)) as events:
+        async with aclosing(self._scheduler.engine.stream(request)) as events, aclosing(Timed(events)) as timed:
             while True:
-                event = await _next(events, min(next_by, end), "total" if end < next_by else what)
+                event = await timed.next(min(next_by, end), "total" if end < next_by else what)
                 if event is None:
                     return
                 if isinstance(event, Delta):
@@ -201,15 +200,3 @@ class QueueTicket:
                 given = loop.time()
                 yield event
                 next_by += loop.time() - given  # what the consumer takes is not the engine's time
-
-
-async def _next(events: AsyncGenerator[StreamEvent, None], by: float, what: str) -> StreamEvent | None:
-    """The next event, None at the end. Raises EngineTimeout if it does not come by the loop's time `by`."""
-    try:
-        async with asyncio.timeout_at(by) as limit:
-            return await anext(events, None)
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        log.warning("the engine is too slow", limit=what)
-        raise EngineTimeout(detail=f"{what} time-out") from error

@@ -24,6 +24,8 @@ from bot.prompt.template import TemplateRefused, TemplateRenderer
 from bot.prompt.values import Turn
 
 _MEMO_CHARS = 16_000_000
+_INERT_CHARS, _INERT_KEY = 1_000_000, 50
+"""Some hundred shapes of a conversation; what an entry's own key takes counts too."""
 _STRUCTURE = frozenset(
     {
         *("type", "function", "name", "description", "parameters", "properties", "required", "items", "enum"),
@@ -32,6 +34,8 @@ _STRUCTURE = frozenset(
     }
 )
 """The words of the OpenAI API's tool definitions, which templates look for."""
+_PLAIN = {"role", "content"}
+"""Of a message without tools."""
 _DAY = date(2000, 1, 1)
 """Any day: for what is found out about a template once."""
 
@@ -66,6 +70,7 @@ class Layout:
         self._renderer = TemplateRenderer(template)
         self._knows_tools = "tool" in template.source
         self._protected: Memo[tuple[str | None, str], str] = Memo(_MEMO_CHARS)
+        self._inert_texts: Memo[tuple[object, ...], str] = Memo(_INERT_CHARS)
         self._bos = template.bos_token if template.adds_bos else ""
         self._in_parts = self._folds_system = False
         self._no_tools: list[Any] | None = None
@@ -88,7 +93,7 @@ class Layout:
         refusal = "it leaves a message out"
         for shape in SHAPES:
             try:
-                expected = self._write(shape(inert), inert_tools, window.day)
+                expected = self._write_inert(shape(inert), inert_tools, window.day)
                 if not _is_whole(window, expected):
                     continue
                 text = self._write(shape(real), real_tools, window.day)
@@ -116,7 +121,6 @@ class Layout:
 
     def _message(self, window: Window, index: int, *, real: bool) -> TemplateMessage:
         turn = window.turns[index]
-        change = self._change(window, real=real)
         if index in window.spliced:
             content = _splice(index)
         elif real or not told(turn).strip():
@@ -124,6 +128,9 @@ class Layout:
         else:
             content = _word(index)
         message: TemplateMessage = {"role": self._role(turn), "content": content}
+        if turn.role is not Role.TOOL and not turn.tool_calls:
+            return message
+        change = self._change(window, real=real)
         if turn.role is Role.TOOL:
             message |= {key: change(value) for key, value in _about_call(turn).items()}
         if turn.tool_calls:
@@ -171,6 +178,17 @@ class Layout:
             messages = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
         generate = not messages or messages[-1]["role"] != Role.ASSISTANT
         return self._renderer.render(messages, tools or self._no_tools, day, generate=generate)
+
+    def _write_inert(self, messages: list[TemplateMessage], tools: Sequence[Any] | None, day: date) -> str:
+        """The same of inert words: their texts depend on the roles alone, and many conversations have those in common."""
+        if tools or any(message.keys() != _PLAIN for message in messages):
+            return self._write(messages, tools, day)
+        key = (day, *[part for message in messages for part in (message["role"], message["content"])])
+        known = self._inert_texts.get(key)
+        if known is None:
+            known = self._write(messages, tools, day)
+            self._inert_texts.put(key, known, len(known) + _INERT_KEY * len(key))
+        return known
 
     def _landmarks(self, text: str) -> list[str]:
         return [match.group() for match in self._guard.landmarks(text)]

@@ -35,6 +35,7 @@ from bot.messages import (
     ConversationKey,
     Destination,
     Event,
+    File,
     Limits,
     Message,
     MessageRef,
@@ -48,6 +49,9 @@ from bot.metrics import Metrics
 from bot.ports import Adapter, Receive
 from bot.testing import MemoryAdapter
 from storage.store import SqlStore
+from tests.discord_fake import serving as serving_discord
+from tests.discord_house import discord_config, hurried
+from tests.discord_online import Online
 from tests.telegram import serving
 from tests.telegram_house import telegram_config
 from tests.web import asked, web_house
@@ -253,6 +257,44 @@ async def telegram() -> AsyncIterator[Bench]:
             await adapter.aclose()
 
 
+@asynccontextmanager
+async def discord() -> AsyncIterator[Bench]:
+    """A DM on the stand-in for Discord."""
+    async with serving_discord() as server:
+        with TemporaryDirectory() as folder:
+            config = discord_config(Path(folder), server)
+        with hurried(server):
+            adapter = Online(config.discord, server)
+            ann = server.world.user("Ann")
+            chat = server.world.dm(ann)
+
+            async def standing() -> list[str]:
+                return chat.texts_of_bot()
+
+            async def hear(text: str) -> None:
+                await adapter.taken_over()
+                chat.say(ann, text)
+                await adapter.heard(adapter.committed + 1)
+
+            async def bring(data: bytes) -> Attachment:
+                file = server.world.scene.attachment(chat.upload(("a.txt", data)))
+                told = {"name": file["filename"], "media_type": "text/plain", "size": file["size"]}
+                return Attachment(kind="file", reference=file["url"], **told)
+
+            async def menu() -> list[tuple[str, str]]:
+                await adapter.taken_over()
+                shown = server.world.scene.commands
+                await server.wait_for(lambda: len(shown) > 1, "more than the command that is not Hearth's own")
+                return [(row["name"], row["description"]) for row in shown if row["name"] != "ask"]
+
+            await adapter.begin()
+            try:
+                to = Destination(key=ConversationKey("discord", adapter.account, str(chat.id)))
+                yield Bench(adapter, to, standing, hear, bring, menu)
+            finally:
+                await adapter.rest()
+
+
 BENCHES: dict[str, Callable[[], AbstractAsyncContextManager[Bench]]] = {
     "memory": memory,
     "metered": metered,
@@ -260,6 +302,7 @@ BENCHES: dict[str, Callable[[], AbstractAsyncContextManager[Bench]]] = {
     "console": console,
     "web": web,
     "telegram": telegram,
+    "discord": discord,
 }
 
 
@@ -303,6 +346,19 @@ async def test_to_edit_what_is_not_there_says_message_gone(bench: Bench) -> None
     await bench.adapter.delete(sent)
     with pytest.raises(MessageGone):
         await bench.adapter.edit(sent, Outgoing(text="two"))
+
+
+async def test_a_file_makes_room_for_a_text(bench: Bench) -> None:
+    """In its place, or anew."""
+    assert bench.adapter.limits.files
+    shown = Outgoing(text="Here it is.", files=(File("a.txt", "text/plain", b"ab"),))
+    ref = await bench.adapter.send(bench.to, shown)
+    try:
+        await bench.adapter.edit(ref, Outgoing(text="No file."))
+    except MessageGone:
+        assert await bench.standing() == []
+    else:
+        assert await bench.standing() == ["No file."]
 
 
 async def test_a_message_can_be_deleted_and_then_it_is_no_error(bench: Bench) -> None:

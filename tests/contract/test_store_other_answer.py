@@ -1,14 +1,17 @@
-"""What the store promises about going on from another answer to the same question, on SQLite and on PostgreSQL."""
+"""What the store promises about the way of the line: to another answer to the same question, and past a question beside it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
-from bot.messages import Action, ActionName, Author, Triage
+from bot.errors import LeaseLost
+from bot.messages import Action, ActionName, AnswerState, Author, Finished, Triage
 from bot.ports import Received, Refusal
 from storage.store import SqlStore
+from tests.contract.conftest import Clock
 from tests.contract.talk import (
     ANN,
     BEN,
@@ -18,6 +21,7 @@ from tests.contract.talk import (
     ask,
     claimed,
     deleted,
+    finished,
     overhear,
     pressed,
     texts,
@@ -163,3 +167,75 @@ async def test_another_conversation_of_the_chat_is_left_alone(store: SqlStore) -
     _, tip = await answer(store, "neun")
     assert await press(store, "p1", "m2", key=thread) == Received(refusal=Refusal.NO_OTHER)
     assert (await store.conversation(thread)).head == tip
+
+
+class TestAside:
+    """A question that stands behind any message, and leaves the line alone."""
+
+    async def test_its_history_ends_there_and_the_head_stays(self, store: SqlStore) -> None:
+        await ask(store, "1", "one")
+        _, first = await answer(store, "eins")
+        await ask(store, "2", "two")
+        _, tip = await answer(store, "zwei")
+        await ask(store, "3", "all that")
+        claim = await claimed(store)
+        await store.set_aside(claim, first)
+        await store.set_aside(claim, first)
+        new = await store.close(claim, AnswerState.DONE, finished("alles", claim.question.id))
+        assert await texts(store, new[-1]) == ["one", "eins", "all that", "alles"]
+        assert await head(store) == tip
+
+    async def test_it_holds_for_the_next_attempt(self, store: SqlStore, clock: Clock) -> None:
+        await ask(store, "1", "one")
+        _, first = await answer(store, "eins")
+        await ask(store, "2", "two")
+        await answer(store, "zwei")
+        await ask(store, "3", "all that")
+        await store.set_aside(await claimed(store), first)
+        clock.pass_(minutes=2)
+        claim = await claimed(store, "another")
+        assert (claim.attempt, claim.side_branch, claim.question.parent) == (2, True, first)
+
+    async def test_it_may_stay_where_it_is(self, store: SqlStore) -> None:
+        await ask(store, "1", "one")
+        _, tip = await answer(store, "eins")
+        await ask(store, "2", "all that")
+        claim = await claimed(store)
+        await store.set_aside(claim, claim.question.parent)
+        await store.close(claim, AnswerState.DONE, finished("alles", claim.question.id))
+        assert await head(store) == tip
+
+    async def test_not_behind_what_is_in_no_line_here(self, store: SqlStore) -> None:
+        await ask(store, "1", "one", key=replace(CHAT, thread="t"))
+        _, elsewhere = await answer(store, "eins")
+        await ask(store, "2", "/help")
+        command = await claimed(store)
+        await store.close(command, AnswerState.DONE, Finished(outcome=AnswerState.DONE, text="Help.", moves_head=False))
+        await ask(store, "3", "all that")
+        await ask(store, "4", "waits")
+        claim = await claimed(store)
+        waits = claim.question.id + 1
+        for behind in (elsewhere, command.question.id, claim.question.id, waits, 10**6):
+            with pytest.raises(ValueError, match="is in no line"):
+                await store.set_aside(claim, behind)
+
+    async def test_not_without_the_claim(self, store: SqlStore) -> None:
+        await ask(store, "1", "one")
+        claim = await claimed(store)
+        await store.release(claim)
+        with pytest.raises(LeaseLost):
+            await store.set_aside(claim, None)
+
+
+async def test_the_line_that_ends_elsewhere_has_its_own_first_day(store: SqlStore, clock: Clock) -> None:
+    await ask(store, "1", "one")
+    _, first = await answer(store, "eins")
+    place = (await store.conversation(CHAT)).id
+    clock.pass_(days=2)
+    await store.set_head(place, None)
+    await ask(store, "2", "two")
+    _, second = await answer(store, "zwei")
+    await store.set_head(place, first)
+    assert (await store.conversation(CHAT)).first_day == date(2026, 3, 1)
+    await store.set_head(place, second)
+    assert (await store.conversation(CHAT)).first_day == date(2026, 3, 3)

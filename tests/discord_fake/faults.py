@@ -13,7 +13,7 @@ Kind = Literal["429", "cloudflare", "500", "502", "503", "drop", "lost", "hang",
 or `lost` by itself: there it takes `times=2` for a client to see anything.
 
 429            refused with retry_after; `scope` is user, global or shared
-cloudflare     429 by a proxy: a page without Via, as those get who have sent too many bad requests
+cloudflare     429 by a proxy: a page without Via, as those get who have sent too many bad requests; `seconds`, or 600
 500, 502, 503  a proxy answers with a page, and nothing is done
 drop           the connection ends before anything is done
 lost           it is done, and the connection ends without an answer

@@ -132,7 +132,7 @@ def tell(scene: Scene, interaction: Interaction) -> None:
     """INTERACTION_CREATE, which comes without any intent, and from everywhere."""
     channel, user = interaction.channel, interaction.user
     rights = str(int(channel.may(scene.bot.id)))
-    told: Json = {"id": str(interaction.id), "application_id": str(scene.bot.id), "type": interaction.type}
+    told: Json = {"id": str(interaction.id), "application_id": str(scene.application_id), "type": interaction.type}
     told |= {"token": interaction.token, "version": 1, "data": interaction.data, "channel_id": str(channel.id)}
     told |= {"channel": channel.json | {"permissions": str(int(channel.may(user.id)))}, "locale": user.locale}
     told |= {"entitlements": [], "authorizing_integration_owners": interaction.owners}

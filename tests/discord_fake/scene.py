@@ -94,11 +94,18 @@ class Scene:
     """The application's commands, those of guilds too."""
     installed_by: set[int] = field(default_factory=set)
     """Users who have the app for themselves, wherever they are."""
+    portal: Json = field(default_factory=dict)
+    """What else the developer portal has set: `interactions_endpoint_url`, `bot_public`, `bot_require_code_grant`, `id`."""
     cdn: str = ""
     """The CDN's address, once it is known."""
     skew: float = 0.0
     numbers: count[int] = field(default_factory=lambda: count(1))
     _last_id: int = 0
+
+    @property
+    def application_id(self) -> int:
+        """That of the application, which of the oldest bots is not their own: there it is in `portal`."""
+        return int(self.portal.get("id", self.bot.id))
 
     def now(self) -> float:
         """Seconds since 1970, as the platform's clock has it."""

@@ -242,7 +242,9 @@ class DiscordServer:
         if fault.kind == "429":
             return _too_many(fault.excess(), {})
         if fault.kind == "cloudflare":
-            return web.Response(status=429, text="error code: 1015", headers={"Retry-After": "600"})
+            return web.Response(
+                status=429, text="error code: 1015", headers={"Retry-After": f"{fault.seconds or 600:g}"}
+            )
         if (refusal := fault.refusal()) is not None:
             return _answer(refusal.body(), status=refusal.status)
         if fault.kind == "garbage":

@@ -29,7 +29,7 @@ LOOK_SECONDS = 0.002
 
 CONFIG = """
 [permissions]
-allow = ["files:*", "telegram:*"]
+allow = ["files:*", "telegram:*", "discord:*"]
 messages_per_minute = 100000
 [chat]
 concurrent_conversations = 8

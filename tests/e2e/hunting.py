@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,6 +23,8 @@ WINDOWS = {
 }
 """Phase -> seconds after its mark within which it is likely to last."""
 PHASES = ("starting", *WINDOWS)
+READING = "reading back"
+"""A phase of platforms whose history is read at a start."""
 CLOSED_SECONDS = 0.02
 """A kill so soon after an answer was closed counts as one in that phase."""
 BACKLOG = 8
@@ -56,6 +59,8 @@ class Watch:
     """Questions whose three attempts were all killed."""
     ready: int = 0
     """The process that served last."""
+    reading: bool = False
+    """Whether the platform's history is being read."""
 
     def start(self) -> None:
         """Start the server, if it does not run, and wait until it serves. It may have claimed answers by then."""
@@ -108,6 +113,8 @@ class Watch:
                 self.closing.discard(question)
                 del self.killed[question]
                 self.closed_at = mark["time"]
+            case "reading back" | "read back" as phase:
+                self.reading = phase == READING
             case "prefill" | "streaming" | "kept" as phase:
                 self.stage[question] = phase
 
@@ -124,6 +131,9 @@ class Watch:
             phases.add("sent")
         if 0 <= at - self.closed_at < CLOSED_SECONDS:
             phases.add("closed")
+        if self.reading:
+            phases.add(READING)
+            self.reading = False
         self.killed.update(self.working)
         for question in self.closing:
             del self.killed[question]
@@ -183,7 +193,9 @@ class People:
         return [f"Count to {self.rng.randint(5, 20)}." for _ in range(3)]
 
 
-def hunt(hearth: Hearth, people: Asking, goal: int) -> tuple[Counter[str], Watch]:
+def hunt(
+    hearth: Hearth, people: Asking, goal: int, windows: Mapping[str, float] = WINDOWS
+) -> tuple[Counter[str], Watch]:
     """Kill until each phase was hit `goal` times. Returns the hits by phase; `kills` counts the kills."""
     watch, rng, hits = Watch(hearth), people.rng, Counter[str]()
     for _ in range(min(goal, FIRST_STARTS)):  # while the tables are made
@@ -194,37 +206,51 @@ def hunt(hearth: Hearth, people: Asking, goal: int) -> tuple[Counter[str], Watch
     began = time.monotonic()
     watch.start()
     start_seconds = time.monotonic() - began
-    while missing := [phase for phase in PHASES if hits[phase] < goal]:
+    while missing := [phase for phase in ("starting", *windows) if hits[phase] < goal]:
         aim = min(missing, key=lambda phase: (hits[phase], rng.random()))
-        if aim == "starting":
+        if aim in {"starting", READING}:
             hearth.stop() if hearth.running else None
             watch.read()
             watch.hit(0.0)
             hearth.spawn()
-            time.sleep(rng.uniform(0, start_seconds))
+            if aim == READING:
+                _wait_for_reading(windows[aim], watch, rng)
+            else:
+                time.sleep(rng.uniform(0, start_seconds))
             watch.read()
-            if watch.serving:  # quicker than the first one; what it claims now may be at its third attempt
-                continue
+            if watch.serving and not (aim == READING and watch.reading and watch.spares()):
+                continue  # it was quicker than the first one; what it claims now may be at its third attempt
         else:
             if not watch.serving:
                 watch.start()
-            _wait_for(aim, hearth, watch, people)
+            _wait_for(aim, windows[aim], watch, people)
         hits.update(_kill(hearth, watch))
         hits["kills"] += 1
     return hits, watch
 
 
-def _wait_for(aim: str, hearth: Hearth, watch: Watch, people: Asking) -> None:
-    """Return at some instant within a phase of this kind."""
+def _wait_for_reading(window: float, watch: Watch, rng: random.Random) -> None:
+    """Return at some instant after it has begun, of which it is likely to last for so many seconds."""
+
+    def begins() -> bool:
+        assert watch.hearth.running, watch.hearth.log[-3000:]
+        return any(mark["phase"] == READING for mark in watch.read())
+
+    wait(begins, READING)
+    time.sleep(rng.uniform(0, window))
+
+
+def _wait_for(aim: str, window: float, watch: Watch, people: Asking) -> None:
+    """Return at some instant within a phase of this kind, which is likely to last for so many seconds."""
     watch.read()
     busy_at = 0.0
 
     def comes() -> bool:
         nonlocal busy_at
-        assert hearth.running, hearth.log[-3000:]
+        assert watch.hearth.running, watch.hearth.log[-3000:]
         marks = watch.read()
         if any(mark["phase"] == aim for mark in marks) and watch.spares():
-            time.sleep(people.rng.uniform(0, WINDOWS[aim]))
+            time.sleep(people.rng.uniform(0, window))
             watch.read()
             return watch.spares()
         if time.monotonic() > busy_at:

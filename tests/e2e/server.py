@@ -1,8 +1,8 @@
-"""A whole Hearth on the platform of files or on Telegram, and with its page: `python -m tests.e2e.server FOLDER [OPTIONS]`.
+"""A whole Hearth on the platform of files, on Telegram or on Discord, and with its page: `python -m tests.e2e.server FOLDER [OPTIONS]`.
 
 It is `bot.app.running` as the command line uses it, with the embedded model slowed down so that a kill can hit every
 phase, and with wrappers that write each phase to FOLDER/trace.jsonl. FOLDER/config.toml configures it; a model whose
-path ends with `.script` answers as `tests.e2e.telegram_script` says.
+path ends with `.script` answers as `tests.e2e.script` says.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from bot.testing import ScriptedEngine, ThrottledEngine
 from storage.store import SqlStore
 from tests.e2e.file_adapter import ACCOUNT, FileAdapter
 from tests.e2e.holding import HeldEngine
-from tests.e2e.telegram_script import answer
+from tests.e2e.script import answer
 from tests.e2e.trace import QUESTION, Trace
 
-PAGE, TELEGRAM = "web", "telegram"
-UNMARKED = {PAGE, TELEGRAM}
+PAGE, TELEGRAM, DISCORD = "web", "telegram", "discord"
+UNMARKED = {PAGE, TELEGRAM, DISCORD}
 """Whose adapters mark nothing themselves."""
 TEXT_LIMIT = 48
-"""Of a message on Telegram: so most answers are split over several."""
+"""Of a message on Telegram and on Discord: so most answers are split over several."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Options:
     """Whether the web page is served too."""
     telegram: bool = False
     """Whether people write on Telegram, in place of the files."""
+    discord: bool = False
+    """Whether they write on Discord."""
 
 
 class TracedEngine:
@@ -94,7 +96,7 @@ class TracedEngine:
 def traced(trace: Trace, pause: float) -> type[SqlStore]:
     """The store, with its commits marked.
 
-    The effects of the page and of Telegram have nowhere to be marked: what comes from them and goes to them is marked
+    The effects of the page, of Telegram and of Discord have nowhere to be marked: what comes from them and goes to them is marked
     here, with a `pause` between an effect and the word that it happened.
     """
 
@@ -157,7 +159,7 @@ async def serve(folder: Path, options: Options) -> None:
     """Serve until SIGTERM."""
     trace = Trace(folder / "trace.jsonl")
     config = load(folder / "config.toml", os.environ)
-    errors = LastErrors() if options.page else None
+    errors = LastErrors() if options.page or options.discord else None
     configure_logging(config.log, errors=errors)
 
     async def slow(alias: str, model: ModelConfig, data_dir: Path) -> ChatEngine:
@@ -172,7 +174,7 @@ async def serve(folder: Path, options: Options) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with running(
         config,
-        adapters=[_telegram(config) if options.telegram else (ACCOUNT, _files(folder, trace, options))],
+        adapters=_adapters(config, folder, trace, options),
         loaders={".gguf": slow, ".script": scripted},
         store=traced(trace, options.pause),
         lease=options.lease,
@@ -182,8 +184,13 @@ async def serve(folder: Path, options: Options) -> None:
         await stop.wait()
 
 
-def _files(folder: Path, trace: Trace, options: Options) -> Adapter:
-    return FileAdapter(folder, trace, options.pause, drops_repeats=options.drops_repeats)
+def _adapters(config: Config, folder: Path, trace: Trace, options: Options) -> list[tuple[str, Adapter]]:
+    if options.telegram:
+        return [_telegram(config)]
+    if options.discord:  # it is one of the configuration's own
+        _trace_discord(trace, options.pause)
+        return []
+    return [(ACCOUNT, FileAdapter(folder, trace, options.pause, drops_repeats=options.drops_repeats))]
 
 
 def _telegram(config: Config) -> tuple[str, Adapter]:
@@ -196,6 +203,23 @@ def _telegram(config: Config) -> tuple[str, Adapter]:
             return replace(super().limits, text=TEXT_LIMIT)
 
     return config.telegram.account, Short(config.telegram)
+
+
+def _trace_discord(trace: Trace, pause: float) -> None:
+    """Let messages be short, and mark when the history is read."""
+    from adapters.discord import adapter, catching_up, sessions
+
+    class Traced(catching_up.CatchingUp):
+        async def run(self, unread: Sequence[catching_up.Unread]) -> bool:
+            trace.mark("reading back")
+            await asyncio.sleep(pause)
+            found = await super().run(unread)
+            await asyncio.sleep(pause)
+            trace.mark("read back")
+            return found
+
+    adapter.LONGEST_TEXT = TEXT_LIMIT
+    vars(sessions)["CatchingUp"] = Traced
 
 
 if __name__ == "__main__":

@@ -136,6 +136,19 @@ def test_check_tells_what_works(hearth: CommandLine) -> None:
         assert f"process {process.pid} is running" in hearth.says("check")
 
 
+@pytest.mark.parametrize("command", [["--help"], ["say", "hello"], ["check"]])
+def test_a_platform_s_library_is_loaded_only_where_it_is_set_up(hearth: CommandLine, command: list[str]) -> None:
+    """Each takes a third of a second."""
+    environ = hearth.environ | {"PYTHONPROFILEIMPORTTIME": "1"}
+    done = subprocess.run(
+        [*hearth.command, *command], env=environ, capture_output=True, text=True, timeout=DEADLINE, check=True
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    assert "bot" in loaded
+    assert loaded.isdisjoint({"discord", "telegram"})
+
+
 def test_the_version_is_told(hearth: CommandLine) -> None:
     """`hearth --version`, for a report of a fault."""
     assert hearth.says("--version") == f"hearth {version('hearth')}\n"

@@ -2,55 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests import speech
+from tests.e2e.answers import answered
 from tests.e2e.conftest import CommandLine
-from tests.e2e.telegram_thread import Platform, platform
+from tests.e2e.platform_thread import Platform, platform
 from tests.e2e.test_cli_page import address, asked, opened
-from tests.telegram import Chat, Message
-from tests.telegram_house import FAST
+from tests.e2e.ways_in import on_telegram
+from tests.telegram import Chat, Message, TelegramServer
 
 WRONG = "4839574812:AAFD39kkdpWt3ywyRZergyOLMaJhac60qcX"
 
 
 @pytest.fixture
-def telegram() -> Iterator[Platform]:
-    with platform(privacy=False, topics=True) as running:
+def telegram() -> Iterator[Platform[TelegramServer]]:
+    with platform(TelegramServer(privacy=False, topics=True)) as running:
         yield running
 
 
 @pytest.fixture
-def bot(hearth: CommandLine, telegram: Platform) -> CommandLine:
+def bot(hearth: CommandLine, telegram: Platform[TelegramServer]) -> CommandLine:
     """The command line with a bot's token; everybody on Telegram may talk to it."""
-    own = {name.upper(): str(value) for name, value in FAST.items()}
-    own |= {"TOKEN": telegram.server.token, "API_BASE": telegram.server.url}
-    settings = {f"HEARTH_TELEGRAM__{name}": value for name, value in own.items()}
+    settings = on_telegram(telegram.server)
     return replace(hearth, settings={**settings, "HEARTH_PERMISSIONS__ALLOW": '["telegram:*"]'})
 
 
-def answered(telegram: Platform, chat: Chat, act: Callable[[], Message], text: str, last: int = 1) -> Message:
-    """Do something, and return the last message when the bot has said so much and it says this for good."""
-    before = len(chat.from_bot)
-    done = telegram.do(act)
-
-    def ends() -> bool:
-        said = chat.from_bot
-        whole = [button["text"] for button in said[-1].buttons] == ["Retry"] if said else False
-        return len(said) == before + last and whole and said[-1].text == text
-
-    try:
-        telegram.wait(ends, f"{text!r} to {done.text!r}")
-    except AssertionError as error:
-        raise AssertionError(f"{error}; there is {chat.texts_of_bot()}") from error
-    return chat.from_bot[-1]
-
-
-def test_a_person_talks_there_and_on_the_page_at_once(bot: CommandLine, telegram: Platform) -> None:
+def test_a_person_talks_there_and_on_the_page_at_once(bot: CommandLine, telegram: Platform[TelegramServer]) -> None:
     """By text and by voice, in reply to an older answer, with an edit, and in a topic; SIGTERM ends it with 0."""
     world = telegram.server.world
     with bot.running():
@@ -89,7 +71,7 @@ def edited(chat: Chat, message: Message, text: str) -> Message:
     return message
 
 
-def test_a_group_and_a_forum(bot: CommandLine, telegram: Platform) -> None:
+def test_a_group_and_a_forum(bot: CommandLine, telegram: Platform[TelegramServer]) -> None:
     """Only who calls the bot is answered, in reply to the question, and each topic is a conversation of its own."""
     world = telegram.server.world
     with bot.running():
@@ -114,7 +96,9 @@ def test_a_group_and_a_forum(bot: CommandLine, telegram: Platform) -> None:
         assert say("What is my name?", "Your name is Zelda.", topic=one).thread == one.id
 
 
-def test_what_telegram_has_forgotten_at_the_end_is_answered(bot: CommandLine, telegram: Platform) -> None:
+def test_what_telegram_has_forgotten_at_the_end_is_answered(
+    bot: CommandLine, telegram: Platform[TelegramServer]
+) -> None:
     """SIGTERM comes when the questions are received: answers on their way are finished, the others come after the next start."""
     world, queue = telegram.server.world, telegram.server.queue
     people = telegram.do(lambda: [world.user(f"P{number}") for number in range(20)])
@@ -132,7 +116,7 @@ def test_what_telegram_has_forgotten_at_the_end_is_answered(bot: CommandLine, te
     assert [chat.texts_of_bot() for chat in chats] == [[counted, "1 2 3"], *[[counted]] * 19]
 
 
-def test_a_wrong_token_ends_the_start_with_one_line(bot: CommandLine, telegram: Platform) -> None:
+def test_a_wrong_token_ends_the_start_with_one_line(bot: CommandLine, telegram: Platform[TelegramServer]) -> None:
     done = replace(bot, settings={**bot.settings, "HEARTH_TELEGRAM__TOKEN": WRONG})("run")
     assert done.returncode == 1
     *log, last = done.stderr.strip().splitlines()
@@ -143,7 +127,7 @@ def test_a_wrong_token_ends_the_start_with_one_line(bot: CommandLine, telegram: 
     assert WRONG not in done.stdout + done.stderr
 
 
-def test_it_is_configured_by_a_file_too(bot: CommandLine, telegram: Platform, tmp_path: Path) -> None:
+def test_it_is_configured_by_a_file_too(bot: CommandLine, telegram: Platform[TelegramServer], tmp_path: Path) -> None:
     """Also the token, by a secret's file; who is not allowed is told an id and no more."""
     server = telegram.server
     ada, eve = telegram.do(lambda: (server.world.user("Ada"), server.world.user("Eve")))

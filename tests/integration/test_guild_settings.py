@@ -150,7 +150,9 @@ async def test_it_is_in_the_help_of_who_can_use_it_and_in_the_menus_of_platforms
         for author, listed in ((MANAGER, True), (OWNER, True), (MEMBER, False), (replace(OWNER, guild=""), False)):
             lines = (await asked(h, "/help", author)).splitlines()
             assert ("/server [SETTING VALUE] - shows or changes what holds for this whole server" in lines) is listed
-    [server] = [entry for entry in menu(guilds=True) if entry.manages]
+    [server] = [entry for entry in menu(configured, guilds=True) if entry.manages]
+    assert server.suggestions is not None
+    assert {"persona pirate", "persona default", "model big", "trigger always", "privacy 0"} <= {*server.suggestions()}
     assert (server.name, server.changes, server.private) == ("server", True, False)
 
 

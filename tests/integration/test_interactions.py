@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot.config import Config
-from bot.messages import Action, ActionName, Author, Limits, Message, Outgoing
+from bot.messages import Action, ActionName, Author, Destination, Limits, Message, MessageRef, Outgoing
 from bot.strangers import REFUSED, WORDS_A_MINUTE
 from bot.testing import MemoryAdapter
 from tests.house import ADA, BEA, House, configuration, house, place, stalled, until
@@ -75,6 +76,27 @@ async def test_each_stranger_is_told_at_once_and_each_time(tmp_path: Path, event
         assert [one.private for one in shown] == [True] * (WORDS_A_MINUTE + 6)
         assert sorted({one.text for one in shown}) == [word(EVE), word(replace(EVE, id="4"))]
         assert await h.store.find_conversation(place()) is None
+
+
+async def test_each_is_answered_while_another_s_word_is_on_its_way(tmp_path: Path) -> None:
+    """In private or not: a direct chat's words are no secret there."""
+
+    class Slow(MemoryAdapter):
+        door = asyncio.Event()
+
+        async def send(self, to: Destination, what: Outgoing) -> MessageRef:
+            await self.door.wait()
+            return await super().send(to, what)
+
+    platform = Slow(limits=hall().limits)
+    async with house(tmp_path, configured(), platform=platform) as h:
+        for number, direct in enumerate((False, False, True, True)):
+            await h.inbox.receive(replace(COMMAND, event_id=f"e{number}", direct=direct))
+        await h.inbox.receive(PRESS)
+        await until(lambda: len(h.dispatcher._control.tasks) == 5, "all to wait")
+        await asyncio.sleep(0)  # each has begun
+        Slow.door.set()
+        assert [one.private for one in await spoken(h, 5)].count(True) == 3
 
 
 @pytest.mark.parametrize("event", [COMMAND, PRESS, replace(COMMAND, text="/stop")], ids=["command", "press", "stop"])
@@ -153,6 +175,42 @@ async def test_anothers_question_is_not_theirs_to_ask_again(tmp_path: Path) -> N
         assert len([text for text in h.texts() if text.startswith("There is nothing")]) == 1
 
 
+@pytest.mark.parametrize("command", ["/persona default", "/new", "/server trigger always", "/forget 1"])
+async def test_a_command_that_is_not_theirs_is_refused_in_private(tmp_path: Path, command: str) -> None:
+    async with house(tmp_path, configured(allow=["memory:*"]), platform=hall()) as h:
+        await h.ask("hello", group=True)
+        await h.inbox.receive(replace(COMMAND, text=command))
+        await h.settled()
+        assert [private for _, private in told(h)] == [False, True]
+        await h.inbox.receive(
+            replace(COMMAND, text=command, event_id="typed", interaction=None, can_reply_privately=False)
+        )
+        await h.settled()
+        assert told(h)[2] == (told(h)[1][0], False)
+
+
+async def test_who_uses_too_much_by_interactions_is_told_each_time_and_in_private(tmp_path: Path) -> None:
+    config = configured(allow=["memory:*"], limits={"memory:role/7": {"messages_per_minute": 1}})
+    async with house(tmp_path, config, platform=hall()) as h:
+        by = replace(EVE, roles=frozenset({"7"}))
+        for number in range(3):
+            await h.inbox.receive(replace(COMMAND, text="hello", author=by, event_id=f"e{number}"))
+        await h.settled()
+        words = "That was more than 1 message in a minute. Please wait a little and ask again."
+        assert told(h) == [("You said: Eve: hello", False), (words, True), (words, True)]
+
+
+async def test_who_has_used_up_a_role_s_tokens_is_told_in_private(tmp_path: Path) -> None:
+    config = configured(allow=["memory:*"], limits={"memory:guild/5": {"tokens_per_day": 1}})
+    async with house(tmp_path, config, platform=hall()) as h:
+        for number in range(2):
+            await h.inbox.receive(replace(COMMAND, text="hello", event_id=f"e{number}"))
+            await h.settled()
+        assert told(h)[1] == ("You have used today's tokens. There are new ones after midnight (UTC).", True)
+        await h.ask("hello", group=True, author=BEA)
+        assert h.texts()[-1] == "You said: Bea: hello", "of no guild: no limit"
+
+
 async def test_who_manages_the_guild_stops_anothers_answer_and_who_does_not_is_told(tmp_path: Path) -> None:
     async with house(tmp_path, configured(allow=["memory:*"]), platform=hall()) as h:
         await stalled(h, group=True)
@@ -174,6 +232,27 @@ async def test_a_typed_stop_is_answered_where_it_was_asked(tmp_path: Path) -> No
         await h.inbox.receive(replace(COMMAND, text="/stop", event_id="e", interaction=None, can_reply_privately=False))
         await spoken(h, 2)
         assert sorted(told(h)) == [("There is nothing to stop.", False), ("There is nothing to stop.", True)]
+
+
+# Commands of those who may talk
+
+
+@pytest.mark.parametrize("text", ["/privacy", "/forgetme", "/usage"])
+async def test_what_others_need_not_see_is_hidden_where_that_can_be(tmp_path: Path, text: str) -> None:
+    config = configured(allow=["memory:*"])
+    async with house(tmp_path, config, platform=hall()) as h:
+        await h.inbox.receive(replace(COMMAND, text=text))
+        await h.settled()
+        await h.inbox.receive(replace(COMMAND, text=text, event_id="e", interaction=None, can_reply_privately=False))
+        await h.settled()
+        assert [private for _, private in told(h)] == [True, False]
+
+
+async def test_a_refusal_is_for_who_asked(tmp_path: Path) -> None:
+    async with house(tmp_path, configured(allow=["memory:*"]), platform=hall()) as h:
+        await h.inbox.receive(replace(COMMAND, text="/new"))
+        await h.settled()
+        assert told(h) == [("Here only who manages the server, or owns the bot, may change that.", True)]
 
 
 # Threads

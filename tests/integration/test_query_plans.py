@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
@@ -16,6 +16,7 @@ from sqlalchemy import event
 
 from bot.messages import Action, ActionName, AnswerState, Draft, Finished, Limits, Role, Triage
 from bot.testing import MemoryAdapter
+from storage.prepared import Plan, Rows, Values
 from storage.store import SqlStore
 from tests.contract.talk import ANN, CHAT, NOTES, THEN, answer, ask, claimed, deleted, edited, pressed, reading
 from tests.house import configuration, house
@@ -35,10 +36,25 @@ def statements() -> Iterator[dict[str, Any]]:
         if statement.startswith(("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")):
             seen[statement] = parameters[-1] if many else parameters
 
-    event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
-    try:
+    with _each(note):
         yield seen
+
+
+@contextmanager
+def _each(note: Callable[..., None]) -> Iterator[None]:
+    """`note` is told of what SQLAlchemy executes, and of what is executed without it, as SQLAlchemy tells."""
+    plain = Plan.run
+
+    def run(plan: Plan, connection: sqlite3.Connection, values: Values) -> Rows:
+        note(None, None, plan.words, plan.given(values), None, False)
+        return plain(plan, connection, values)
+
+    event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+    Plan.run = run  # type: ignore[method-assign,assignment]
+    try:
+        yield
     finally:
+        Plan.run = plain  # type: ignore[method-assign]
         event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
 
 
@@ -47,17 +63,19 @@ def transactions() -> Iterator[list[list[tuple[str, str]]]]:
     """Collects the writer's transactions within the block: of each statement its verb and its first table, or what it walks."""
     seen: list[list[tuple[str, str]]] = []
 
+    def begin(_connection: Any) -> None:
+        seen.append([])
+
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("BEGIN"):
-            seen.append([])
-        elif seen and (found := _TABLE.match(statement)):
+        if seen and (found := _TABLE.match(statement)):
             seen[-1].append((found["verb"], found["table"]))
 
-    event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+    event.listen(sqlalchemy.Engine, "begin", begin)
     try:
-        yield seen
+        with _each(note):
+            yield seen
     finally:
-        event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
+        event.remove(sqlalchemy.Engine, "begin", begin)
 
 
 def steps(database: Path, seen: dict[str, Any]) -> list[tuple[str, str]]:

@@ -242,6 +242,25 @@ async def test_the_talk_goes_on_from_another_answer(h: TelegramHouse, group: Cha
     await h.answered(group, "You said: Ada: tell me", "You said: Ada: tell me", said)
 
 
+async def test_commands_in_a_reply_are_about_that_message(h: TelegramHouse, private: Chat, ada: User) -> None:
+    said = [f"You said: {text}" for text in ("one", "two")]
+    private.say(ada, "one")
+    await h.answered(private, said[0])
+    private.say(ada, "two")
+    await h.answered(private, *said)
+    private.say(ada, "/summarise", reply_to=private.from_bot[0])
+    await h.settled()
+    assert "one" in h.prompts()[-1]
+    assert "two" not in h.prompts()[-1]
+    private.say(ada, "/continue", reply_to=private.from_bot[0])
+    await h.settled()
+    assert private.texts_of_bot()[-1] == "The conversation goes on from here: You said: one"
+    private.say(ada, "three")
+    await h.settled()
+    assert "two" not in h.prompts()[-1]
+    assert "Summarise" not in h.prompts()[-1]
+
+
 async def test_only_who_asked_asks_again(h: TelegramHouse, group: Chat, ada: User, bea: User) -> None:
     """It counts as theirs."""
     group.say(ada, "@hearth_bot tell me")

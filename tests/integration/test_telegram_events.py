@@ -251,6 +251,24 @@ async def test_anothers_recording_can_be_asked_about(ears: Ears, group: Chat, ad
     assert [(item.kind, item.duration) for item in heard.attachments] == [("voice", 3.0)]
 
 
+@pytest.mark.parametrize("command", ["/transcribe", "/transcribe@hearth_bot", "/Transcribe please"])
+async def test_a_command_brings_anothers_recording(ears: Ears, group: Chat, ada: User, bea: User, command: str) -> None:
+    spoken = group.voice(bea, b"OggS", duration=3)
+    group.say(ada, command, reply_to=spoken)
+    heard = (await ears.all())[-1]
+    assert isinstance(heard, Message)
+    assert (heard.text, heard.reply_to, heard.addressed) == (command, str(spoken.id), True)
+    assert [(item.kind, item.duration) for item in heard.attachments] == [("voice", 3.0)]
+
+
+async def test_no_other_command_does(ears: Ears, group: Chat, ada: User, bea: User) -> None:
+    spoken = group.voice(bea, b"OggS", duration=3)
+    group.say(ada, "/forget", reply_to=spoken)
+    heard = (await ears.all())[-1]
+    assert isinstance(heard, Message)
+    assert (heard.text, heard.attachments) == ("/forget", ())
+
+
 # Files
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.telegram.look import Look, look
+from adapters.look import Finding, Named
+from adapters.telegram.look import look
 from bot.check import inspect
 from bot.config import TelegramConfig
 from tests.telegram import TelegramServer, serving
@@ -24,18 +25,13 @@ def config(server: TelegramServer, **more: object) -> TelegramConfig:
     return TelegramConfig.model_validate({"token": server.token, "api_base": server.url, **more})
 
 
-async def seen(server: TelegramServer, *chats: str, hears_all: bool = False, **more: object) -> dict[str, Look]:
-    return {row.what: row for row in await look(config(server, **more), chats, hears_all=hears_all)}
-
-
-async def test_without_a_token_there_is_none() -> None:
-    (row,) = await look(TelegramConfig(), (), hears_all=False)
-    assert row == Look("Telegram", True, "is not set up (telegram.token)")
+async def seen(server: TelegramServer, *chats: str, hears_all: bool = False, **more: object) -> dict[str, Finding]:
+    return {row.what: row for row in await look(config(server, **more), Named(chats=chats, hears_all=hears_all))}
 
 
 async def test_a_good_token(server: TelegramServer) -> None:
     rows = await seen(server)
-    assert rows["Telegram"] == Look("Telegram", True, "the token is @hearth_bot's")
+    assert rows["Telegram"] == Finding("Telegram", True, "the token is @hearth_bot's")
     assert rows["Telegram updates"].words == "are asked for, 0 updates wait"
 
 
@@ -48,7 +44,7 @@ async def test_a_token_that_is_refused_is_not_shown(server: TelegramServer) -> N
 
 async def test_telegram_does_not_answer() -> None:
     away = TelegramConfig.model_validate({"token": "1:" + "a" * 35, "api_base": "http://127.0.0.1:9"})
-    (row,) = await look(away, (), hears_all=False)
+    (row,) = await look(away, Named())
     assert (row.good, row.words) == (False, "http://127.0.0.1:9 does not answer (NetworkError)")
 
 
@@ -79,7 +75,9 @@ async def test_the_groups_of_the_configuration(server: TelegramServer) -> None:
     there, gone = server.world.supergroup("Friends", ada), server.world.supergroup("Others", ada)
     gone.kick_bot(ada)
     rows = await seen(server, str(there.id), str(gone.id), "-1009", "friends")
-    assert rows[f"Telegram chat {there.id}"] == Look(f"Telegram chat {there.id}", True, "Friends; the bot is a member")
+    assert rows[f"Telegram chat {there.id}"] == Finding(
+        f"Telegram chat {there.id}", True, "Friends; the bot is a member"
+    )
     assert [rows[f"Telegram chat {chat}"].good for chat in (gone.id, -1009, "friends")] == [False] * 3
     there.promote_bot(ada)
     assert "every message" in (await seen(server, str(there.id)))[f"Telegram chat {there.id}"].words

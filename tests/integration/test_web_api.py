@@ -283,6 +283,24 @@ async def test_what_a_command_says_can_be_read_for_a_while(owner: Browser) -> No
     assert state["text"].startswith("/help - lists the commands")
 
 
+async def test_a_summary_is_beside_the_line_and_can_be_read_for_a_while(owner: Browser) -> None:
+    where = await owner.begin()
+    await owner.ask(where, "hello")
+    event = await owner.say(where, "/summarise")
+    shown = await owner.settled(where)
+    assert told(shown) == [("user", "hello"), ("assistant", "You said: hello")]
+    [state] = (await owner.get(where)).json["live"]
+    assert (state["event"], state["final"]) == (event, True)
+    assert state["text"].startswith("You said: Summarise our conversation")
+
+
+async def test_a_question_that_looks_like_a_command_stands_in_the_line_alone(owner: Browser) -> None:
+    where = await owner.begin()
+    await owner.ask(where, "/etc/hosts is a file")
+    shown = await owner.settled(where)
+    assert (len(told(shown)), shown["live"]) == (2, [])
+
+
 async def test_an_answer_goes_on_after_a_restart_and_is_shown_complete(tmp_path: Path) -> None:
     engine = ScriptedEngine()
     engine.stall_after = 5

@@ -10,21 +10,24 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
+from benchmarks import discord as on_discord
 from benchmarks import page
+from benchmarks import telegram as on_telegram
+from benchmarks.crowd import AtWork, all_chats, in_turn
 from benchmarks.filled import Talk, fill, key_of
 from benchmarks.own_time import Compared, table_of
+from benchmarks.past import Past
+from benchmarks.past import fill as fill_past
 from benchmarks.prefix import ROOM, Conversation, slide
 from benchmarks.report import Aim, Row, Table, percentile
 from benchmarks.script import ANSWERED, ASKED, fixed_answer, questions
-from benchmarks.telegram import all_chats, at_work, calls_table, in_turn
-from benchmarks.telegram_history import Past
-from benchmarks.telegram_history import fill as fill_past
 from benchmarks.throughput import ratios_of
 from bot.generation import Usage
 from bot.messages import ConversationKey, Message, Role, Triage
 from bot.prompt import PromptBuilder, Turn
 from bot.testing import ScriptedEngine
 from storage.store import SqlStore
+from tests.discord_fake import Call as DiscordCall
 from tests.house import ADA
 from tests.telegram import Call
 from tests.web import site
@@ -69,7 +72,7 @@ def test_ratios_are_of_speed_pair_by_pair() -> None:
 def test_an_unknown_benchmark_is_refused_with_the_known_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["prefixes"]) == 2
     assert capsys.readouterr().err == (
-        "There is no benchmark 'prefixes'. There are: own_time, prefix, throughput, loop_lag, start, page, voice, telegram.\n"
+        "There is no benchmark 'prefixes'. There are: own_time, prefix, throughput, loop_lag, start, page, voice, telegram, discord.\n"
     )
 
 
@@ -132,13 +135,17 @@ async def test_a_filled_database_is_one_that_the_store_goes_on_with(tmp_path: Pa
     assert (claim.question.id, claim.question.parent, claim.attempt) == (10_001, before.head, 1)
 
 
-async def test_a_chat_with_a_past_goes_on_where_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("guild", ["", "5"])
+async def test_a_chat_with_a_past_goes_on_where_it_was(tmp_path: Path, guild: str) -> None:
     """Its references hold, the stored cut is found, and a new question follows the last answer."""
     keys = [ConversationKey("telegram", "1", str(number)) for number in (7, 8)]
     store = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path / 'past.db'}", default_retention_days=30)
     await store.aclose()
     talk = Talk("a question", "an answer", (1, 2, 3), "model@1")
-    fill_past(str(tmp_path / "past.db"), Past([(key, key.chat) for key in keys], turns=20, talk=talk, cut_every=7))
+    fill_past(
+        str(tmp_path / "past.db"),
+        Past([(key, key.chat) for key in keys], turns=20, talk=talk, cut_every=7, guild=guild),
+    )
     with sqlite3.connect(tmp_path / "past.db") as connection:
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     connection.close()
@@ -147,7 +154,7 @@ async def test_a_chat_with_a_past_goes_on_where_it_was(tmp_path: Path) -> None:
         heads = [(await store.conversation(key)).head for key in keys]
         assert heads == [78, 80]
         assert [m.text for m in await store.history(heads[0])] == ["a question", "an answer"]
-        seen = Message(key=keys[0], event_id="39", author=ADA, text="next", sent_at=datetime.now(UTC), direct=True)
+        seen = Message(key=keys[0], event_id="39", author=ADA, text="next", sent_at=datetime.now(UTC), direct=not guild)
         assert (await store.receive(seen, Triage.PENDING)).duplicate
         assert not (await store.receive(replace(seen, event_id="41"), Triage.PENDING)).duplicate
         claim = await store.claim("me", lease=60)
@@ -160,7 +167,7 @@ async def test_a_chat_with_a_past_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_calls_are_told_per_answer_of_private_chats_and_of_groups() -> None:
     private = [Call("sendMessageDraft", {"chat_id": 7}, 0.0)] * 8 + [Call("sendMessage", {"chat_id": 7}, 1.0)] * 4
     group = [Call("sendMessage", {"chat_id": -1}, 0.0)] * 4 + [Call("editMessageText", {"chat_id": -1}, 0.0)] * 6
-    rows = calls_table([*private, *group, Call("getUpdates", {}, 0.0)], {7}, refused=1).rows
+    rows = on_telegram.calls_table([*private, *group, Call("getUpdates", {}, 0.0)], {7}, refused=1).rows
     assert [(row.figures, row.verdict) for row in rows] == [
         (("2.0", "1.0", "0.0", "0.0", "3.0"), ""),
         (("0.0", "1.0", "1.5", "0.0", "2.5"), ""),
@@ -168,15 +175,33 @@ def test_calls_are_told_per_answer_of_private_chats_and_of_groups() -> None:
     ]
 
 
-async def test_both_bots_answer_in_the_benchmark(tmp_path: Path) -> None:
+def test_calls_on_discord_are_told_likewise() -> None:
+    def call(operation: str, channel: int) -> DiscordCall:
+        return DiscordCall(operation, {"channel_id": str(channel)}, {}, {}, 0.0)
+
+    direct = [call("create_message", 7)] * 4 + [call("update_message", 7)] * 8
+    channel = [call("create_message", 1)] * 4 + [call("trigger_typing_indicator", 1)] * 2
+    elsewhere = DiscordCall("get_bot_gateway", {}, {}, {}, 0.0)
+    rows = on_discord.calls_table([*direct, *channel, elsewhere], {7}, refused=0).rows
+    assert [(row.figures, row.verdict) for row in rows] == [
+        (("1.0", "2.0", "0.0", "3.0"), ""),
+        (("1.0", "0.0", "0.5", "1.0"), ""),
+        (("", "", "", "0"), "yes"),
+    ]
+
+
+@pytest.mark.parametrize("at_work", [on_telegram.at_work, on_discord.at_work])
+async def test_both_bots_answer_in_the_benchmark(tmp_path: Path, at_work: AtWork) -> None:
     for kind in ("hearth", "echo"):
         async with at_work(kind, tmp_path / kind) as bot:
             done = await all_chats(bot, 2, at_once=kind == "echo")
             assert min(done.answered, done.stored) > 0
             assert len(await in_turn(bot, 2)) == 2
-            said = [message.text for message in bot.people[0][1].everything]
+            everything = bot.people[0][1].everything
+            said = [str(message.versions[-1][1].get("text") or message.json.get("content")) for message in everything]
         assert len(said) == 8
         assert {text.partition(" ")[0] for text in said} == {"hello"}
+        assert sorted(said)[::2] == sorted(said)[1::2], "each is said back"
 
 
 async def test_the_page_is_asked_for_a_conversation_of_40_messages(tmp_path: Path) -> None:

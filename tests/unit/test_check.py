@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from adapters.console.socket import answers
+from adapters.look import Finding
 from bot.app import running
-from bot.check import Finding, inspect, table
+from bot.check import inspect, table
 from bot.config import Config
 from bot.ports import ChatEngine
 from bot.recent import LastErrors
@@ -30,13 +31,15 @@ async def test_a_fresh_machine_has_all_it_needs(tmp_path: Path) -> None:
     assert [finding.what for finding in found.values() if not finding.good] == []
     assert list(found) == [
         *("data directory", "process", "database", "model default"),
-        *("voice messages", "web page", "Telegram", "who may talk"),
+        *("voice messages", "web page", "Telegram", "Discord", "who may talk"),
     ]
     assert found["process"].words == "none is running"
     assert found["database"].words == f"{tmp_path}/data/hearth.db, made at the next start"
     assert found["model default"].words.startswith("hearth-demo-chat.gguf: ")
     assert found["voice messages"].words.startswith("hearth-demo-speech (2 MiB, a demo that knows 250 words), on ")
     assert found["web page"].words == "without a token, for this machine alone, on a port that the system chooses"
+    assert found["Telegram"].words == "is not set up (telegram.token)"
+    assert found["Discord"].words == "is not set up (discord.token)"
     assert found["who may talk"].words == "the terminal's user alone"
 
 
@@ -155,6 +158,16 @@ def test_the_table_shows_what_is_in_brackets_as_it_is(capsys: pytest.CaptureFixt
     assert "/srv/[bold]models is missing" in shown
     assert "does not work" in shown
     assert "works" in shown
+
+
+def test_an_address_is_shown_in_one_piece(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the screen is narrow; what stands in the table is folded and not cut."""
+    monkeypatch.setenv("COLUMNS", "60")
+    link, words = "https://example.org/?" + "x" * 200, "y" * 100
+    table([Finding("door", True, words, link)])
+    shown = capsys.readouterr().out
+    assert f"door: {link}\n" in shown
+    assert shown.count("y") == len(words)
 
 
 async def test_a_model_folder_is_looked_at_and_the_gpu_with_it(tmp_path: Path) -> None:

@@ -82,15 +82,30 @@ def test_the_menu_has_every_command_with_its_help() -> None:
     assert menu() == [entry for entry in entries if not entry.manages], "where there are no guilds"
     assert all(entry.help and entry.name == entry.name.lower() for entry in entries)
     assert [entry.name for entry in entries if entry.private] == ["usage", "export"]
+    assert [entry.name for entry in entries if entry.discreet] == ["forgetme", "privacy"]
     assert {entry.name: entry.argument for entry in entries if entry.argument} == {
         "server": "[SETTING VALUE]",
         "model": "[NAME]",
         "persona": "[NAME]",
         "system": "[TEXT]",
+        "continue": "[NUMBER]",
+        "summarise": "[HOW]",
         "transcripts": "[WHEN]",
         "forget": "[NUMBER]",
         "privacy": "[DAYS]",
     }
+
+
+def test_the_menu_says_which_commands_can_be_about_a_message() -> None:
+    titles = {entry.name: entry.menu_title for entry in menu() if entry.on_message}
+    assert titles == {
+        "continue": "Continue from here",
+        "summarise": "Summarise up to here",
+        "transcribe": "Transcribe",
+    }
+    assert [entry.name for entry in menu() if entry.brings_files] == ["transcribe"]
+    assert all(len(title) <= 32 for title in titles.values()), "Discord's menus take no more"
+    assert len(titles) <= 5, "nor more entries"
 
 
 def test_a_command_fits_into_the_menus_of_the_platforms() -> None:

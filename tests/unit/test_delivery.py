@@ -381,6 +381,20 @@ async def test_a_burst_goes_at_once_after_a_rest() -> None:
     assert [at for at, _ in stage.calls("send")] == [0, 0, 0, 1, 2]
 
 
+async def test_a_short_answer_is_one_call_while_others_are_under_way() -> None:
+    stage, claim = Stage(), a_claim(1)
+    other = a_claim(2, key=replace(CHAT, chat="other"))
+
+    async def both() -> None:
+        quick = stage.start(claim, Text("he"), 0.01, Text("llo"), 0.01, done("hello"))
+        slow = stage.start(other, Text("he"), 0.01, Text("llo"), 1.0, done("hello"))
+        await asyncio.gather(quick, slow)
+
+    await stage.time.run(both())
+    calls = [(call.key.chat, call.kind) for call in stage.platform.calls if call.kind != "show"]
+    assert calls == [("chat", "send"), ("other", "send"), ("other", "edit")]
+
+
 async def test_a_flooded_chat_holds_up_no_other_and_its_final_text_comes_when_it_may() -> None:
     stage, claim = Stage(), a_claim(1)
     other = a_claim(2, key=replace(CHAT, chat="other"))
@@ -392,9 +406,9 @@ async def test_a_flooded_chat_holds_up_no_other_and_its_final_text_comes_when_it
 
     await stage.time.run(both())
     flooded = [call.at - 1000 for call in stage.platform.calls if call.key.chat == "chat" and call.kind != "show"]
-    assert flooded == [1, 2, 302]
+    assert flooded == pytest.approx([1.05, 2.05, 302.05])  # each waits a moment whether it is a short one
     others = [call.at - 1000 for call in stage.platform.calls if call.key.chat == "other" and call.kind != "show"]
-    assert others == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert others == pytest.approx([n + 1.05 for n in range(10)])
     assert stage.texts() == ["x" * 10]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -52,6 +53,16 @@ def test_what_a_database_can_hold_is_not_touched(sent: str) -> None:
 )
 def test_what_it_cannot_hold_is_replaced(sent: str, kept: str) -> None:
     assert clean(sent) == kept
+
+
+@pytest.mark.parametrize("name", [each.name for each in fields(Author)][2:])
+def test_whatever_is_known_of_an_author_is_kept(name: str) -> None:
+    """Each on its own: nearly all authors have nothing but an id and a name, and those are quick to read."""
+    plain = Author("7", "Ann")
+    known: dict[type, object] = {bool: True, str: "5", frozenset: frozenset({"1"})}
+    author = replace(plain, **{name: known[type(getattr(plain, name))]})  # type: ignore[arg-type]
+    event = Message(key=ConversationKey("p", "a", "c"), event_id="1", author=author, text="hello", sent_at=NOON)
+    assert unpack_author("7", "Ann", pack_event(event)) == author != plain
 
 
 def test_times_are_microseconds_of_utc() -> None:

@@ -26,7 +26,7 @@ async def _application(platform: Platform, request: Request) -> Json:
     guilds = sum(guild.has_bot for guild in platform.world.guilds.values())
     own |= {"approximate_guild_count": guilds, "approximate_user_install_count": len(scene.installed_by)}
     own |= {"approximate_user_authorization_count": 0, "explicit_content_filter": 0, "eligible_oauth2_scopes": []}
-    return own | {"bot": bot.json, "bot_public": True, "bot_require_code_grant": False}
+    return own | {"bot": bot.json, "bot_public": True, "bot_require_code_grant": False} | scene.portal
 
 
 async def _user(platform: Platform, request: Request) -> Json:

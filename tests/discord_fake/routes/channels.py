@@ -19,9 +19,10 @@ async def _update(platform: Platform, request: Request) -> Json:
         raise not_implemented("PATCH of a channel that is no thread")
     if strange := set(body) - {"name", "archived", "locked", "auto_archive_duration"}:
         raise not_implemented(f"PATCH of a thread's {sorted(strange)}")
-    own = channel.owner_id == platform.world.bot.id
-    if not own or "locked" in body:
-        channel.must_let_bot(Permission.MANAGE_THREADS)
+    own = channel.owner_id == platform.world.bot.id and "locked" not in body
+    # Who may write in a thread that was only closed may open it again.
+    opens = set(body) == {"archived"} and body["archived"] is False and not channel.locked
+    channel.must_let_bot(*([channel.sending] if opens else [] if own else [Permission.MANAGE_THREADS]))
     if channel.archived and body.get("archived") is not False:
         raise refused(50083)
     channel.name = body.get("name") or channel.name

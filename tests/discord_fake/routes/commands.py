@@ -83,7 +83,7 @@ def _scope(request: Request) -> str | None:
 
 def _own(platform: Platform, request: Request) -> list[Json]:
     """The commands of a scope. Raises Refused."""
-    if request.id("application_id") != platform.world.bot.id:
+    if request.id("application_id") != platform.scene.application_id:
         raise refused(10002)
     if _scope(request) is not None:
         platform.guild(request)
@@ -95,7 +95,7 @@ def _made(platform: Platform, request: Request, given: Json, old: Json | None) -
     permissions = given.get("default_member_permissions")
     kind = given.get("type") or _SLASH
     own: Json = {"id": old["id"] if old else str(platform.scene.snowflake()), "type": kind}
-    own |= {"application_id": str(platform.world.bot.id), "version": str(platform.scene.snowflake())}
+    own |= {"application_id": str(platform.scene.application_id), "version": str(platform.scene.snowflake())}
     own |= {"name": given["name"], "description": given.get("description") or "", "nsfw": bool(given.get("nsfw"))}
     own |= {name: given.get(name) for name in _NULLABLE}
     own["default_member_permissions"] = None if permissions is None else str(permissions)

@@ -76,8 +76,8 @@ def _first_message(
 
 def _hanging(platform: Platform, interaction: Interaction) -> Json:
     """The fields of every message that answers an interaction."""
-    bot = str(platform.world.bot.id)
-    return {"webhook_id": bot, "application_id": bot, "interaction_metadata": interaction.metadata}
+    own = str(platform.scene.application_id)
+    return {"webhook_id": own, "application_id": own, "interaction_metadata": interaction.metadata}
 
 
 def _answer(platform: Platform, interaction: Interaction, kind: int) -> Json:
@@ -96,7 +96,7 @@ def _answer(platform: Platform, interaction: Interaction, kind: int) -> Json:
 
 def _by_token(platform: Platform, request: Request) -> Interaction:
     """The interaction whose token is in the path. Raises Refused."""
-    if request.id("webhook_id") != platform.world.bot.id:
+    if request.id("webhook_id") != platform.scene.application_id:
         raise refused(10015)
     for interaction in platform.scene.interactions.values():
         if interaction.token == request.path["webhook_token"]:

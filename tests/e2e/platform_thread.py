@@ -1,4 +1,4 @@
-"""The stand-in for Telegram in a thread of its own, for tests that wait for a Hearth which is another process."""
+"""A stand-in for a platform in a thread of its own, for tests that wait for a Hearth which is another process."""
 
 from __future__ import annotations
 
@@ -7,19 +7,33 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from tests.e2e.hearth import DEADLINE, wait
-from tests.telegram import TelegramServer
 
+
+class Server(Protocol):
+    """A stand-in."""
+
+    async def start(self) -> None:
+        """Listen."""
+
+    async def stop(self) -> None:
+        """Listen no more."""
+
+    def check(self) -> None:
+        """Fail if a client has broken the documentation."""
+
+
+S = TypeVar("S", bound=Server)
 T = TypeVar("T")
 
 
 @dataclass
-class Platform:
+class Platform(Generic[S]):
     """A running server. What touches its world is to be done in its thread, by `do`."""
 
-    server: TelegramServer
+    server: S
     loop: asyncio.AbstractEventLoop
 
     def do(self, act: Callable[[], T]) -> T:
@@ -36,9 +50,9 @@ class Platform:
 
 
 @contextmanager
-def platform(**how: Any) -> Iterator[Platform]:
+def platform(server: S) -> Iterator[Platform[S]]:
     """A server for as long as the block; at its end no client may have broken the documentation."""
-    server, loop = TelegramServer(**how), asyncio.new_event_loop()
+    loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:

@@ -30,3 +30,10 @@ def number_of(text: str) -> int | None:
     """The question that a part of an answer is about, if it has a whole word."""
     found = re.match(r"(\d+):", text)
     return int(found[1]) if found else None
+
+
+def asked_in(text: str) -> int:
+    """The number of a question."""
+    found = _QUESTION.search(text)
+    assert found, text
+    return int(found[1])

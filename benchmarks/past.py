@@ -5,9 +5,11 @@ Turn `i` of every chat is a question (the platform's message 2i + 1) and its ans
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Table, create_engine
@@ -15,6 +17,7 @@ from sqlalchemy import Table, create_engine
 from benchmarks.filled import Talk
 from bot.messages import AnswerState, Author, ConversationKey, Message, MessageState, Role
 from storage.models import answers, conversations, events, messages, sent_parts, usage
+from storage.store import SqlStore
 from storage.values import micros, pack_event, pack_ids
 
 DAYS = 25
@@ -28,12 +31,23 @@ class Past:
     """What every chat has behind it."""
 
     places: Sequence[tuple[ConversationKey, str]]
-    """Private chats, and the id of the person in each."""
+    """Chats, and the id of the person who writes in each."""
     turns: int
     """Of each chat."""
     talk: Talk
     cut_every: int
     """Turns from one stored cut to the next."""
+    guild: str = ""
+    """That of the chats; empty: they are private."""
+
+
+async def give(folder: Path, past: Past) -> None:
+    """A database in a new folder in which these chats have it behind them."""
+    folder.mkdir()
+    path = folder / "hearth.db"
+    store = await SqlStore.open(f"sqlite+aiosqlite:///{path}", default_retention_days=30)
+    await store.aclose()
+    await asyncio.to_thread(fill, str(path), past)
 
 
 def fill(path: str, past: Past) -> None:
@@ -80,8 +94,9 @@ def _conversations(past: Past, now: datetime) -> Iterator[dict[str, Any]]:
             "id": place + 1,
             **_place(key),
             "thread": key.thread,
-            "direct": True,
-            "person": person,
+            "direct": not past.guild,
+            "person": None if past.guild else person,
+            "guild": past.guild,
             "head": 2 * (last + place) + 2,
             "first_day": now.date(),
             "created_at": _time(past, now, 2 * place),
@@ -92,7 +107,8 @@ def _messages(past: Past, now: datetime) -> Iterator[dict[str, Any]]:
     chats, talk = len(past.places), past.talk
     for n, place, turn in _turns(past):
         key, person = past.places[place]
-        asked = Message(key=key, event_id="", author=Author(person, "Ada"), text="", sent_at=now, direct=True)
+        author = Author(person, "Ada", guild=past.guild)
+        asked = Message(key=key, event_id="", author=author, text="", sent_at=now, direct=not past.guild)
         common = {"conversation": place + 1, "placed": True}
         yield {
             **_NO_MESSAGE,
