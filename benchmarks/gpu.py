@@ -46,14 +46,10 @@ STEPS = Aim(2, "steps")
 
 
 @asynccontextmanager
-async def opened(path: Path, library: Library, **gpu: Any) -> AsyncIterator[ExllamaEngine]:
+async def opened(path: Path, library: Library) -> AsyncIterator[ExllamaEngine]:
     """The engine over a model folder. No token ends an answer, so that every one has its length."""
-    config = ModelConfig(
-        path=path,
-        slots=SLOTS,
-        context_length=min(CONTEXT, gpu.pop("context", CONTEXT)),
-        gpu=GpuConfig(library=library, **gpu),
-    )
+    gpu = GpuConfig(library=library, step_timeout=3600.0)  # the bare generator's whole run is one step of the thread
+    config = ModelConfig(path=path, slots=SLOTS, context_length=CONTEXT, gpu=gpu)
     engine = await ExllamaEngine.load(library, config)
     engine._vocabulary.end_ids = frozenset()
     backend_of(engine)._ends = []

@@ -45,7 +45,7 @@ FEW = {"exllamav2": ("-r", "8", "-mr", "2", "-l", "512", "-ml", "512"), "exllama
 def plain(layers: int = LAYERS) -> Path:
     """Random float16 weights, written once; 16 GB for all layers."""
     folder = SCRATCH / f"llama-8b-{layers}"
-    if (folder / "done").exists():
+    if _marker(folder).exists():
         return folder
     import torch
     from safetensors.torch import save_file
@@ -78,26 +78,26 @@ def plain(layers: int = LAYERS) -> Path:
         save_file(tensors, folder / f"layer-{n:02}.safetensors")
     ends = {"model.embed_tokens.weight": weight(VOCABULARY, hidden), "lm_head.weight": weight(VOCABULARY, hidden)}
     save_file({**ends, "model.norm.weight": norm()}, folder / "ends.safetensors")
-    (folder / "done").touch()
+    _marker(folder).touch()
     return folder
 
 
 def quantised(library: str) -> Path:
     """The same shape at 4 bits, in the library's own format."""
     folder = SCRATCH / f"llama-8b-{library}"
-    if (folder / "done").exists():
+    if _marker(folder).exists():
         return folder
     few = converted(plain(CONVERTED_LAYERS), SCRATCH / f"llama-8b-{library}-few", library)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     _repeat(few, folder)
-    (folder / "done").touch()
+    _marker(folder).touch()
     return folder
 
 
 def converted(source: Path, target: Path, library: str, *, bits: float = BITS) -> Path:
     """A model that the library's own converter makes. Raises CalledProcessError, with what it said last."""
-    if (target / "done").exists():
+    if _marker(target).exists():
         return target
     work = target.with_name(f"{target.name}-work")
     for folder in (target, work):
@@ -113,8 +113,13 @@ def converted(source: Path, target: Path, library: str, *, bits: float = BITS) -
         last = (done.stderr or done.stdout).strip().splitlines()[-1:]
         raise subprocess.CalledProcessError(done.returncode or 1, library, output=" ".join(last))
     shutil.rmtree(work)
-    (target / "done").touch()
+    _marker(target).touch()
     return target
+
+
+def _marker(folder: Path) -> Path:
+    """Is there when the folder is whole. Beside it, because the converters copy all files of a folder."""
+    return folder.with_name(f"{folder.name}.done")
 
 
 def _describe(folder: Path, layers: int) -> None:
