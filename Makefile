@@ -16,7 +16,7 @@ run: .venv/.core
 chat: .venv/.core
 	@$(BIN)/hearth chat
 
-test: lint test-exllama
+test: lint $(if $(filter Linux,$(shell uname -s)),test-exllama)
 	$(BIN)/python -m pytest -m "not gpu and not soak and not exllama"
 
 test-exllama: $(EXLLAMA)/.made

@@ -31,7 +31,9 @@ async def inspect(config: Config) -> list[Finding]:
     findings = [_try("data directory", lambda: _data_dir(config.data_dir))]
     findings.append(await _process(config) if running else Finding("process", True, "none is running"))
     findings.append(await _database(config.database_url))
-    findings += [_try(f"model {alias}", partial(_model, model)) for alias, model in config.own_models.items()]
+    findings += [
+        _try(f"model {alias}", partial(_model, model, running=running)) for alias, model in config.own_models.items()
+    ]
     findings += await asyncio.to_thread(_gpu, config)
     findings += await _remote(config)
     findings.append(await asyncio.to_thread(_speech, config.speech))
@@ -75,12 +77,12 @@ def _data_dir(folder: Path) -> str:
     return f"{folder}{made}, {free // MEBIBYTE} MiB free"
 
 
-def _model(model: ModelConfig) -> str:
+def _model(model: ModelConfig, *, running: bool) -> str:
     path = model.path
     if path.is_dir():
         from bot.engines.exllama import report
 
-        return report.model(model)
+        return report.model(model, memory=not running)  # a running process has taken what is not free
     file = gguf.read(path)
     _ = file.template
     return f"{path.name}: {file.architecture}, context {file.context_length}, {path.stat().st_size // MEBIBYTE} MiB"

@@ -248,6 +248,8 @@ def _path(text: str) -> Path | None:
     path = Path(text).expanduser()
     if path.is_file():
         return path
+    if path.is_dir() and os.sep in text:
+        raise ConfigError(f"{text}: is a folder; a model folder is named in config.toml, as docs/gpu.md says")
     if text.startswith(("/", "./", "../", "~")) or text.lower().endswith(".gguf"):
         raise ConfigError(f"{text}: there is no such file")
     return None

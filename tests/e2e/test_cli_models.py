@@ -304,6 +304,7 @@ def test_a_model_folder_can_be_the_default_and_on_a_machine_without_a_gpu_a_file
     done = hearth("--config", str(config), "say", "hello")
     assert done.returncode == 0
     assert done.stdout.strip()
+    assert "a model folder is named in config.toml" in error(hearth("models", "use", str(folder)))
     built = hearth("--config", str(config), "engine", "build")
     assert built.returncode == 1
     assert "exllamav3 is not installed" in error(built)

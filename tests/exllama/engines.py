@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from typing import Any
+
+import pytest
 
 from bot.config import GpuConfig, ModelConfig
 from bot.engines.exllama.engine import ExllamaEngine
@@ -21,6 +24,12 @@ def deadly(reason: str) -> None:
 
 
 Make = Callable[[ModelFolder, ModelConfig, Vocabulary], Any]
+
+
+def _need(library: str) -> None:
+    """`make test-exllama` runs where they are."""
+    if not (find_spec("torch") and find_spec(library)):
+        pytest.skip(f"PyTorch or {library} is not installed")
 
 
 @asynccontextmanager
@@ -48,6 +57,7 @@ async def loaded_v2(
     **gpu: Any,
 ) -> AsyncIterator[ExllamaEngine]:
     """exllamav2's own Python over a script; `backends` takes the backend, for those who look behind the port."""
+    _need("exllamav2")
     from tests.exllama.model_v2 import ScriptedV2
 
     def make(found: ModelFolder, config: ModelConfig, vocabulary: Vocabulary) -> ScriptedV2:
@@ -70,6 +80,7 @@ async def loaded_v3(
     **gpu: Any,
 ) -> AsyncIterator[ExllamaEngine]:
     """exllamav3's, likewise."""
+    _need("exllamav3")
     from tests.exllama.model_v3 import ScriptedV3
 
     def make(found: ModelFolder, config: ModelConfig, vocabulary: Vocabulary) -> ScriptedV3:

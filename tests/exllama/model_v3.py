@@ -35,16 +35,18 @@ class Forward:
     def _write(self, input_ids: torch.Tensor, params: dict[str, Any]) -> list[list[list[int]]]:
         """Put the new tokens into the cache; what each of them then has before it, itself included, by row."""
         self._script.begin(input_ids.numel())
-        keys = next(iter(params["cache"].layers.values())).k
+        layer = next(iter(params["cache"].layers.values()))
+        values = layer.sk if hasattr(layer, "sk") else layer.k  # a quantised one has scales of 16 bits
+        keys = values.view(*values.shape[:2], -1)
         tables = params["block_table"].view(input_ids.shape[0], -1).tolist()
         found = []
         for row, ids in enumerate(input_ids.tolist()):
             past, histories = int(params["cache_seqlens"][row]), []
             for n, token in enumerate(ids):
                 places = [(tables[row][at // 256], at % 256) for at in range(past + n + 1)]
-                keys[places[-1][0], places[-1][1], 0, 0] = token
+                keys[places[-1][0], places[-1][1], 0] = token
                 pages, offsets = zip(*places, strict=True)
-                histories.append(keys[list(pages), list(offsets), 0, 0].int().tolist())
+                histories.append(keys[list(pages), list(offsets), 0].int().tolist())
             found.append(histories)
         return found
 

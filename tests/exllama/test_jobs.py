@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bot.engines.exllama import v3
 from bot.engines.exllama.engine import ExllamaEngine
 from bot.errors import BadRequest, EngineBroken, EngineError, TooLong
 from bot.generation import Delta, Finish, Generation, Prefill, Sampling
@@ -277,6 +278,20 @@ async def test_trap_each_job_has_sampler_settings_and_filters_of_its_own(opened:
         assert getattr(one, settings) is not getattr(other, settings)
         assert one.prefix_token is None  # no token healing: a turn's header is a control token
         assert one.banned_strings == []
+
+
+async def test_an_answer_longer_than_the_pages_that_it_reserves_goes_on(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """exllamav3 queues a job again when those are used up; exllamav2 takes all at the start."""
+    monkeypatch.setattr(v3, "RESERVED_TOKENS", 64)
+    async with opened(answer=LONG_ANSWER) as engine:
+        sampling = Sampling(temperature=0, logprobs=0, logit_bias={5: -3.0})
+        request = Generation(prompt=await ids_of(engine, QUESTION), max_tokens=500, sampling=sampling)
+        text, finish = await answer(engine, request)
+        assert text == LONG_ANSWER
+        assert finish.usage.completion_tokens == len(await ids_of(engine, LONG_ANSWER)) + 1
+        assert finish.usage.cached_tokens == 0
 
 
 async def test_a_stop_string_ends_the_work_too(opened: Open) -> None:

@@ -19,12 +19,13 @@ from bot.engines.exllama.engine import ExllamaEngine
 from bot.engines.exllama.vocabulary import Vocabulary
 from bot.engines.exllama.weights import look, rope
 from bot.errors import ModelError, NoGpu
+from bot.generation import Delta, Finish, Generation, Prefill, Sampling
 from bot.messages import Role
 from bot.prompt import PromptBuilder, Turn
 from tests.attacks import bank
 from tests.exllama import ext_v2
 from tests.exllama.engines import loaded_v2
-from tests.exllama.script import MODEL
+from tests.exllama.script import COUNT, MODEL
 
 
 @pytest.fixture(scope="module")
@@ -204,8 +205,6 @@ async def test_a_machine_without_a_gpu_says_so_in_one_line() -> None:
 
 def test_its_sampler_is_given_every_setting_that_is_not_neutral(library: Any) -> None:
     """None of its defaults may be left that changes the model's distribution."""
-    from bot.generation import Sampling
-
     made = v2.settings(library, Sampling())
     assert (made.temperature, made.top_k, made.top_p, made.min_p, made.token_repetition_penalty) == (
         1.0,
@@ -225,3 +224,24 @@ def test_the_vocabulary_is_the_same_as_the_librarys(library: Any) -> None:
     config.model_dir = str(MODEL)
     config.prepare()
     assert library.ExLlamaV2Tokenizer(config).get_vocab_size() == Vocabulary(look(MODEL)).size
+
+
+async def test_without_flash_attn_a_cancel_in_prefill_leaves_the_next_answer_right() -> None:
+    """There is one page then, the whole cache, and what was read of the prompt stays known."""
+    backends: list[Any] = []
+    async with loaded_v2(paged=False, chunk=256, backends=backends, draft_model=MODEL) as engine:
+        [question] = await engine.encode(["<|im_start|>user\nCount.<|im_end|>\n<|im_start|>assistant\n"])
+        prompt = (*(1 + n % 250 for n in range(1200)), *question)
+        request = Generation(prompt=prompt, max_tokens=200, sampling=Sampling(temperature=0))
+        stream = engine.stream(request)
+        event = await anext(stream)
+        assert isinstance(event, Prefill)
+        assert event.processed < len(prompt)
+        await stream.aclose()
+        for cached in (256, len(prompt) - 1):
+            events = [event async for event in engine.stream(request)]
+            finish = events[-1]
+            assert isinstance(finish, Finish)
+            assert "".join(event.text for event in events if isinstance(event, Delta)) == COUNT
+            assert finish.usage.cached_tokens >= cached
+            assert finish.accepted_draft_tokens > 10

@@ -29,8 +29,8 @@ def gpu() -> str:
     )
 
 
-def model(config: ModelConfig) -> str:
-    """A model folder: what it is, what runs it, and whether it fits. Raises ModelError."""
+def model(config: ModelConfig, *, memory: bool = True) -> str:
+    """A model folder: what it is, what runs it, and whether it fits, unless `memory` is not to be looked at. Raises ModelError."""
     folder = look(config.path)
     library = folder.library(config.gpu.library)
     _ = Vocabulary(folder)
@@ -41,6 +41,8 @@ def model(config: ModelConfig) -> str:
         device.check_capability(torch, library)
     except NoGpu as error:
         return f"{words}; {error}, so {config.gpu.fallback_model.name} answers on the CPU"
+    if not memory:
+        return words
     folders = [folder, *([look(config.gpu.draft_model)] if config.gpu.draft_model else [])]
     most = v2.MOST_CONTEXT if library == "exllamav2" else None
     free = device.free_bytes(torch)

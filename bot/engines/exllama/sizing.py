@@ -19,6 +19,7 @@ WORK_BYTES = 768 * MEBIBYTE
 """For the CUDA context's growth, activations, and logits, beside weights and cache."""
 WEIGHTS_FACTOR = 1.02
 """Padding of the weights in memory."""
+WHOLE_BITS = 16
 SCALE_BITS = 0.5
 """A quantised cache has a 16-bit scale for each 32 values."""
 
@@ -34,14 +35,16 @@ class Plan:
 
 def bytes_per_token(config: Mapping[str, Any], bits: int) -> int:
     """What one token takes in the KV cache; `config`: the text model's config.json. Raises ModelError."""
+    per_value = bits / 8 if bits == WHOLE_BITS else (bits + SCALE_BITS) / 8
     try:
         layers = int(_first(config, "num_hidden_layers", "n_layer", "n_layers"))
         heads = int(_first(config, "num_attention_heads", "n_head", "n_heads"))
         key_values = int(config.get("num_key_value_heads") or heads)
+        if rank := config.get("kv_lora_rank"):  # multi-head latent attention: one latent and one shared key
+            return max(1, round(layers * (int(rank) + int(config.get("qk_rope_head_dim") or 0)) * per_value))
         width = int(config.get("head_dim") or _first(config, "hidden_size", "n_embd", "d_model") // heads)
     except (TypeError, ValueError, KeyError) as error:
         raise ModelError(f"config.json does not tell the shape of the attention ({error})") from error
-    per_value = bits / 8 if bits == 16 else (bits + SCALE_BITS) / 8
     return max(1, round(2 * layers * key_values * width * per_value))
 
 
@@ -64,11 +67,11 @@ def plan(
     context = min(wanted_context or trained, trained)
     room = free - reserve - round(weights * WEIGHTS_FACTOR) - WORK_BYTES
     fits = max(0, room // per_token // PAGE * PAGE)
-    tokens = min(_pages(wanted_cache or context * slots), fits)
-    if wanted_cache is not None and tokens < _pages(wanted_cache):
-        raise ModelError(
-            f"a KV cache of {wanted_cache} tokens does not fit: {_need(weights, per_token * wanted_cache, reserve)}, and {_gigabytes(free)} are free"
-        )
+    if (
+        wanted_cache is not None
+    ):  # whoever names it knows better: some models' caches are smaller than is estimated here
+        return Plan(min(context, _pages(wanted_cache)), _pages(wanted_cache))
+    tokens = min(_pages(context * slots), fits)
     if tokens < min(LEAST_CONTEXT, _pages(context)):
         least = per_token * LEAST_CONTEXT
         raise ModelError(f"does not fit: {_need(weights, least, reserve)}, and {_gigabytes(free)} are free on the GPU")

@@ -31,6 +31,8 @@ MOST_CONTEXT = 768 * PAGE
 """Tokens: tidying its cache, it goes one level of recursion deeper for each page of a sequence, and fails near 1,000."""
 ROWS = 8
 """`max_q_size`: tokens per sequence in a step, the guessed ones included."""
+FLASH_ATTN = (8, 0)
+"""Ampere: on older GPUs exllamav2 only warns, and flash-attn fails at the first step."""
 OTHERS_RESERVE = 64 * sizing.MEBIBYTE
 """Bytes on each GPU after the first, as the library itself reserves."""
 WHOLE_BITS, QUANTISED_HEAD = 16, 32
@@ -131,7 +133,9 @@ class V2(LibraryBackend):
 
     def _choose_attention(self, configs: Sequence[Any]) -> None:
         """Paged with flash-attn; without it the one way that is right, for all models alike."""
-        paged = bool(self._module.attn.has_flash_attn_with_paged)
+        cuda = self._torch.cuda
+        new = all(cuda.get_device_capability(number) >= FLASH_ATTN for number in range(cuda.device_count()))
+        paged = new and bool(self._module.attn.has_flash_attn_with_paged)
         self._paged = paged and not any(config.no_flash_attn for config in configs)
         if not self._paged:
             for config in configs:

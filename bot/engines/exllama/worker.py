@@ -132,10 +132,14 @@ class Worker:
     # From here on: the thread.
 
     def _main(self) -> None:
+        broken = ""
         try:
             if self._load():
                 while self._serve():
                     pass
+        except Exception as error:
+            log.exception("the GPU's thread ended", model=self._name)
+            broken = one_line(error)
         finally:
             self._unload()
             with self._wake:
@@ -144,6 +148,8 @@ class Worker:
             self._active.update((id(job), job) for job in late)
             self._fail_all("the model was unloaded")
             self._deliver()
+        if broken:  # an engine that takes no question any more helps nobody
+            self._die(f"{self._name}: the GPU's thread ended ({broken})")
 
     def _load(self) -> bool:
         try:
