@@ -21,6 +21,8 @@ REST_LEAST, REST_MOST = 1.0, 60.0
 HEALTHY_SECONDS = 60.0
 """After a connection that has lived so long the shortest rest is enough."""
 REFUSED_SECONDS = 60.0
+LAST_CALLS_SECONDS = 40.0
+"""How long an old client's calls have to end: the library waits up to half a minute by itself."""
 REFUSED = (
     "Discord refuses the token. "
     "The developer portal (https://discord.com/developers, Bot, Reset Token) gives a new one (discord.token)."
@@ -38,6 +40,7 @@ class Connection:
         self._config = config
         self._ears = ears
         self._client: discord.Client | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._known = False
         """The token was good once: then a refusal may pass."""
         self._told = False
@@ -80,6 +83,10 @@ class Connection:
     async def aclose(self) -> None:
         """Let go of the connections."""
         client, self._client = self._client, None
+        leaving = [*self._leaving]
+        for task in leaving:
+            task.cancel()
+        await asyncio.gather(*leaving, return_exceptions=True)
         if client is not None:
             await _close(client)
 
@@ -89,7 +96,9 @@ class Connection:
         self._known = True
         old, self._client = self._client, client
         if old is not None:
-            await _close(old)
+            task = asyncio.create_task(_let_go(old))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
         log.info("Discord is connected", bot=str(client.user), shards=client.shard_count or 1)
         await client.connect()
 
@@ -121,6 +130,14 @@ class Connection:
         except Exception as unknown:
             log.error("the connection to Discord has died", error=type(unknown).__name__)
             log.debug("why it has died", exc_info=unknown)
+
+
+async def _let_go(client: discord.Client) -> None:
+    """Close a client when its calls have ended: one that is cut off may have been carried out, and would be made again."""
+    try:
+        await asyncio.sleep(LAST_CALLS_SECONDS)
+    finally:
+        await _close(client)
 
 
 async def _close(client: discord.Client) -> None:
