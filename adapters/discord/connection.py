@@ -26,6 +26,8 @@ hour between two tries, and after a session calls no other address than that ses
 HEALTHY_SECONDS = 60.0
 """After a connection that has lived so long the shortest rest is enough."""
 REFUSED_SECONDS = 60.0
+LAST_CALLS_SECONDS = 40.0
+"""How long an old client's calls have to end: the library waits up to half a minute by itself."""
 REFUSED = (
     "Discord refuses the token. "
     "The developer portal (https://discord.com/developers, Bot, Reset Token) gives a new one (discord.token)."
@@ -43,6 +45,7 @@ class Connection:
         self._config = config
         self._ears = ears
         self._client: discord.Client | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._known = False
         """The token was good once: then a refusal may pass."""
         self._told = False
@@ -87,6 +90,10 @@ class Connection:
     async def aclose(self) -> None:
         """Let go of the connections."""
         client, self._client = self._client, None
+        leaving = [*self._leaving]
+        for task in leaving:
+            task.cancel()
+        await asyncio.gather(*leaving, return_exceptions=True)
         if client is not None:
             await _close(client)
 
@@ -97,7 +104,9 @@ class Connection:
         self._known = True
         old, self._client = self._client, client
         if old is not None:
-            await _close(old)
+            task = asyncio.create_task(_let_go(old))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
         log.info("Discord is connected", bot=str(client.user), shards=client.shard_count or 1)
         connected = asyncio.create_task(client.connect())
         try:
@@ -146,6 +155,14 @@ def _is_at_the_gateway(client: discord.Client) -> bool:
         shards = client.shards.values()  # those that were begun; that of one alone is not worth a new session of each
         return not shards or not all(shard.is_closed() for shard in shards)
     return getattr(client, "ws", None) is not None and bool(client.ws.open)
+
+
+async def _let_go(client: discord.Client) -> None:
+    """Close a client when its calls have ended: one that is cut off may have been carried out, and would be made again."""
+    try:
+        await asyncio.sleep(LAST_CALLS_SECONDS)
+    finally:
+        await _close(client)
 
 
 async def _close(client: discord.Client) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from adapters.discord import catching_up, connection, intake
+from adapters.discord import catching_up, connection, intake, interactions
 from adapters.discord.connection import CONTENT, REFUSED
 from bot import testing
 from bot.errors import StartError
@@ -149,6 +149,24 @@ async def test_an_event_that_the_library_cannot_read_ends_a_client_and_not_the_b
         ask(server, channel, ada, "one", "two")
         await h.answered(channel, *(f"You said: {word}" for word in ("hello", "one", "two")))
         assert len(server.ws.identified) == 2
+
+
+async def test_a_call_that_is_under_way_when_a_client_dies_is_not_made_again(
+    tmp_path: Path, server: DiscordServer, ada: User, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What answers a command has no nonce: cut off and said again, it would stand there twice."""
+    monkeypatch.setattr(interactions, "DEFER_SECONDS", 0.01)
+    async with house(tmp_path, server) as h:
+        h.engine.stall_in_prefill = True
+        asked = channel.command(ada, "ask", text="one")
+        await server.wait_for(lambda: asked.thinking, "the sign that it takes longer")
+        slow = server.fail("execute_webhook", "hang", seconds=3.0)
+        h.engine.resume.set()
+        await server.wait_for(lambda: slow.happened, "the answer")
+        server.ws.unparsable()
+        await server.wait_for(lambda: len(server.ws.identified) == 2, "another client")
+        await h.answered(channel, "You said: one")
+        assert channel.from_bot == asked.messages
 
 
 @pytest.mark.parametrize("how", ["503", "drop"])
