@@ -17,6 +17,7 @@ import psutil
 from pydantic import TypeAdapter
 
 from benchmarks.report import quietly
+from bot import loop
 from bot.app import running
 from bot.config import Config, ModelConfig
 from bot.ports import ChatEngine
@@ -106,6 +107,6 @@ def be(arguments: Sequence[str], config: Callable[[Settings], Config], rival: Ca
     settings = TypeAdapter(Settings).validate_json(told)
     if kind == "hearth":
         quietly()
-        asyncio.run(hearth(settings, config(settings)))
+        loop.serve(hearth(settings, config(settings)))
     else:
         rival(settings)

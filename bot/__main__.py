@@ -17,6 +17,7 @@ import typer
 from adapters.console.client import Client
 from adapters.console.files import path_of
 from adapters.console.socket import answers
+from bot import loop
 from bot.attaching import connected
 from bot.cleaning import clean
 from bot.config import Config, load
@@ -71,7 +72,7 @@ def _options(
 @cli.command()
 def run(context: typer.Context) -> None:
     """Start what is configured, and serve until SIGTERM or Ctrl-C. SIGHUP reads personas, permissions and limits again."""
-    _run(_serve(context.obj))
+    loop.serve(_serve(context.obj))
 
 
 @cli.command()

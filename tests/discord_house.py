@@ -90,11 +90,12 @@ async def discord_house(
     *,
     engine: ScriptedEngine | None = None,
     guild_seconds: float = READY_TIMEOUT,
+    caught_up: bool = True,
     **sections: Any,
 ) -> AsyncIterator[DiscordHouse]:
-    """Open a house on a folder, and wait until it hears and has read what it missed; what an earlier one left there is found again.
+    """Open a house on a folder, and wait until it hears; what an earlier one left there is found again.
 
-    `guild_seconds`: how long it waits for one more guild before it is there.
+    `guild_seconds`: how long it waits for one more guild before it is there. `caught_up`: whether it has read by then what it missed.
     """
     model = engine or ScriptedEngine()
     config = discord_config(folder, server, **sections)
@@ -107,14 +108,20 @@ async def discord_house(
             adapter = app.adapters["discord", config.discord.account]
             assert isinstance(adapter, Discord)
             try:
-                await server.wait_for(lambda: server.world.scene.commands and caught_up(adapter), "the bot to be there")
+                await server.wait_for(lambda: server.world.scene.commands and reads(adapter), "the bot to be there")
+                await server.wait_for(lambda: not caught_up or has_caught_up(adapter), "what it missed")
                 yield DiscordHouse(app, adapter, model, server)
             finally:
                 model.resume.set()
 
 
-def caught_up(adapter: Discord) -> bool:
-    """Whether it is connected, and has read what it had missed: from then on it hears what it is told."""
+def reads(adapter: Discord) -> bool:
+    """Whether it is connected, and reads what it has missed."""
+    return adapter._hearing._sessions.catching_up is not None
+
+
+def has_caught_up(adapter: Discord) -> bool:
+    """Whether it has read that: from then on it hears what it is told."""
     reading = adapter._hearing._sessions.catching_up
     return reading is not None and reading.done()
 

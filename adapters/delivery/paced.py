@@ -20,7 +20,9 @@ class Paced(Around):
         self._slots = slots
 
     async def send(self, to: Destination, what: Outgoing) -> MessageRef:
-        """See `bot.ports.Adapter`."""
+        """See `bot.ports.Adapter`. What an interaction's asker alone sees costs the chat no turn, and must come soon to be that."""
+        if what.private and to.interaction is not None:
+            return await super().send(to, what)
         async with self._turn(to.key):
             return await super().send(to, what)
 

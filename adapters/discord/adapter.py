@@ -15,7 +15,7 @@ import structlog
 from discord.http import Route
 
 from adapters.discord import files, menus, payload
-from adapters.discord.client import Archived, NoChannel, NoReply, as_platform_errors
+from adapters.discord.client import Archived, NoChannel, NoReply, ThreadIsThere, as_platform_errors
 from adapters.discord.connection import Connection
 from adapters.discord.hearing import Hearing
 from adapters.discord.intake import Intake
@@ -25,7 +25,7 @@ from adapters.discord.places import PLATFORM, sees
 from adapters.text.discord import discord_length
 from bot.config import DiscordConfig
 from bot.conversations import Attachment, ConversationKey
-from bot.errors import Barred, DatabaseError, MessageGone, PlatformError
+from bot.errors import Barred, DatabaseError, FloodWait, MessageGone, PlatformError, Unreachable
 from bot.messages import Command, Destination, File, Limits, MessageRef, Outgoing, Preview, Typing
 from bot.ports import Notes, Receive
 
@@ -204,13 +204,22 @@ class Discord:
             return await self._call_in(key, route, dict(body), what.files)
 
     async def _open_thread(self, key: ConversationKey) -> bool:
-        """Open the thread at the message that has its id; False if the bot may not, or it is gone. Raises PlatformError."""
+        """Open the thread at the message that has its id; False if that cannot be. Raises Unreachable, FloodWait."""
         where: dict[str, Any] = {"channel_id": int(key.chat), "message_id": int(key.thread)}
         try:
             question = await self._call(Route("GET", _MESSAGE, **where))
             name = _plain(str(question["content"]))[:LONGEST_THREAD] or "Answer"
             await self._call(Route("POST", _MESSAGE + "/threads", **where), {"name": name})
-        except (Barred, MessageGone):
+        except ThreadIsThere:
+            return True
+        except (Unreachable, FloodWait):
+            raise
+        except (
+            PlatformError
+        ) as error:  # not allowed, the message is gone, the name is refused, there are too many threads
+            log.warning(
+                "no thread can be opened; the answer goes to the channel", conversation=str(key), error=str(error)
+            )
             return False
         return True
 

@@ -32,6 +32,8 @@ SLOW_SECONDS = 5.0
 """How long to wait where Discord does not say."""
 LONGEST_WAIT = 30.0
 """Seconds that the library waits by itself when Discord asks for patience; the least that it takes for this."""
+STARTS_KEPT = 50
+"""Sessions of the thousand a day that are left to people: of a bot that begins more of them Discord takes the token away."""
 CONTENT_FLAGS = 1 << 18 | 1 << 19
 """Of an application: the portal lets it read what people write."""
 
@@ -48,6 +50,10 @@ class NoReply(PlatformError):
     """Who may not read what was said in a channel may not refer to it."""
 
 
+class ThreadIsThere(PlatformError):
+    """Somebody has opened a thread at this message."""
+
+
 _NAMED: dict[int, type[PlatformError]] = {
     UNKNOWN_CHANNEL: NoChannel,
     UNKNOWN_GUILD: Barred,
@@ -56,6 +62,7 @@ _NAMED: dict[int, type[PlatformError]] = {
     160002: NoReply,
     50005: MessageGone,  # it is somebody else's
     50021: MessageGone,  # it is the platform's own
+    160004: ThreadIsThere,
 }
 
 
@@ -112,9 +119,12 @@ async def looking(config: DiscordConfig) -> AsyncIterator[discord.Client]:
 
 
 async def ask(config: DiscordConfig) -> Portal:
-    """Look the bot up. Raises as `looking`."""
+    """Look the bot up. Raises as `looking`; FloodWait where too many sessions were begun today."""
     async with looking(config) as client:
         gateway = await client.http.request(Route("GET", "/gateway/bot"))
+        starts = gateway["session_start_limit"]
+        if starts["remaining"] < min(STARTS_KEPT, starts["total"]):
+            raise FloodWait(starts["reset_after"] / 1000)
         return Portal(int(gateway["shards"]), reads(client))
 
 

@@ -18,9 +18,16 @@ log = structlog.get_logger(__name__)
 
 REST_LEAST, REST_MOST = 1.0, 60.0
 """Between two connections: doubled each time, and up to half as much again, so that not all programs come back at once."""
+LOGIN_SECONDS = 60.0
+"""The library would wait five minutes for each answer."""
+LOOK_SECONDS, AWAY_SECONDS = 5.0, 90.0
+"""How often it is looked whether a client is at the gateway, and how long one tries to come back: by itself it waits up to a quarter of an
+hour between two tries, and after a session calls no other address than that session's."""
 HEALTHY_SECONDS = 60.0
 """After a connection that has lived so long the shortest rest is enough."""
 REFUSED_SECONDS = 60.0
+LAST_CALLS_SECONDS = 40.0
+"""How long an old client's calls have to end: the library waits up to half a minute by itself."""
 REFUSED = (
     "Discord refuses the token. "
     "The developer portal (https://discord.com/developers, Bot, Reset Token) gives a new one (discord.token)."
@@ -38,6 +45,7 @@ class Connection:
         self._config = config
         self._ears = ears
         self._client: discord.Client | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._known = False
         """The token was good once: then a refusal may pass."""
         self._told = False
@@ -55,7 +63,9 @@ class Connection:
         while True:
             began = time.monotonic()
             try:
-                portal = portal or await ask(self._config)
+                if portal is None:
+                    async with asyncio.timeout(LOGIN_SECONDS):
+                        portal = await ask(self._config)
                 self._warn(portal)
                 await self._connect(portal)
                 log.warning("the connection to Discord has ended")
@@ -80,18 +90,35 @@ class Connection:
     async def aclose(self) -> None:
         """Let go of the connections."""
         client, self._client = self._client, None
+        leaving = [*self._leaving]
+        for task in leaving:
+            task.cancel()
+        await asyncio.gather(*leaving, return_exceptions=True)
         if client is not None:
             await _close(client)
 
     async def _connect(self, portal: Portal) -> None:
         """Take a new client, which can call Discord while the old one's last calls end, and hear until it dies."""
-        client = await log_in(self._config, self._ears, portal)
+        async with asyncio.timeout(LOGIN_SECONDS):
+            client = await log_in(self._config, self._ears, portal)
         self._known = True
         old, self._client = self._client, client
         if old is not None:
-            await _close(old)
+            task = asyncio.create_task(_let_go(old))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
         log.info("Discord is connected", bot=str(client.user), shards=client.shard_count or 1)
-        await client.connect()
+        connected = asyncio.create_task(client.connect())
+        try:
+            away = 0.0
+            while not (await asyncio.wait((connected,), timeout=LOOK_SECONDS))[0]:
+                away = 0.0 if _is_at_the_gateway(client) else away + LOOK_SECONDS
+                if away >= AWAY_SECONDS:
+                    raise Unreachable("the gateway is away")
+            connected.result()
+        finally:
+            connected.cancel()
+            await asyncio.gather(connected, return_exceptions=True)
 
     async def _hang_up(self) -> None:
         """Leave the gateway. The client stays for calls until there is a new one."""
@@ -121,6 +148,21 @@ class Connection:
         except Exception as unknown:
             log.error("the connection to Discord has died", error=type(unknown).__name__)
             log.debug("why it has died", exc_info=unknown)
+
+
+def _is_at_the_gateway(client: discord.Client) -> bool:
+    if isinstance(client, discord.AutoShardedClient):
+        shards = client.shards.values()  # those that were begun; that of one alone is not worth a new session of each
+        return not shards or not all(shard.is_closed() for shard in shards)
+    return getattr(client, "ws", None) is not None and bool(client.ws.open)
+
+
+async def _let_go(client: discord.Client) -> None:
+    """Close a client when its calls have ended: one that is cut off may have been carried out, and would be made again."""
+    try:
+        await asyncio.sleep(LAST_CALLS_SECONDS)
+    finally:
+        await _close(client)
 
 
 async def _close(client: discord.Client) -> None:

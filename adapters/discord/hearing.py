@@ -200,13 +200,12 @@ class Hearing:
 
     async def _press(self, client: discord.Client, interaction: discord.Interaction) -> None:
         event = presses.action_of(interaction, presses.place_of(interaction, self._account))
-        live = self._interactions.begin(interaction, private=True)
-        if event is None or await self._received(interaction.token, event):
-            under = interaction.message
-            seen = sees(client, interaction.channel_id or 0)
-            noted = under is not None and (under.flags.ephemeral or not seen)
-            done = self._interactions.acknowledge(live, str(under.id if under else ""), noted=noted)
-            self._intake.beside(_quietly(done))
+        under, seen = interaction.message, sees(client, interaction.channel_id or 0)
+        alone = str(under.id) if under is not None and (under.flags.ephemeral or not seen) else ""
+        live = self._interactions.begin(interaction, private=True, under=alone)
+        if event is not None:
+            await self._received(interaction.token, event)
+        self._intake.beside(_quietly(self._interactions.acknowledge(live, alone)))
 
     async def _received(self, token: str, event: Event) -> bool:
         try:

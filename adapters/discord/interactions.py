@@ -87,6 +87,8 @@ class Interactions:
         self._note = note
         self._live: dict[str, Live] = {}
         self._ways: dict[str, Way] = {}
+        self._under: dict[str, Live] = {}
+        """By the message that was pressed: the press, until it is acknowledged."""
 
     def recall(self, notes: Mapping[str, str]) -> None:
         """Take over what an earlier process has noted."""
@@ -101,13 +103,18 @@ class Interactions:
         if old:
             self._note(old)
 
-    def begin(self, interaction: discord.Interaction, *, private: bool) -> Live:
-        """Somebody waits for an answer from now on. What the gateway tells twice is the same one."""
+    def begin(self, interaction: discord.Interaction, *, private: bool, under: str = "") -> Live:
+        """Somebody waits for an answer from now on. What the gateway tells twice is the same one.
+
+        `under`: the message that was pressed, if it can be changed by this token alone.
+        """
         if (known := self._live.get(interaction.token)) is not None:
             return known
         if len(self._live) >= REMEMBERED:
             self._live.pop(next(iter(self._live)))
         live = self._live[interaction.token] = Live(interaction.id, interaction.token, private)
+        if under:
+            self._under[under] = live
         return live
 
     async def defer(self, live: Live) -> None:
@@ -122,13 +129,17 @@ class Interactions:
                 flags = payload.EPHEMERAL if live.private else 0
                 await self._sign(live, {"type": _DEFERRED, "data": {"flags": flags}})
 
-    async def acknowledge(self, live: Live, message: str, *, noted: bool) -> None:
-        """A press was taken: its message stays as it is for now. `noted`: it can be changed by this token alone."""
+    async def acknowledge(self, live: Live, under: str) -> None:
+        """A press was taken: its message stays as it is for now. `under`: as for `begin`."""
         async with live.turn:
-            if not live.answered:
-                await self._sign(live, {"type": _DEFERRED_UPDATE})
-        if noted:
-            self._remember(message, Way(live.token, ORIGINAL, time.time() + TOKEN_SECONDS))
+            try:
+                if not live.answered:  # else by a word, which is what the token's own message is then
+                    await self._sign(live, {"type": _DEFERRED_UPDATE})
+                    if under:
+                        self._remember(under, Way(live.token, ORIGINAL, time.time() + TOKEN_SECONDS))
+            finally:
+                if self._under.get(under) is live:
+                    del self._under[under]
 
     async def suggest(self, interaction: discord.Interaction, names: list[str]) -> None:
         """Give suggestions for what is being typed."""
@@ -164,15 +175,17 @@ class Interactions:
         return await self._by_token("DELETE", message)
 
     async def _by_token(self, method: str, message: str, body: payload.Json | None = None) -> bool:
-        way = self._ways.get(message)
-        if way is None or way.until < time.time():
-            return False
         try:
-            await self._request(self._route(method, way.token, "/messages/" + way.message), body, [])
+            if pressed := self._under.get(message):
+                await self.acknowledge(pressed, message)
+            way = self._ways.get(message)
+            if way is None or way.until < time.time():
+                return False
+            await self._request(self._route(method, way.token, way.message), body, [])
             return True
         except Expired:
-            del self._ways[message]
-            self._note({NOTE + message: None})
+            if self._ways.pop(message, None):
+                self._note({NOTE + message: None})
             return False
 
     def _remember(self, message: str, way: Way) -> None:
@@ -208,9 +221,7 @@ class Interactions:
                 return ""
         for file in files:
             file.reset()
-        made: Any = await self._request(
-            self._route("PATCH", live.token, f"/messages/{ORIGINAL}"), payload.edit(what), files
-        )
+        made: Any = await self._request(self._route("PATCH", live.token, ORIGINAL), payload.edit(what), files)
         return str(made["id"])
 
     async def _first(self, live: Live, answer: payload.Json, files: Files | None = None) -> str:
@@ -237,9 +248,12 @@ class Interactions:
         made: Any = await self._request(self._route("POST", token), body, files)
         return str(made["id"])
 
-    def _route(self, method: str, token: str, rest: str = "") -> Route:
+    def _route(self, method: str, token: str, message: str = "") -> Route:
+        # The library remembers each path for ever: no message's id is to be a part of one.
+        rest = "" if not message else "/messages/@original" if message == ORIGINAL else "/messages/{message_id}"
         path = "/webhooks/{webhook_id}/{webhook_token}" + rest
-        return Route(method, path, webhook_id=self._client().application_id, webhook_token=token)
+        ids: dict[str, Any] = {"webhook_id": self._client().application_id, "message_id": message}
+        return Route(method, path, webhook_token=token, **ids)
 
     async def _request(self, route: Route, body: payload.Json | None, files: Files) -> Any:
         client = self._client()

@@ -85,9 +85,19 @@ class Guild(GuildState):
             self.tell("GUILD_MEMBER_REMOVE", {"user": user.json}, Intent.GUILD_MEMBERS)
         del self.members[user.id]
 
+    def outage(self) -> None:
+        """The platform can tell of this guild no more; who identifies meanwhile is told that it is unavailable, and nothing else."""
+        self.tell("GUILD_DELETE", {"id": str(self.id), "unavailable": True})
+        self.unavailable = True
+
+    def recover(self) -> None:
+        """It can again. What was written meanwhile is told by nobody."""
+        self.unavailable = False
+        self.tell("GUILD_CREATE", self.created(with_members=False) | {"unavailable": False})
+
     def tell(self, name: str, data: Json, intents: Intent = Intent.GUILDS, of: User | None = None) -> None:
         """An event of the guild, if the bot is in it. What befalls the bot itself is told without an intent."""
-        if self.has_bot:
+        if self.has_bot and not self.unavailable:
             needed = UNASKED if of == self.scene.bot else intents
             self.scene.emit(Event(name, data | {"guild_id": str(self.id)}, self.id, needed))
 

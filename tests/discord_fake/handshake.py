@@ -96,7 +96,7 @@ class Handshake:
         session.dispatch("READY", ready)
         if Intent.GUILDS in session.intents:
             with_members = Intent.GUILD_MEMBERS in session.intents
-            for guild in guilds:
+            for guild in (guild for guild in guilds if not guild.unavailable):
                 # A guild that the bot has just joined doesn't say whether it is there.
                 present = {"unavailable": False}
                 session.dispatch("GUILD_CREATE", guild.created(with_members=with_members) | present)

@@ -79,6 +79,8 @@ class GuildState:
     locale: str = "en-US"
     members: dict[int, Member] = field(default_factory=dict)
     roles: dict[int, Role] = field(default_factory=dict)
+    unavailable: bool = False
+    """Nothing of it is told at present."""
 
     @property
     def has_bot(self) -> bool:

@@ -127,7 +127,7 @@ class ChannelState:
 
     def tell(self, name: str, data: Json) -> None:
         """An event, if the bot may see this channel."""
-        if not self.bot_sees:
+        if not self.bot_sees or (self.guild is not None and self.guild.unavailable):
             return
         intents = Intent.GUILDS if self.guild else UNASKED
         for prefix, (in_guild, in_dm) in _INTENTS.items():

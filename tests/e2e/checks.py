@@ -130,7 +130,7 @@ class Written:
     lost: bool
     """Whether the bot was not told that it happened."""
     once: bool = False
-    """Whether the platform was told by a nonce to drop a repetition: then it cannot double."""
+    """Whether it can be said so, by a nonce, that the platform drops a repetition: then nothing doubles."""
 
 
 @dataclass

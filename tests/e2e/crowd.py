@@ -24,6 +24,8 @@ CHATTER = 0.2
 """How likely people say something to each other whenever they are kept busy."""
 PER_CHARACTER = 0.003
 """Seconds that the scripted model takes."""
+SETTLED_SECONDS = 600.0
+"""After which it is no more expected that every answer will be closed: a hundred can wait in one conversation."""
 PLANNED = 3
 """Faults that wait for their call at a time."""
 
@@ -189,7 +191,7 @@ class Crowd(ABC, Generic[P]):
             assert self.hearth.running, self.hearth.log[-3000:]
             return self.waiting() == 0
 
-        wait(idle, "the answers")
+        wait(idle, "the answers", SETTLED_SECONDS)
 
     def waiting(self) -> int:
         """Questions that the bot has not received, and those whose answers are not closed."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bot import loop
 from bot.app import configure_logging, running
 from bot.config import Config, ModelConfig, load
 from bot.engines.llamacpp import LlamaCppEngine
@@ -223,4 +224,4 @@ def _trace_discord(trace: Trace, pause: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Path(sys.argv[1]), Options(**json.loads(sys.argv[2] if len(sys.argv) > 2 else "{}"))))
+    loop.serve(serve(Path(sys.argv[1]), Options(**json.loads(sys.argv[2] if len(sys.argv) > 2 else "{}"))))

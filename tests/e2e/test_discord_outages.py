@@ -18,8 +18,8 @@ from tests.e2e.hunting import PATIENT, Watch
 from tests.e2e.killing import LEASE_SECONDS, check
 
 GONE_SECONDS = 30.0
-SOAK_TIMES = 5
-EVERY_SECONDS = 0.2
+SOAK_TIMES = 3
+EVERY_SECONDS = 0.5
 """Somebody writes so often in the meantime."""
 FIRST = 10
 """So many write at once when it begins."""

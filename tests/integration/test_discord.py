@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.messages import Role
 from bot.testing import ScriptedEngine
 from tests import speech
+from tests.discord_fake import Intent
 from tests.discord_house import DiscordHouse, Ferns
 
 SUPPRESS_EMBEDS = 1 << 2
@@ -116,6 +118,25 @@ async def test_names_and_channels_in_which_everything_is_answered(ferns: Ferns) 
         await h.answered(open_, "You said: Bea: nice weather", "You said: Bea: @Ada isn't it?")
 
 
+async def test_without_the_intent_it_hears_what_is_written_to_it(ferns: Ferns) -> None:
+    """The portal has a switch for what people write to each other; the log says so."""
+    ferns.world.scene.privileged = Intent(0)
+    dm = ferns.world.dm(ferns.ada)
+    with capture_logs() as logs:
+        async with ferns.house(groups={"names": ["butler"]}) as h:
+            ferns.general.say(ferns.ada, "Butler, tea please")
+            ferns.general.say(ferns.ada, "hello", mention=ferns.bot)
+            await h.answered(ferns.general, "You said: Ada: hello")
+            ferns.general.say(ferns.bea, "why?", reply_to=ferns.general.from_bot[0])
+            await h.answered(ferns.general, "You said: Ada: hello", "You said: Bea: why?")
+            dm.say(ferns.ada, "hello")
+            await h.answered(dm, "You said: hello")
+            used = ferns.general.command(ferns.bea, "ask", text="and now?")
+            await h.told(used, "You said: Bea: and now?")
+    (told,) = (log for log in logs if "Message Content Intent" in log["event"])
+    assert told["log_level"] == "warning"
+
+
 # Where
 
 
@@ -156,6 +177,19 @@ async def test_a_post_of_a_forum(ferns: Ferns) -> None:
         post.say(ferns.ada, "and lichen?", reply_to=post.from_bot[0])
         await h.answered(post, "You said: Ada: what is moss?", "You said: Ada: and lichen?")
         assert h.key(post).chat == str(forum.id)
+
+
+async def test_commands_and_buttons_in_a_thread_are_of_its_conversation(ferns: Ferns) -> None:
+    thread = ferns.general.thread(ferns.ada, "Moss")
+    async with ferns.house() as h:
+        used = thread.command(ferns.ada, "ask", text="green")
+        await h.told(used, "You said: Ada: green")
+        thread.say(ferns.ada, "what?", mention=ferns.bot)
+        await h.answered(thread, "You said: Ada: green", "You said: Ada: what?")
+        assert "Ada: green" in h.prompts()[-1]
+        thread.press(ferns.ada, thread.from_bot[1], "Retry")
+        await h.answered(thread, "You said: Ada: green", *["You said: Ada: what?"] * 2)
+        assert ferns.general.from_bot == []
 
 
 async def test_a_thread_for_each_question(ferns: Ferns) -> None:
@@ -281,9 +315,18 @@ async def test_a_voice_message_is_heard(ferns: Ferns) -> None:
         await h.settled()
         assert "what is my name" in asked(h)
         assert "what is my name" in dm.texts_of_bot()[0]
+        conversation = await h.app.store.conversation(h.key(dm))
+        question, _ = await h.app.store.history(conversation.head)
+        (item,) = (read.attachment for read in question.attachments)
+        assert (item.kind, item.name, item.media_type, item.duration) == ("voice", "", "audio/ogg", 2.0)
         spoken = ferns.general.voice(ferns.bea, speech.opus("what is my name"), duration=2.0)
         ferns.general.say(ferns.ada, "what does she say?", mention=ferns.bot, reply_to=spoken)
         await h.server.wait_for(lambda: ferns.general.from_bot, "the answer")
+        await h.settled()
+        assert "what is my name" in asked(h)
+        file = ("said.ogg", speech.opus("what is my name"))
+        ferns.general.say(ferns.ada, "and here?", mention=ferns.bot, attachments=[file])
+        await h.server.wait_for(lambda: len(h.prompts()) == 3, "the question")
         await h.settled()
         assert "what is my name" in asked(h)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from adapters.discord import catching_up, connection, intake
+from adapters.discord import catching_up, connection, intake, interactions
 from adapters.discord.connection import CONTENT, REFUSED
 from bot import testing
 from bot.errors import StartError
@@ -151,6 +151,24 @@ async def test_an_event_that_the_library_cannot_read_ends_a_client_and_not_the_b
         assert len(server.ws.identified) == 2
 
 
+async def test_a_call_that_is_under_way_when_a_client_dies_is_not_made_again(
+    tmp_path: Path, server: DiscordServer, ada: User, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What answers a command has no nonce: cut off and said again, it would stand there twice."""
+    monkeypatch.setattr(interactions, "DEFER_SECONDS", 0.01)
+    async with house(tmp_path, server) as h:
+        h.engine.stall_in_prefill = True
+        asked = channel.command(ada, "ask", text="one")
+        await server.wait_for(lambda: asked.thinking, "the sign that it takes longer")
+        slow = server.fail("execute_webhook", "hang", seconds=3.0)
+        h.engine.resume.set()
+        await server.wait_for(lambda: slow.happened, "the answer")
+        server.ws.unparsable()
+        await server.wait_for(lambda: len(server.ws.identified) == 2, "another client")
+        await h.answered(channel, "You said: one")
+        assert channel.from_bot == asked.messages
+
+
 @pytest.mark.parametrize("how", ["503", "drop"])
 async def test_a_first_connection_that_is_refused_is_tried_again(
     tmp_path: Path, server: DiscordServer, ada: User, channel: Channel, how: str
@@ -224,7 +242,7 @@ async def test_a_history_that_cannot_be_read_for_a_while_is_read_later(
         await heard(h, channel, ada)
     ask(server, channel, ada, "one", "two")
     trouble = server.fail("list_messages", "503", times=catching_up.TRIES - 1)
-    async with house(tmp_path, server) as h:
+    async with house(tmp_path, server, caught_up=False) as h:
         await server.wait_for(lambda: trouble.happened, "the first refusal")
         ask(server, channel, ada, "three")
         await h.answered(channel, *(f"You said: {word}" for word in ("hello", "one", "two", "three")))
@@ -239,7 +257,6 @@ async def test_a_history_that_cannot_be_read_at_all_is_read_at_the_next_connecti
     ask(server, channel, ada, "one")
     server.fail("list_messages", "503", times=catching_up.TRIES)
     async with house(tmp_path, server) as h:
-        await server.wait_for(lambda: server.ws.online, "the bot")
         ask(server, channel, ada, "two")
         await h.answered(channel, "You said: hello", "You said: two")
     async with house(tmp_path, server) as h:
@@ -267,7 +284,7 @@ async def test_a_client_that_dies_while_it_reads_gives_nothing_up(
         await heard(h, channel, ada)
     ask(server, channel, ada, "one", "two")
     stuck = server.fail("list_messages", "hang", seconds=3600)
-    async with house(tmp_path, server) as h:
+    async with house(tmp_path, server, caught_up=False) as h:
         await server.wait_for(lambda: stuck.happened, "the reading")
         begun = len(server.ws.identified)
         server.ws.unparsable()

@@ -64,7 +64,7 @@ class Trial:
             assert used.texts == [heard]
         before = len(channel.from_bot)
         channel.say(self.ferns.ada, "hello", mention=self.ferns.bot)
-        marker = channel.command(self.ferns.ada, "stop")  # what was said in the channel before it was heard before it
+        marker = channel.command(self.ferns.ada, "usage")  # private, and behind what was said before it
         await self.h.server.wait_for(lambda: marker.texts, "a word")
         await self.h.settled()
         await self.h.server.wait_for(lambda: self._said(channel, before) == ([told] if told else []), f"{told!r}")

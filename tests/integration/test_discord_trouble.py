@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
+from adapters.discord import client
 from bot.errors import Barred, FloodWait, MessageGone, PlatformError, Unreachable
 from bot.messages import ConversationKey, Destination, MessageRef, Outgoing, Typing
 from tests.discord_fake import Channel, Permission
@@ -70,6 +71,14 @@ async def test_a_channel_that_must_wait_holds_up_no_other(ferns: Ferns) -> None:
         await h.server.wait_for(lambda: h.app.dispatcher.in_progress == 1, "the others' end")
         assert ferns.general.from_bot == []
         assert await h.app.store.pending() == 1
+
+
+async def test_slow_mode_is_waited_for(ferns: Ferns, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "SLOW_SECONDS", 0.01)
+    ferns.server.fail("create_message", "refuse", status=400, code=20016, message="Slowmode", times=2)
+    async with ferns.house() as h:
+        ferns.general.say(ferns.ada, "hello", mention=ferns.bot)
+        await h.answered(ferns.general, ANSWER)
 
 
 async def test_floods_say_how_long_to_wait(ferns: Ferns, online: Online) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
@@ -20,6 +21,7 @@ from bot.messages import (
     Limits,
     Notice,
     Outcome,
+    Outgoing,
     Preview,
     Role,
     Text,
@@ -345,6 +347,15 @@ async def test_the_pace_is_kept_from_one_answer_to_the_next() -> None:
     await stage.deliver(a_claim(1), done("one"))
     await stage.deliver(a_claim(2), done("two"))
     assert stage.calls() == [(0, "one"), (1, "two")]
+
+
+async def test_a_word_for_an_interactions_asker_alone_takes_no_turn_of_the_chat() -> None:
+    """It must be the first answer to be private, and the platform waits for that one for seconds only."""
+    stage = Stage(seconds_per_call=60.0)
+    await stage.deliver(a_claim(1), done("one"))
+    to = Destination(key=CHAT, interaction="token", asked_at=datetime.now(UTC))
+    await stage.time.run(stage.delivery.paced(stage.platform).send(to, Outgoing(text="no", private=True)))
+    assert stage.calls() == [(0, "one"), (0, "no")]
 
 
 async def test_groups_have_a_pace_of_their_own_where_the_platform_has_one_for_them() -> None:
