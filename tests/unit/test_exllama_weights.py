@@ -250,7 +250,7 @@ def test_what_does_not_fit_is_told_with_its_figures(changes: dict[str, Any]) -> 
 def test_a_token_costs_what_its_keys_and_values_take() -> None:
     config = {"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "hidden_size": 4096}
     assert sizing.bytes_per_token(config, 16) == 2 * 32 * 8 * 128 * 2
-    assert sizing.bytes_per_token(config, 4) == round(2 * 32 * 8 * 128 * 4.5 / 8)
+    assert sizing.bytes_per_token(config, 4) == 2 * 32 * 8 * 128 * 4.5 / 8 + 4 * 8 * 128
     assert sizing.bytes_per_token({**config, "head_dim": 64}, 16) == 2 * 32 * 8 * 64 * 2
     latent = {**config, "kv_lora_rank": 512, "qk_rope_head_dim": 64}
     assert sizing.bytes_per_token(latent, 16) == 32 * (512 + 64) * 2

@@ -45,7 +45,8 @@ def bytes_per_token(config: Mapping[str, Any], bits: int) -> int:
         width = int(config.get("head_dim") or _first(config, "hidden_size", "n_embd", "d_model") // heads)
     except (TypeError, ValueError, KeyError) as error:
         raise ModelError(f"config.json does not tell the shape of the attention ({error})") from error
-    return max(1, round(2 * layers * key_values * width * per_value))
+    whole = 4 * key_values * width if bits < WHOLE_BITS else 0  # exllamav2 keeps one layer in 16 bits, to compute with
+    return max(1, round(2 * layers * key_values * width * per_value) + whole)
 
 
 def plan(

@@ -1,0 +1,168 @@
+"""The calls that only a GPU makes, as the libraries' own functions take them: what the scripted models stand in for."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from bot.config import GpuConfig, ModelConfig
+from bot.engines.exllama import device, sizing, v2, v3
+from bot.engines.exllama.progress import Progress
+from bot.engines.exllama.vocabulary import Vocabulary
+from bot.engines.exllama.weights import look
+from bot.errors import ModelError, NoGpu
+from tests.exllama import ext_v2, ext_v3
+from tests.exllama.script import MODEL
+
+GIB = 2**30
+CARDS = 2
+
+
+class Checked:
+    """An object whose methods are called as those of `kind` may be; the calls are kept."""
+
+    def __init__(self, kind: Any, *methods: str) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        for name in methods:
+            setattr(self, name, self._of(name, inspect.signature(getattr(kind, name))))
+
+    def _of(self, name: str, signature: inspect.Signature) -> Any:
+        def call(*arguments: Any, **keywords: Any) -> None:
+            bound = signature.bind(self, *arguments, **keywords)
+            self.calls.append((name, dict(bound.arguments)))
+
+        return call
+
+
+def cuda(capability: tuple[int, int] = (8, 9), free: int = 23 * GIB) -> Any:
+    """What is asked of torch.cuda, on a machine with two cards."""
+    return SimpleNamespace(
+        is_available=lambda: False,
+        device_count=lambda: CARDS,
+        get_device_capability=lambda number: capability,
+        get_device_name=lambda number: f"Card {number}",
+        mem_get_info=lambda number: (free, 24 * GIB),
+    )
+
+
+def a_torch(**changes: Any) -> Any:
+    return SimpleNamespace(cuda=cuda(**changes), tensor=torch.tensor, long=torch.long)
+
+
+def backend(kind: Any, module: Any, **gpu: Any) -> Any:
+    made = kind(look(MODEL), ModelConfig(path=MODEL, slots=4, gpu=GpuConfig(**gpu)), Vocabulary(look(MODEL)))
+    made._module, made._torch = module, a_torch()
+    return made
+
+
+@pytest.fixture(scope="module")
+def exllamav2() -> Any:
+    ext_v2.install()
+    return v2.library()
+
+
+@pytest.fixture(scope="module")
+def exllamav3() -> Any:
+    ext_v3.install()
+    return v3.library()
+
+
+def test_v2_fills_one_card_after_the_other_and_leaves_the_reserve(exllamav2: Any) -> None:
+    made = backend(v2.V2, exllamav2, reserve_mib=1024)
+    model = Checked(exllamav2.ExLlamaV2, "load_autosplit", "load")
+    model.config = SimpleNamespace(num_key_value_heads=4, num_hidden_layers=1, head_dim=64)  # type: ignore[attr-defined]
+    cache = made._filled(model, 1024, "m")
+    [(name, arguments)] = model.calls
+    assert name == "load_autosplit"
+    assert arguments["cache"] is cache
+    assert arguments["reserve_vram"] == [GIB, v2.OTHERS_RESERVE]
+    assert isinstance(arguments["callback"], Progress)
+    assert (cache.max_seq_len, cache.batch_size, cache.key_states) == (1024, 1, [None])
+
+
+def test_v2_splits_as_it_is_told(exllamav2: Any) -> None:
+    made = backend(v2.V2, exllamav2, split=(20.0, 22.0), cache_bits=4)
+    model = Checked(exllamav2.ExLlamaV2, "load_autosplit", "load")
+    model.config = SimpleNamespace(num_key_value_heads=4, num_hidden_layers=1, head_dim=64)  # type: ignore[attr-defined]
+    model.cache_map, model.get_cache_devices = {}, lambda: ["cpu"]  # type: ignore[attr-defined]
+    cache = made._filled(model, 1024, "m")
+    assert model.calls[0][0] == "load"
+    assert model.calls[0][1]["gpu_split"] == [20.0, 22.0]
+    assert type(cache).__name__ == "ExLlamaV2Cache_Q4"
+
+
+@pytest.mark.parametrize("split", [(), (20.0, 22.0)])
+def test_v3_is_loaded_with_what_its_loader_takes(exllamav3: Any, split: tuple[float, ...]) -> None:
+    made = backend(v3.V3, exllamav3, split=split, reserve_mib=1536)
+    model = Checked(exllamav3.Model, "load_gen")
+    model.load = model.load_gen  # type: ignore[attr-defined]  # it passes everything on
+    made._fill(model, "m")
+    arguments = model.calls[0][1]
+    assert arguments["reserve_per_device"] == (None if split else [1.5, v3.OTHERS_RESERVE])
+    assert arguments["use_per_device"] == (list(split) or None)
+    assert (arguments["max_chunk_size"], arguments["max_batch_size"]) == (512, 4)
+
+
+def test_v3_is_warmed_up_before_its_generator_has_the_cache(exllamav3: Any) -> None:
+    made = backend(v3.V3, exllamav3)
+    model = Checked(exllamav3.Model, "warmup")
+    made._parts = {"model": model, "cache": object()}
+    made._start = lambda: model.calls.append(("start", {}))
+    made._warm_up()
+    assert [name for name, _ in model.calls] == ["warmup", "start"]
+    assert model.calls[0][1]["cache"] is made._parts["cache"]
+
+
+def test_adapters_are_loaded_by_the_libraries_own_functions(exllamav2: Any, exllamav3: Any) -> None:
+    for function in (exllamav2.ExLlamaV2Lora.from_directory, exllamav3.model.lora.LoRA.from_directory):
+        assert inspect.signature(function).bind(object(), "/folder")
+
+
+def test_the_plan_counts_the_memory_of_all_cards(exllamav2: Any) -> None:
+    made = backend(v2.V2, exllamav2)
+    assert device.free_bytes(made._torch) == 46 * GIB
+    assert made._plan(most_context=1024) == sizing.Plan(1024, 4096)
+    made._torch = a_torch(free=GIB)
+    with pytest.raises(ModelError, match="does not fit"):
+        made._plan()
+
+
+def test_a_card_that_is_too_old_is_told() -> None:
+    device.check_capability(a_torch(capability=(6, 1)), "exllamav2")
+    with pytest.raises(NoGpu, match=r"exllamav3 needs compute capability 8\.0; Card 0 has 7\.5"):
+        device.check_capability(a_torch(capability=(7, 5)), "exllamav3")
+
+
+def test_flash_attn_is_not_used_on_a_card_that_it_does_not_run_on(
+    exllamav2: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """exllamav2 warns, and would fail at the first step."""
+    monkeypatch.setattr(exllamav2.attn, "has_flash_attn_with_paged", True)
+    for capability, slots in (((8, 6), 4), ((7, 5), 1)):
+        made = backend(v2.V2, exllamav2)
+        made._torch = a_torch(capability=capability)
+        config = SimpleNamespace(no_flash_attn=False, head_dim=64)
+        made._choose_attention([config])
+        assert (made.slots, config.no_flash_attn) == (slots, slots == 1)
+
+
+def test_the_loading_is_told_by_quarters(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress("big")
+    for done in range(101):
+        progress(done, 100)
+    told = capsys.readouterr().out
+    assert [f"percent={percent}" in told for percent in (25, 50, 75, 100)] == [True] * 4
+    assert told.count("loading") == 4
+
+
+def test_an_extension_that_is_not_compiled_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    assert not device.is_built("nothing_of_this_name_ext")
+    [folder] = tmp_path.glob("nothing_of_this_name_ext")
+    (folder / "nothing_of_this_name_ext.so").touch()
+    assert device.is_built("nothing_of_this_name_ext")
