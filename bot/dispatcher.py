@@ -213,7 +213,7 @@ class Dispatcher:
         adapter = self._adapters[claim.event.key.platform, claim.event.key.account]
         if claim.attempt > ATTEMPTS + 1:
             return await self._bury(claim)
-        if self._is_old(claim) and not claim.parts and claim.kept is None:  # a half-sent answer is completed
+        if self._is_late(claim) and not claim.parts and claim.kept is None:  # a half-sent answer is completed
             return await self._close(claim, AnswerState.EXPIRED, None)
         try:
             return await self._deliver_all(running, adapter)
@@ -282,6 +282,13 @@ class Dispatcher:
 
     def _is_old(self, claim: Claim) -> bool:
         return datetime.now(UTC) - claim.received_at > timedelta(seconds=self._config().chat.answer_within)
+
+    def _is_late(self, claim: Claim) -> bool:
+        """Whether a question is not worth an answer any more. It may have been written long before it was received, in an outage."""
+        if claim.retry or claim.event.revision:  # what it asks is as young as the retry or the edit
+            return self._is_old(claim)
+        written = min(claim.event.sent_at, claim.received_at)
+        return datetime.now(UTC) - written > timedelta(seconds=self._config().chat.answer_within)
 
     @asynccontextmanager
     async def _renewed(self, claim: Claim) -> AsyncIterator[None]:

@@ -384,6 +384,8 @@ class Limits:
     """The same for chats that are not direct, where the platform is stricter there; None: no difference."""
     burst: int = 1
     """So many calls may go at once after a rest."""
+    threads_apart: bool = False
+    """A thread has a pace of its own, and does not share its chat's."""
     previews: bool = False
     """Asked again during an answer: an adapter that finds them refused takes this back, and edits make up for it."""
     buttons: bool = False

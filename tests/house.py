@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -97,8 +97,9 @@ class House:
         reply_to: str | None = None,
         account: str = "bot",
         attachments: tuple[Attachment, ...] = (),
+        ago: timedelta = timedelta(0),
     ) -> str:
-        """Write to the bot; returns the platform's id of the message when it is committed."""
+        """Write to the bot; returns the platform's id of the message when it is committed. `ago`: it was on its way for so long."""
         event = f"e{next(_NUMBERS)}"
         await self.inbox.receive(
             Message(
@@ -106,7 +107,7 @@ class House:
                 event_id=event,
                 author=author,
                 text=text,
-                sent_at=datetime.now(UTC),
+                sent_at=datetime.now(UTC) - ago,
                 direct=not group,
                 addressed=addressed,
                 reply_to=reply_to,

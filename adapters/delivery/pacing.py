@@ -73,16 +73,16 @@ class Slot:
 
 
 class Slots:
-    """The slots of all chats, by platform, account and chat: a thread has none of its own."""
+    """The slots of all chats, by platform, account and chat: a thread has none of its own but where its platform has it so."""
 
     def __init__(self, clock: Clock, sleep: Sleep) -> None:
         self._clock = clock
         self._sleep = sleep
-        self._slots: dict[tuple[str, str, str], Slot] = {}
+        self._slots: dict[tuple[str, str, str, str], Slot] = {}
 
     def of(self, key: ConversationKey, limits: Limits, *, direct: bool | None) -> Slot:
         """The slot of a chat. `direct` None: that is not known; a slot that is new then has the slower pace."""
-        chat = (key.platform, key.account, key.chat)
+        chat = (key.platform, key.account, key.chat, key.thread if limits.threads_apart else "")
         if not direct and limits.group_seconds_per_call is not None:
             limits = replace(limits, seconds_per_call=limits.group_seconds_per_call)
         if (slot := self._slots.get(chat)) is not None:

@@ -67,6 +67,7 @@ class Discord:
             measure=discord_length,
             seconds_per_call=config.pace,
             burst=BURST,
+            threads_apart=True,
             buttons=True,
             selects=True,
             files=True,

@@ -95,4 +95,7 @@ async def _refreshed(client: discord.Client, url: str) -> str:
             )
     except PlatformError as error:
         raise MessageGone("the file is no longer there") if type(error) is PlatformError else error from error
-    return str(found["refreshed_urls"][0]["refreshed"])
+    new = found["refreshed_urls"][0]["refreshed"]
+    if not new:
+        raise MessageGone("the file is no longer there")
+    return str(new)

@@ -184,7 +184,7 @@ async def test_a_client_that_dies_leaves_what_it_has_read_to_the_next(
         await said(h, channel, ada, "hello")
     channel.say(ada, "one", mention=server.world.bot)
     stuck = server.fail("get_guild_member", "503", times=2)
-    async with house(tmp_path, server, waits=False) as h:
+    async with house(tmp_path, server, caught_up=False) as h:
         await server.wait_for(lambda: stuck.happened, "the question about its author")
         server.ws.unparsable()
         await h.answered(channel, "You said: hello", "You said: one")
@@ -199,7 +199,7 @@ async def test_a_command_does_not_wait_long_for_what_was_said_before_it(
         await said(h, channel, ada, "hello")
     channel.say(ada, "one", mention=server.world.bot)
     stuck = server.fail("get_guild_member", "hang", seconds=3600)
-    async with house(tmp_path, server, waits=False):
+    async with house(tmp_path, server, caught_up=False):
         await server.wait_for(lambda: stuck.happened, "the question about its author")
         asked = channel.command(ada, "help")
         await server.wait_for(lambda: asked.answered, "the answer")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from structlog.testing import capture_logs
@@ -269,6 +270,22 @@ async def test_a_question_that_waited_too_long_is_not_answered_and_stays_known(t
             (Role.USER, "hello?"),
             (Role.ASSISTANT, "You said: hello?"),
         ]
+
+
+async def test_what_was_written_long_before_it_came_is_not_answered_unless_it_is_edited_since(tmp_path: Path) -> None:
+    """After an outage the platform brings what was written meanwhile."""
+    async with house(tmp_path) as h:
+        event = await h.say("anybody here?", ago=timedelta(hours=2))
+        await h.settled()
+        assert h.texts() == []
+        await h.ask("hello?")
+        assert (await h.line())[0] == (Role.USER, "anybody here?")
+    async with house(tmp_path / "another", start=False) as h:
+        event = await h.say("anybody here?", ago=timedelta(hours=2))
+        await h.edit(event, "is anybody here now?")
+        h.start()
+        await h.settled()
+        assert h.texts() == ["You said: is anybody here now?"]
 
 
 async def test_a_half_sent_answer_is_completed_however_old_it_is(tmp_path: Path) -> None:

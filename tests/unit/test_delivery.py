@@ -342,6 +342,13 @@ async def test_answers_in_one_chat_share_one_slot_also_over_threads() -> None:
     assert stage.texts(other) == ["x" * 20]
 
 
+async def test_where_threads_have_a_pace_of_their_own_they_do_not_wait_for_each_other() -> None:
+    stage = Stage(threads_apart=True)
+    for number, thread in enumerate(("", "one", "two")):
+        await stage.deliver(a_claim(number, key=replace(CHAT, thread=thread)), done("hello"))
+    assert [at for at, _ in stage.calls()] == [0, 0, 0]
+
+
 async def test_the_pace_is_kept_from_one_answer_to_the_next() -> None:
     stage = Stage()
     await stage.deliver(a_claim(1), done("one"))
