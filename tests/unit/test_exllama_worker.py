@@ -257,6 +257,9 @@ async def test_too_little_memory_for_a_new_job_is_no_fault_of_the_jobs() -> None
         with pytest.raises(EngineError) as failed:
             await told(one)
         assert not isinstance(failed.value, EngineBroken)
+        again = job()
+        worker.submit(again)  # whoever waits is told before the generator is built
+        assert await told(again) == "012"
         assert "rebuild smaller=True" in backend.history
 
 
