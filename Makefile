@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-# PyTorch for the CPU, and both ExLlamas as they are: for the tests of their engines, and for nothing else.
+# PyTorch (any build: nothing runs on a GPU), and both ExLlamas as they are: for the tests of their engines, and for nothing else.
 EXLLAMA := .venv/exllama
 TORCH := torch==2.13.0
 EXLLAMAS := exllamav2==0.3.2 exllamav3==1.6.5 safetensors==0.8.0 pillow==12.3.0 sympy==1.14.0 mpmath==1.3.0 networkx==3.6.1
@@ -53,7 +53,7 @@ $(EXLLAMA)/.made: .venv/.test Makefile
 	$(BIN)/python -m venv --without-pip $(EXLLAMA)
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 		> $$($(EXLLAMA)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/hearth.pth
-	$(BIN)/python -m pip --python $(EXLLAMA)/bin/python install --quiet --disable-pip-version-check --no-deps \
-		--retries 1 '$(TORCH)'
+	$(BIN)/python -m pip --python $(EXLLAMA)/bin/python install --quiet --disable-pip-version-check \
+		--constraint constraints.txt '$(TORCH)'
 	$(BIN)/python -m pip --python $(EXLLAMA)/bin/python install --quiet --disable-pip-version-check --no-deps $(EXLLAMAS)
 	@touch $@
