@@ -43,6 +43,8 @@ class Running:
         match result["stage"]:
             case "started":
                 return []
+            case "prefill" if self._first is not None:
+                return []  # exllamav3 queued it again, and others had taken its pages meanwhile: they are read anew
             case "prefill":
                 total = len(self.job.request.prompt)
                 return [Prefill(min(int(result["curr_progress"]), total - 1), total, self.cached_tokens)]
