@@ -82,15 +82,21 @@ class V3(LibraryBackend):
         gpu = self._config.gpu
         reserve = gpu.reserve_mib * sizing.MEBIBYTE / GIBIBYTE
         others = [OTHERS_RESERVE] * (self._torch.cuda.device_count() - 1)
-        model.load(
-            reserve_per_device=None if gpu.split else [reserve, *others],
-            use_per_device=list(gpu.split) or None,
-            max_chunk_size=self._chunk,
-            max_batch_size=self._batch,
-            callback=Progress(name),
-        )
+        try:
+            model.load(
+                reserve_per_device=None if gpu.split else [reserve, *others],
+                use_per_device=list(gpu.split) or None,
+                max_chunk_size=self._chunk,
+                max_batch_size=self._batch,
+                callback=Progress(name),
+            )
+        finally:  # a load that fails leaves PyTorch bound to what it was allowed
+            for number in range(len(others) + 1):
+                self._torch.cuda.set_per_process_memory_fraction(1.0, number)
 
     def _start(self) -> None:
+        """By itself it reads one chunk of new prompts in five steps while others are written: eight that come together would
+        begin 35 steps apart. Without any pause it takes turns only if its smaller chunk is smaller than the whole one."""
         parts, ngram = self._parts, self._config.gpu.ngram_draft
         self._generator = self._module.Generator(
             model=parts["model"],
@@ -98,6 +104,7 @@ class V3(LibraryBackend):
             tokenizer=parts["tokenizer"],
             max_batch_size=self._batch,
             max_chunk_size=self._chunk,
+            prefill_cooldown=0 if self._chunk > sizing.PAGE else 1,
             draft_model=parts.get("draft_model"),
             draft_cache=parts.get("draft_cache"),
             num_draft_tokens=self._draft_tokens or None,
