@@ -64,6 +64,7 @@ def _environment() -> dict[str, str]:
 
 def _torch_for_cuda(library: Library) -> Any:
     device.installed(library)
+    device.find_toolkit()
     try:
         import torch
     except ImportError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
+import shutil
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +19,7 @@ LEAST_CAPABILITY = {"exllamav2": (6, 0), "exllamav3": (8, 0)}
 
 def torch_with_gpu() -> Any:
     """torch, if it can use a GPU. Raises NoGpu, which says in one line what is missing."""
+    find_toolkit()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as llama.cpp needs it, which may be loaded later
     try:
         import torch
@@ -29,6 +32,16 @@ def torch_with_gpu() -> Any:
     if not torch.cuda.is_available() or not torch.cuda.device_count():
         raise NoGpu("PyTorch finds no NVIDIA GPU (is the driver installed?)")
     return torch
+
+
+def find_toolkit() -> None:
+    """Tell PyTorch where CUDA's toolkit is, before it guesses: where `nvcc` on the path is a link, it guesses wrongly."""
+    nvcc = shutil.which("nvcc")
+    if nvcc is None or os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH"):
+        return
+    home = Path(nvcc).resolve().parents[1]
+    if (home / "include" / "cuda.h").is_file():
+        os.environ["CUDA_HOME"] = str(home)
 
 
 def installed(library: str) -> None:
