@@ -77,7 +77,7 @@ class ScriptedV2(v2.V2):
         self._start()
         self._generator.warmup()
 
-    def _plan(self, *, most_context: int | None = None) -> sizing.Plan:
+    def _plan(self, *, most_context: int | None = None, work_per_token: int = 0) -> sizing.Plan:
         context = self._config.context_length or 2048
         return sizing.Plan(context, self._config.gpu.cache_tokens or context * self.slots)
 

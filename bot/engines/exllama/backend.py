@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import structlog
 
 from bot.config import ModelConfig
-from bot.engines.exllama import device, sizing
+from bot.engines.exllama import build, device, sizing
 from bot.engines.exllama.failures import Failure, failure_of, one_line
 from bot.engines.exllama.jobs import Event, Job
 from bot.engines.exllama.running import Running
@@ -88,6 +88,7 @@ class LibraryBackend(ABC):
         device.check_capability(self._torch, self.library)
         if not device.is_built(self.extension):
             log.warning("compiling, for many minutes; `hearth engine build` does it ahead", library=self.library)
+            build.build(self.library)  # not by the import: that would not find what pip put beside PyTorch
         self._module = self._import()
         self._open()
         self._start()
@@ -154,11 +155,18 @@ class LibraryBackend(ABC):
     def _page(self) -> int:
         return PAGE
 
-    def _plan(self, *, most_context: int | None = None) -> sizing.Plan:
+    def _plan(self, *, most_context: int | None = None, work_per_token: int = 0) -> sizing.Plan:
         draft = self._config.gpu.draft_model
         folders = (self._folder, look(draft)) if draft else (self._folder,)
-        free = device.free_bytes(self._torch)
-        return sizing.plan_for(folders, self._config, free=free, slots=self.slots, most_context=most_context)
+        return sizing.plan_for(
+            folders,
+            self._config,
+            free=device.free_bytes(self._torch),
+            slots=self.slots,
+            cards=self._torch.cuda.device_count(),
+            most_context=most_context,
+            work_per_token=work_per_token,
+        )
 
     def _draft_folder(self) -> ModelFolder | None:
         """The model that guesses. Raises ModelError if it speaks another language of ids."""

@@ -46,7 +46,8 @@ def model(config: ModelConfig, *, memory: bool = True) -> str:
     folders = [folder, *([look(config.gpu.draft_model)] if config.gpu.draft_model else [])]
     most = v2.MOST_CONTEXT if library == "exllamav2" else None
     free = device.free_bytes(torch)
-    plan = sizing.plan_for(folders, config, free=free, slots=config.slots, most_context=most)
+    cards = torch.cuda.device_count()
+    plan = sizing.plan_for(folders, config, free=free, slots=config.slots, cards=cards, most_context=most)
     return f"{words}, fits with a context of {plan.context_length} and {plan.cache_tokens} tokens in the cache"
 
 

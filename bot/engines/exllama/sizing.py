@@ -17,6 +17,8 @@ LEAST_CONTEXT = 2048
 """Under this no conversation fits."""
 WORK_BYTES = 768 * MEBIBYTE
 """For the CUDA context's growth, activations, and logits, beside weights and cache."""
+CARD_BYTES = 1536 * MEBIBYTE
+"""On each further card: the library's scratch memory once more, and the rest that no whole layer fills."""
 WEIGHTS_FACTOR = 1.02
 """Padding of the weights in memory."""
 WHOLE_BITS = 16
@@ -47,6 +49,14 @@ def bytes_per_token(config: Mapping[str, Any], bits: int) -> int:
         raise ModelError(f"config.json does not tell the shape of the attention ({error})") from error
     whole = 4 * key_values * width if bits < WHOLE_BITS else 0  # exllamav2 keeps one layer in 16 bits, to compute with
     return max(1, round(2 * layers * key_values * width * per_value) + whole)
+
+
+def matmul_bytes(heads: int, width: int, chunk: int) -> int:
+    """What attention without a kernel of its own takes for one token of the context while `chunk` tokens are read.
+
+    Scores and their softmax, the mask, and keys and values repeated for every head, in 16 bits.
+    """
+    return 2 * (2 * heads * chunk + chunk + 2 * heads * width)
 
 
 def plan(
@@ -80,9 +90,19 @@ def plan(
 
 
 def plan_for(
-    folders: Sequence[ModelFolder], config: ModelConfig, *, free: int, slots: int, most_context: int | None = None
+    folders: Sequence[ModelFolder],
+    config: ModelConfig,
+    *,
+    free: int,
+    slots: int,
+    cards: int = 1,
+    most_context: int | None = None,
+    work_per_token: int = 0,
 ) -> Plan:
-    """The plan for a model, and for the draft model after it. Raises ModelError, which names the model."""
+    """The plan for a model, and for the draft model after it, on so many cards. Raises ModelError, which names the model.
+
+    `work_per_token`: bytes that computing takes for each token of a conversation, for one at a time.
+    """
     gpu, model = config.gpu, folders[0]
     trained = min(folder.context_length for folder in folders)
     try:
@@ -91,9 +111,9 @@ def plan_for(
             wanted_context=config.context_length,
             wanted_cache=gpu.cache_tokens,
             slots=slots,
-            per_token=sum(bytes_per_token(folder.text_config, gpu.cache_bits) for folder in folders),
+            per_token=sum(bytes_per_token(folder.text_config, gpu.cache_bits) for folder in folders) + work_per_token,
             weights=sum(folder.size for folder in folders),
-            free=free,
+            free=free - (cards - 1) * CARD_BYTES,
             reserve=gpu.reserve_mib * MEBIBYTE,
         )
     except ModelError as error:

@@ -113,7 +113,8 @@ class V2(LibraryBackend):
         draft = self._draft_folder()
         configs = [self._prepared(folder) for folder in (self._folder, draft) if folder is not None]
         self._choose_attention(configs)
-        plan = self._plan(most_context=MOST_CONTEXT)
+        most_context, work = (MOST_CONTEXT, 0) if self._paged else unpaged(configs, self._chunk)
+        plan = self._plan(most_context=most_context, work_per_token=work)
         self.context_length = plan.context_length - self._draft_tokens
         self._batch = min(self._batch, plan.context_length // ROWS)
         self._chunk = min(self._chunk, max(PAGE, plan.context_length // PAGE * PAGE))
@@ -141,6 +142,7 @@ class V2(LibraryBackend):
             for config in configs:
                 config.no_flash_attn = config.no_sdpa = config.no_xformers = True
             self._batch = self.slots = 1
+            self._chunk = PAGE  # its scores, chunk by context by heads, are all in memory at once
             log.warning("no flash-attn: exllamav2 answers one at a time", model=str(self._folder.path))
         if self._config.gpu.cache_bits < WHOLE_BITS and any(config.head_dim % QUANTISED_HEAD for config in configs):
             raise ModelError(
@@ -169,9 +171,22 @@ class V2(LibraryBackend):
         others = self._torch.cuda.device_count() - 1
         cache = kind(model, max_seq_len=tokens, lazy=True)
         model.load_autosplit(
-            cache, reserve_vram=[gpu.reserve_mib * sizing.MEBIBYTE, *[OTHERS_RESERVE] * others], callback=progress
+            cache,
+            reserve_vram=[gpu.reserve_mib * sizing.MEBIBYTE, *[OTHERS_RESERVE] * others],
+            last_id_only=True,  # what it tries out needs no logits for a whole chunk: those of no prompt are computed
+            callback=progress,
         )
         return cache
+
+
+def unpaged(configs: Sequence[Any], chunk: int) -> tuple[int, int]:
+    """Without flash-attn: the longest context, and the bytes that computing takes for each of its tokens.
+
+    A sliding window is cut there as if each chunk were one token, so that its first tokens would see too little.
+    """
+    sliding = [config.sliding_window for config in configs if config.arch.lm.swa or config.arch.lm.alternating_swa]
+    work = max(sizing.matmul_bytes(config.num_attention_heads, config.head_dim, chunk) for config in configs)
+    return min([MOST_CONTEXT, *(width for width in sliding if width)]), work
 
 
 class LogitFilter:
