@@ -27,6 +27,7 @@ from bot.engines.exllama import build, report
 from bot.engines.exllama.engine import ExllamaEngine
 from bot.engines.exllama.jobs import Job
 from bot.engines.scheduler import Scheduler
+from bot.errors import EngineError, HearthError
 from bot.generation import Delta, Finish, Generation, Sampling
 
 Library = Literal["exllamav2", "exllamav3"]
@@ -65,12 +66,16 @@ def backend_of(engine: ExllamaEngine) -> Any:
 
 
 async def in_the_thread(engine: ExllamaEngine, work: Callable[[Any], object]) -> Any:
-    """Run `work` with the backend in the engine's own thread, between two steps; its result."""
+    """Run `work` with the backend in the engine's own thread, between two steps; its result. Raises EngineError."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Any] = loop.create_future()
 
     def do(_: Job) -> None:
-        result = work(backend_of(engine))
+        try:
+            result = work(backend_of(engine))
+        except Exception as error:
+            loop.call_soon_threadsafe(done.set_exception, EngineError(detail=repr(error)))
+            raise
         loop.call_soon_threadsafe(done.set_result, result)
 
     nobody = Job(Generation(prompt=(1,), max_tokens=1), 1)
@@ -128,12 +133,16 @@ def bare(engine: ExllamaEngine, library: Library) -> Callable[[Sequence[Generati
     async def together(requests: Sequence[Generation]) -> float:
         def work(backend: Any) -> float:
             jobs = [job_of(backend, request) for request in requests]
+            results: list[Any] = []
             began = time.perf_counter()
             for job in jobs:
                 backend._generator.enqueue(job)
             while backend._generator.num_remaining_jobs():
-                backend._generator.iterate()
-            return time.perf_counter() - began
+                results += backend._generator.iterate()
+            seconds = time.perf_counter() - began
+            ends = [result.get("new_tokens", result) for result in results if result["eos"]]
+            assert ends == [request.max_tokens for request in requests], ends
+            return seconds
 
         seconds: float = await in_the_thread(engine, work)
         return seconds
@@ -145,6 +154,7 @@ async def speed(engine: ExllamaEngine, library: Library, name: str) -> list[Row]
     """Tokens per second beside the bare generator, and the event loop's lag meanwhile."""
     rounds = [hearth(engine), bare(engine, library)]
     rows = []
+    worst = 0.0
     for streams in STREAMS:
         if streams > engine.slots:
             continue
@@ -160,8 +170,11 @@ async def speed(engine: ExllamaEngine, library: Library, name: str) -> list[Row]
                 lags += probe if side == 0 else []
         speeds = [streams * TOKENS / percentile(side, 0.5) for side in seconds]
         ratio = percentile([rival / ours for ours, rival in zip(*seconds, strict=True)], 0.5)
-        figures = (f"{speeds[0]:.1f}", f"{speeds[1]:.1f}", milliseconds(percentile(lags, 0.99)), f"{ratio:.3f}")
+        lag = percentile(lags, 0.99)
+        worst = max(worst, lag)
+        figures = (f"{speeds[0]:.1f}", f"{speeds[1]:.1f}", milliseconds(lag), f"{ratio:.3f}")
         rows.append(Row(f"{name}, {streams} at once", figures, AIMS.get((library, streams)), ratio))
+    rows.append(Row(f"{name}, the worst of these lags", ("", "", milliseconds(worst), ""), LAG, worst * 1000))
     return rows
 
 
@@ -254,12 +267,15 @@ async def measure(libraries: Sequence[Library]) -> AsyncIterator[Table]:
         for name, make in models_of(library):
             try:
                 path = await asyncio.to_thread(make)
-            except subprocess.CalledProcessError as error:
-                notes.append(f"{name}: the library's converter failed ({error.output}).")
+            except (subprocess.CalledProcessError, OSError, RuntimeError) as error:
+                notes.append(f"{name}: cannot be made ({getattr(error, 'output', None) or error}).")
                 continue
-            async with opened(path, library) as engine:
-                rows += await speed(engine, library, name)
-                slow += await latencies(engine, name)
+            try:
+                async with opened(path, library) as engine:
+                    rows += await speed(engine, library, name)
+                    slow += await latencies(engine, name)
+            except (HearthError, AssertionError) as error:  # it does not fit, or a step failed
+                notes.append(f"{name}: {error!r}.")
         columns = ("Hearth, tokens/s", "bare, tokens/s", "loop lag, p99", "median ratio")
         yield Table(f"gpu: {library} behind Hearth beside its own generator", columns, rows, notes)
         yield Table(f"gpu: {library}, waiting", ("new prompt, or a cancel", "known prompt, or a step"), slow)

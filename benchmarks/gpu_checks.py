@@ -13,7 +13,7 @@ from benchmarks import gpu_models
 from benchmarks.report import SCRATCH, Aim, Row, Table
 from bot.config import GpuConfig, ModelConfig
 from bot.engines.exllama.engine import ExllamaEngine
-from bot.errors import EngineError
+from bot.errors import EngineError, HearthError
 from bot.generation import Delta, Finish, Generation, Sampling
 from bot.messages import Role
 from bot.prompt import PromptBuilder, Turn
@@ -170,7 +170,11 @@ async def table(library: Library) -> Table:
     finally:
         await engine.aclose()
     for name, path, gpu in _ways(library, notes):
-        found = await same(path, library, expected, **gpu)
+        try:
+            found = await same(path, library, expected, **gpu)
+        except HearthError as error:
+            notes.append(f"{name}: {error!r}.")
+            found = 0
         aim = None if "converter" in name else ALL
         rows.append(Row(f"{name}: answers as transformers'", (f"{found} of {len(QUESTIONS)}",), aim, found))
     growth = await swapped(library)

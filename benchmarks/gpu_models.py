@@ -78,6 +78,7 @@ def plain(layers: int = LAYERS) -> Path:
         save_file(tensors, folder / f"layer-{n:02}.safetensors")
     ends = {"model.embed_tokens.weight": weight(VOCABULARY, hidden), "lm_head.weight": weight(VOCABULARY, hidden)}
     save_file({**ends, "model.norm.weight": norm()}, folder / "ends.safetensors")
+    torch.cuda.empty_cache()  # this process is to load it, too
     _marker(folder).touch()
     return folder
 
