@@ -15,6 +15,7 @@ from benchmarks.report import Aim
 from bot.engines.exllama.engine import ExllamaEngine
 from bot.engines.exllama.vocabulary import Vocabulary
 from bot.engines.exllama.weights import look
+from bot.errors import EngineError
 from tests.exllama.engines import loaded_v2, loaded_v3
 from tests.exllama.script import MODEL, Script
 
@@ -39,12 +40,29 @@ async def test_speed_and_waiting_are_measured(opened: Open, library: Any) -> Non
         engine._vocabulary.end_ids = frozenset()
         gpu.backend_of(engine)._ends = []
         rows = await gpu.speed(engine, library, "scripted")
-        assert [row.what for row in rows] == ["scripted, 1 at once", "scripted, 2 at once"]
+        assert [row.what for row in rows] == [
+            *("scripted, 1 at once", "scripted, 2 at once", "scripted, the worst of these lags")
+        ]
         assert all(row.measured and row.measured > 0 for row in rows)
         slow = await gpu.latencies(engine, "scripted")
         assert [row.what.partition(": ")[2] for row in slow] == [
             *("first token after 64 tokens", "first token after 1024 tokens", "a cancel beside others; a step"),
         ]
+
+
+@both
+async def test_what_fails_in_the_engines_thread_is_told_to_whoever_measures(opened: Open, library: Any) -> None:
+    async with opened(slots=4) as engine:
+        with pytest.raises(EngineError, match="no result"):
+            await gpu.in_the_thread(engine, lambda backend: int("no result"))
+        [request] = gpu.requests_of(1, 1, tokens=3)
+        engine._vocabulary.end_ids = frozenset()
+        gpu.backend_of(engine)._ends = []
+        await gpu.hearth(engine)([request])
+        gpu.backend_of(engine)._generator.iterate = lambda: [{"eos": True, "stage": "error"}]
+        gpu.backend_of(engine)._generator.num_remaining_jobs = iter((1, 0)).__next__
+        with pytest.raises(EngineError, match="AssertionError"):
+            await gpu.bare(engine, library)([request])
 
 
 @both

@@ -294,6 +294,52 @@ async def test_an_answer_longer_than_the_pages_that_it_reserves_goes_on(
         assert finish.usage.cached_tokens == 0
 
 
+async def test_new_prompts_that_come_together_begin_within_a_few_steps(opened: Open) -> None:
+    """exllamav3 pauses four steps after each chunk of a new prompt: eight would begin 35 steps apart."""
+    backends: list[Any] = []
+    async with opened(backends=backends, answer=LONG_ANSWER, slots=9) as engine:
+        stream = engine.stream(await asking(engine, tokens=400))
+        await first_words(stream)
+        generator, steps = backends[0].generator, [0]
+        iterate = generator.iterate
+
+        def counted() -> Any:
+            steps[0] += any(not job.is_prefill_done() for job in [*generator.pending_jobs, *generator.active_jobs])
+            return iterate()
+
+        generator.iterate = counted
+        requests = [await asking(engine, filler=20 + n, tokens=2) for n in range(8)]
+        await asyncio.gather(*(answer(engine, request) for request in requests))
+        await stream.aclose()
+        assert steps[0] <= 10
+
+
+async def test_pages_that_others_took_meanwhile_are_read_again_without_a_word(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """exllamav3, when it queues a job again: it would tell of reading after the text has begun."""
+    monkeypatch.setattr(v3, "RESERVED_TOKENS", 64)
+    backends: list[Any] = []
+    async with opened(backends=backends, answer=LONG_ANSWER) as engine:
+        generator = backends[0].generator
+        iterate, again = generator.iterate, [0]
+
+        def forgetful() -> Any:
+            for job in generator.pending_jobs:
+                if getattr(job, "is_requeued", False):
+                    again[0] += 1
+                    generator.pagetable.reset_page_table()
+            return iterate()
+
+        generator.iterate = forgetful
+        request = Generation(prompt=await ids_of(engine, QUESTION), max_tokens=500, sampling=GREEDY)
+        events = [event async for event in engine.stream(request)]
+        first = next(n for n, event in enumerate(events) if isinstance(event, Delta))
+        assert not [event for event in events[first:] if isinstance(event, Prefill)]
+        assert "".join(event.text for event in events if isinstance(event, Delta)) == LONG_ANSWER
+        assert (again[0] > 0) is (opened is loaded_v3)
+
+
 async def test_a_stop_string_ends_the_work_too(opened: Open) -> None:
     backends: list[Any] = []
     async with opened(backends=backends, answer=LONG_ANSWER) as engine:

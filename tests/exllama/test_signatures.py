@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 import torch
 
 from bot.config import GpuConfig, ModelConfig
-from bot.engines.exllama import device, sizing, v2, v3
+from bot.engines.exllama import build, device, sizing, v2, v3
 from bot.engines.exllama.progress import Progress
 from bot.engines.exllama.vocabulary import Vocabulary
 from bot.engines.exllama.weights import look
@@ -47,6 +49,7 @@ def cuda(capability: tuple[int, int] = (8, 9), free: int = 23 * GIB) -> Any:
         get_device_capability=lambda number: capability,
         get_device_name=lambda number: f"Card {number}",
         mem_get_info=lambda number: (free, 24 * GIB),
+        set_per_process_memory_fraction=lambda fraction, number: None,
     )
 
 
@@ -82,6 +85,7 @@ def test_v2_fills_one_card_after_the_other_and_leaves_the_reserve(exllamav2: Any
     assert arguments["cache"] is cache
     assert arguments["reserve_vram"] == [GIB, v2.OTHERS_RESERVE]
     assert isinstance(arguments["callback"], Progress)
+    assert arguments["last_id_only"]  # logits of a whole chunk would take more than is left for the work
     assert (cache.max_seq_len, cache.batch_size, cache.key_states) == (1024, 1, [None])
 
 
@@ -108,6 +112,32 @@ def test_v3_is_loaded_with_what_its_loader_takes(exllamav3: Any, split: tuple[fl
     assert (arguments["max_chunk_size"], arguments["max_batch_size"]) == (512, 4)
 
 
+def test_a_load_that_fails_leaves_pytorch_no_bound_on_its_memory(exllamav3: Any) -> None:
+    """exllamav3 sets one for the time of a load, and forgets it when that fails."""
+    made, freed = backend(v3.V3, exllamav3), list[tuple[float, int]]()
+    made._torch.cuda.set_per_process_memory_fraction = lambda fraction, number: freed.append((fraction, number))
+
+    def fail(**_: Any) -> None:
+        raise RuntimeError("Insufficient VRAM in split for model and cache")
+
+    with pytest.raises(RuntimeError):
+        made._fill(SimpleNamespace(load=fail), "m")
+    assert freed == [(1.0, 0), (1.0, 1)]
+
+
+def test_without_flash_attn_the_scores_are_counted_and_a_sliding_window_bounds_the_context() -> None:
+    """All scores of a chunk are in memory at once, and of a window too much is cut off a chunk's first tokens."""
+
+    def config(window: int, *, slides: bool) -> Any:
+        lm = SimpleNamespace(swa=False, alternating_swa=slides)
+        return SimpleNamespace(sliding_window=window, num_attention_heads=32, head_dim=128, arch=SimpleNamespace(lm=lm))
+
+    context, work = v2.unpaged([config(4096, slides=False), config(0, slides=True)], 256)
+    assert context == v2.MOST_CONTEXT
+    assert work == 2 * 32 * 256 * 2 + 256 * 2 + 2 * 32 * 128 * 2
+    assert v2.unpaged([config(0, slides=False), config(4096, slides=True)], 256)[0] == 4096
+
+
 def test_v3_is_warmed_up_before_its_generator_has_the_cache(exllamav3: Any) -> None:
     made = backend(v3.V3, exllamav3)
     model = Checked(exllamav3.Model, "warmup")
@@ -127,6 +157,12 @@ def test_the_plan_counts_the_memory_of_all_cards(exllamav2: Any) -> None:
     made = backend(v2.V2, exllamav2)
     assert device.free_bytes(made._torch) == 46 * GIB
     assert made._plan(most_context=1024) == sizing.Plan(1024, 4096)
+    own = sizing.bytes_per_token(look(MODEL).config, 16)
+    room = 46 * GIB - sizing.CARD_BYTES - 2 * GIB - sizing.WORK_BYTES - round(look(MODEL).size * sizing.WEIGHTS_FACTOR)
+    made._folder = dataclasses.replace(look(MODEL), config={**look(MODEL).config, "max_position_embeddings": 2**40})
+    assert made._plan().cache_tokens == room // own // 256 * 256
+    assert made._plan(work_per_token=own).cache_tokens == room // (2 * own) // 256 * 256
+    made._folder = look(MODEL)
     made._torch = a_torch(free=GIB)
     with pytest.raises(ModelError, match="does not fit"):
         made._plan()
@@ -158,6 +194,37 @@ def test_the_loading_is_told_by_quarters(capsys: pytest.CaptureFixture[str]) -> 
     told = capsys.readouterr().out
     assert [f"percent={percent}" in told for percent in (25, 50, 75, 100)] == [True] * 4
     assert told.count("loading") == 4
+
+
+def test_the_toolkit_is_where_nvcc_really_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch takes the folder above the link for it."""
+    for name in ("cuda/bin", "cuda/include", "usr/bin"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "cuda/bin/nvcc").touch(mode=0o755)
+    (tmp_path / "usr/bin/nvcc").symlink_to(tmp_path / "cuda/bin/nvcc")
+    monkeypatch.setenv("PATH", str(tmp_path / "usr/bin"))
+    monkeypatch.delenv("CUDA_PATH", raising=False)
+    monkeypatch.setenv("CUDA_HOME", "")
+    device.find_toolkit()
+    assert os.environ["CUDA_HOME"] == ""
+    (tmp_path / "cuda/include/cuda.h").touch()
+    device.find_toolkit()
+    assert os.environ["CUDA_HOME"] == str(tmp_path / "cuda")
+    monkeypatch.setenv("CUDA_HOME", "/opt/own")
+    device.find_toolkit()
+    assert os.environ["CUDA_HOME"] == "/opt/own"
+
+
+def test_a_first_start_compiles_before_it_imports(exllamav2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `hearth engine build` does, which knows where pip put what a toolkit lacks."""
+    made, done = backend(v2.V2, exllamav2), list[str]()
+    monkeypatch.setattr(device, "torch_with_gpu", a_torch)
+    monkeypatch.setattr(device, "is_built", lambda extension: False)
+    monkeypatch.setattr(build, "build", done.append)
+    made._import = lambda: done.append("import")
+    made._open = made._start = made._warm_up = lambda: None
+    made.load()
+    assert done == ["exllamav2", "import"]
 
 
 def test_an_extension_that_is_not_compiled_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
