@@ -16,6 +16,7 @@ from bot.engines.exllama import sizing
 from bot.engines.exllama.vocabulary import Vocabulary
 from bot.engines.exllama.weights import ModelFolder, look, rope
 from bot.errors import ModelError
+from bot.speech import device
 
 DEMO = Path(__file__).parents[1] / "assets" / "hearth-demo-chat-hf"
 GIB = 2**30
@@ -157,6 +158,26 @@ def test_finding_7_and_8_what_the_libraries_need_and_do_not_say_is_declared() ->
         assert names == {extra, "tokenizers", "torch"}
     assert any(need.startswith("nvidia-cublas-cu12") for need in extras["gpu"])
     assert not [need for need in project["dependencies"] if need.startswith(("torch", "exllama"))]
+
+
+def test_finding_8_cublas_12_is_loaded_out_of_its_package_before_what_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch's own is of CUDA 13, which CTranslate2 does not use."""
+    folder, tried = tmp_path / "nvidia" / "cublas" / "lib", list[str]()
+    folder.mkdir(parents=True)
+    for name in device.CUBLAS:
+        (folder / name).touch()
+
+    def loads(library: str) -> bool:
+        tried.append(library)
+        return library.startswith(str(tmp_path))
+
+    monkeypatch.setattr(device, "_loads", loads)
+    assert device._load_cublas() == "libcublasLt.so.12"
+    monkeypatch.syspath_prepend(tmp_path)
+    assert device._load_cublas() == ""
+    assert [place for place in tried if place.startswith(str(tmp_path))] == [str(folder / name) for name in device.CUBLAS]
 
 
 def test_the_digest_tells_weights_apart(tmp_path: Path) -> None:
