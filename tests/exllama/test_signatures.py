@@ -125,17 +125,20 @@ def test_a_load_that_fails_leaves_pytorch_no_bound_on_its_memory(exllamav3: Any)
     assert freed == [(1.0, 0), (1.0, 1)]
 
 
-def test_without_flash_attn_the_scores_are_counted_and_a_sliding_window_bounds_the_context() -> None:
+def test_without_flash_attn_the_scores_are_counted_and_a_sliding_window_bounds_the_context(exllamav2: Any) -> None:
     """All scores of a chunk are in memory at once, and of a window too much is cut off a chunk's first tokens."""
 
     def config(window: int, *, slides: bool) -> Any:
         lm = SimpleNamespace(swa=False, alternating_swa=slides)
-        return SimpleNamespace(sliding_window=window, num_attention_heads=32, head_dim=128, arch=SimpleNamespace(lm=lm))
+        return SimpleNamespace(sliding_window=window, arch=SimpleNamespace(lm=lm))
 
-    context, work = v2.unpaged([config(4096, slides=False), config(0, slides=True)], 256)
-    assert context == v2.MOST_CONTEXT
-    assert work == 2 * 32 * 256 * 2 + 256 * 2 + 2 * 32 * 128 * 2
-    assert v2.unpaged([config(0, slides=False), config(4096, slides=True)], 256)[0] == 4096
+    made = backend(v2.V2, exllamav2)
+    configs = [config(0, slides=False), config(4096, slides=True)]
+    assert made._most_context(configs) == v2.MOST_CONTEXT
+    made._paged = False
+    assert made._most_context(configs) == 4096
+    assert made._most_context([config(4096, slides=False), config(0, slides=True)]) == v2.MOST_CONTEXT
+    assert v2.unpaged_work(look(MODEL)) == 2 * 4 * 256 * 2 + 256 * 2 + 2 * 4 * 64 * 2
 
 
 def test_v3_is_warmed_up_before_its_generator_has_the_cache(exllamav3: Any) -> None:

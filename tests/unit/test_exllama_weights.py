@@ -96,7 +96,9 @@ def test_an_unknown_architecture_is_not_taken_for_llama(tmp_path: Path) -> None:
     ("change", "words"),
     [
         ({"quantization_config": {"quant_method": "awq"}}, "reads awq weights"),
-        ({"tensors": {"model.embed_tokens.weight": "F8_E4M3"}}, "reads these weights (F8_E4M3)"),
+        ({"tensors": {"model.embed_tokens.weight": "F8_E4M3"}}, "has FP8 weights, which exllamav3 only unpacks"),
+        ({"quantization_config": {"quant_method": "fp8"}}, "has FP8 weights, which exllamav3 only unpacks"),
+        ({"tensors": {"model.embed_tokens.weight": "U8"}}, "reads these weights (U8)"),
         ({"architectures": ["LlamaForCausalLM", "LlamaModel"]}, "must name one architecture"),
         ({"architectures": None}, "must name one architecture"),
         (
@@ -177,7 +179,9 @@ def test_finding_8_cublas_12_is_loaded_out_of_its_package_before_what_needs_it(
     assert device._load_cublas() == "libcublasLt.so.12"
     monkeypatch.syspath_prepend(tmp_path)
     assert device._load_cublas() == ""
-    assert [place for place in tried if place.startswith(str(tmp_path))] == [str(folder / name) for name in device.CUBLAS]
+    assert [place for place in tried if place.startswith(str(tmp_path))] == [
+        str(folder / name) for name in device.CUBLAS
+    ]
 
 
 def test_the_digest_tells_weights_apart(tmp_path: Path) -> None:

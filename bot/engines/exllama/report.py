@@ -44,11 +44,20 @@ def model(config: ModelConfig, *, memory: bool = True) -> str:
     if not memory:
         return words
     folders = [folder, *([look(config.gpu.draft_model)] if config.gpu.draft_model else [])]
-    most = v2.MOST_CONTEXT if library == "exllamav2" else None
-    free = device.free_bytes(torch)
-    cards = torch.cuda.device_count()
-    plan = sizing.plan_for(folders, config, free=free, slots=config.slots, cards=cards, most_context=most)
-    return f"{words}, fits with a context of {plan.context_length} and {plan.cache_tokens} tokens in the cache"
+    one_by_one = library == "exllamav2" and not _version("flash-attn")
+    plan = sizing.plan_for(
+        folders,
+        config,
+        free=device.free_bytes(torch),
+        slots=1 if one_by_one else config.slots,
+        cards=torch.cuda.device_count(),
+        most_context=v2.MOST_CONTEXT if library == "exllamav2" else None,
+        work_per_token=max(map(v2.unpaged_work, folders)) if one_by_one else 0,
+    )
+    return (
+        f"{words}, fits with a context of {plan.context_length} and {plan.cache_tokens} tokens in the cache"
+        f"{', one answer at a time: no flash-attn' if one_by_one else ''}"
+    )
 
 
 def _card(torch: Any, number: int) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,25 +39,25 @@ class Plan:
 def bytes_per_token(config: Mapping[str, Any], bits: int) -> int:
     """What one token takes in the KV cache; `config`: the text model's config.json. Raises ModelError."""
     per_value = bits / 8 if bits == WHOLE_BITS else (bits + SCALE_BITS) / 8
-    try:
+    with _told():
         layers = int(_first(config, "num_hidden_layers", "n_layer", "n_layers"))
         heads = int(_first(config, "num_attention_heads", "n_head", "n_heads"))
         key_values = int(config.get("num_key_value_heads") or heads)
         if rank := config.get("kv_lora_rank"):  # multi-head latent attention: one latent and one shared key
             return max(1, round(layers * (int(rank) + int(config.get("qk_rope_head_dim") or 0)) * per_value))
-        width = int(config.get("head_dim") or _first(config, "hidden_size", "n_embd", "d_model") // heads)
-    except (TypeError, ValueError, KeyError) as error:
-        raise ModelError(f"config.json does not tell the shape of the attention ({error})") from error
+        width = _width(config, heads)
     whole = 4 * key_values * width if bits < WHOLE_BITS else 0  # exllamav2 keeps one layer in 16 bits, to compute with
     return max(1, round(2 * layers * key_values * width * per_value) + whole)
 
 
-def matmul_bytes(heads: int, width: int, chunk: int) -> int:
+def matmul_bytes(config: Mapping[str, Any], chunk: int) -> int:
     """What attention without a kernel of its own takes for one token of the context while `chunk` tokens are read.
 
-    Scores and their softmax, the mask, and keys and values repeated for every head, in 16 bits.
+    Scores and their softmax, the mask, and keys and values repeated for every head, in 16 bits. Raises ModelError.
     """
-    return 2 * (2 * heads * chunk + chunk + 2 * heads * width)
+    with _told():
+        heads = int(_first(config, "num_attention_heads", "n_head", "n_heads"))
+        return 2 * (2 * heads * chunk + chunk + 2 * heads * _width(config, heads))
 
 
 def plan(
@@ -118,6 +119,18 @@ def plan_for(
         )
     except ModelError as error:
         raise ModelError(f"{model.path}: {error}") from error
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError, KeyError) as error:
+        raise ModelError(f"config.json does not tell the shape of the attention ({error})") from error
+
+
+def _width(config: Mapping[str, Any], heads: int) -> int:
+    return int(config.get("head_dim") or _first(config, "hidden_size", "n_embd", "d_model") // heads)
 
 
 def _first(config: Mapping[str, Any], *keys: str) -> int:

@@ -113,8 +113,8 @@ class V2(LibraryBackend):
         draft = self._draft_folder()
         configs = [self._prepared(folder) for folder in (self._folder, draft) if folder is not None]
         self._choose_attention(configs)
-        most_context, work = (MOST_CONTEXT, 0) if self._paged else unpaged(configs, self._chunk)
-        plan = self._plan(most_context=most_context, work_per_token=work)
+        work = 0 if self._paged else max(unpaged_work(each) for each in (self._folder, draft) if each is not None)
+        plan = self._plan(most_context=self._most_context(configs), work_per_token=work)
         self.context_length = plan.context_length - self._draft_tokens
         self._batch = min(self._batch, plan.context_length // ROWS)
         self._chunk = min(self._chunk, max(PAGE, plan.context_length // PAGE * PAGE))
@@ -149,6 +149,11 @@ class V2(LibraryBackend):
                 f"{self._folder.path}: exllamav2 cannot keep its KV cache in {self._config.gpu.cache_bits} bits"
             )
 
+    def _most_context(self, configs: Sequence[Any]) -> int:
+        """Without flash-attn it ends with a sliding window: that is cut as if each chunk were one token."""
+        sliding = [config.sliding_window for config in configs if config.arch.lm.swa or config.arch.lm.alternating_swa]
+        return MOST_CONTEXT if self._paged else min([MOST_CONTEXT, *(width for width in sliding if width)])
+
     def _model(self, config: Any) -> Any:
         return self._module.ExLlamaV2(config)
 
@@ -179,14 +184,9 @@ class V2(LibraryBackend):
         return cache
 
 
-def unpaged(configs: Sequence[Any], chunk: int) -> tuple[int, int]:
-    """Without flash-attn: the longest context, and the bytes that computing takes for each of its tokens.
-
-    A sliding window is cut there as if each chunk were one token, so that its first tokens would see too little.
-    """
-    sliding = [config.sliding_window for config in configs if config.arch.lm.swa or config.arch.lm.alternating_swa]
-    work = max(sizing.matmul_bytes(config.num_attention_heads, config.head_dim, chunk) for config in configs)
-    return min([MOST_CONTEXT, *(width for width in sliding if width)]), work
+def unpaged_work(folder: ModelFolder) -> int:
+    """Bytes that computing takes for each token of the context, without flash-attn. Raises ModelError."""
+    return sizing.matmul_bytes(folder.text_config, PAGE)
 
 
 class LogitFilter:

@@ -195,6 +195,8 @@ def _quantisation(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def _kind(path: Path, config: Mapping[str, Any], tensors: Mapping[str, tuple[str, int]]) -> Kind:
     """By the tensors; what config.json says of another method is refused."""
     method = str(_quantisation(config).get("quant_method") or "")
+    if method == "fp8" or any(kind.startswith("F8") for kind, _ in tensors.values()):
+        raise ModelError(f"{path}: has FP8 weights, which exllamav3 only unpacks to 16 bits; use EXL3 weights instead")
     if method not in ("", "exl2", "gptq", "exl3"):
         raise ModelError(f"{path}: neither exllamav2 nor exllamav3 reads {method} weights")
     endings = {name.rpartition(".")[2] for name in tensors}
