@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
+import site
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -216,6 +217,21 @@ def test_the_toolkit_is_where_nvcc_really_is(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("CUDA_HOME", "/opt/own")
     device.find_toolkit()
     assert os.environ["CUDA_HOME"] == "/opt/own"
+
+
+def test_what_pip_put_beside_pytorch_stands_in_for_what_a_toolkit_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A partial CUDA 13.0 has no headers of cuSPARSE, cuBLAS and cuSOLVER."""
+    folder = tmp_path / "nvidia" / "cu13"
+    (folder / "include").mkdir(parents=True)
+    monkeypatch.setattr(site, "getsitepackages", lambda: [str(tmp_path)])
+    monkeypatch.setenv("CPATH", "/own")
+    monkeypatch.delenv("LIBRARY_PATH", raising=False)
+    assert build._environment()["CPATH"] == f"/own{os.pathsep}{folder / 'include'}"
+    assert "LIBRARY_PATH" not in build._environment()
+    (folder / "lib").mkdir()
+    assert build._environment()["LIBRARY_PATH"] == str(folder / "lib")
 
 
 def test_a_first_start_compiles_before_it_imports(exllamav2: Any, monkeypatch: pytest.MonkeyPatch) -> None:

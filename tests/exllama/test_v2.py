@@ -180,6 +180,24 @@ async def test_trap_quantised_caches_are_refused_where_heads_are_too_narrow(tmp_
             pass
 
 
+async def test_trap_more_answers_at_once_than_a_chunk_has_rows_for() -> None:
+    """Its generator refuses to start if the model's buffers are too small for a step of all."""
+    backends: list[Any] = []
+    async with loaded_v2(slots=100, chunk=256, cache_tokens=2048, backends=backends) as engine:
+        assert (engine.slots, backends[0].generator.max_batch_size) == (100, 100)
+        assert backends[0]._parts["model"].config.max_input_len == 100 * v2.ROWS
+
+
+async def test_trap_adapters_belong_to_every_generator_over_the_model() -> None:
+    """They are the generator's, and can be set only while it has no jobs."""
+    backends: list[Any] = []
+    async with loaded_v2(backends=backends):
+        backend, adapter = backends[0], object()
+        backend._parts["loras"] = [adapter]
+        backend.rebuild(smaller=True)
+        assert backend.generator.current_loras == [adapter]
+
+
 async def test_a_draft_model_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "m"
     shutil.copytree(MODEL, folder)
