@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from bot.engines.exllama.failures import Failure, failure_of, one_line
 from bot.engines.exllama.jobs import Event, Job
-from bot.engines.exllama.worker import Worker
+from bot.engines.exllama.worker import EXIT_CODE, Worker
 from bot.errors import BadRequest, EngineBroken, EngineError, ModelError, Told
 from bot.generation import Delta, Finish, Generation, Usage
 from tests.house import DEADLINE
@@ -280,6 +283,39 @@ async def test_a_lost_gpu_ends_the_process() -> None:
             while not deaths:
                 await asyncio.sleep(0)
     assert "illegal memory access" in deaths[0]
+
+
+LOST = """
+import asyncio
+
+from bot.engines.exllama.worker import Worker
+from tests.unit.test_exllama_worker import LONG, STUCK, Counting, job
+
+
+def fail():
+    raise RuntimeError("CUDA error: device-side assert triggered")
+
+
+async def main():
+    backend = Counting()
+    backend.before_step = fail
+    worker = Worker(backend, name="big", stuck_after=STUCK)
+    await worker.start()
+    worker.submit(job())
+    await asyncio.sleep(LONG)
+
+
+asyncio.run(main())
+"""
+
+
+async def test_a_process_whose_gpu_is_lost_is_gone_although_a_thread_of_it_waits() -> None:
+    root = Path(__file__).parents[2]
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", LOST], cwd=root, capture_output=True, timeout=DEADLINE, check=False
+    )
+    assert done.returncode == EXIT_CODE
+    assert b"the GPU's context is lost (RuntimeError: CUDA error: device-side assert triggered)" in done.stdout
 
 
 async def test_a_generator_that_cannot_be_built_again_ends_the_process() -> None:
