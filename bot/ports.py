@@ -449,8 +449,7 @@ class Store(Ledger, Notes, Protocol):
     async def expire(self, now: datetime, default_days: int) -> Forgotten:
         """Remove what is older than its conversation's (or the default) retention, in many small transactions.
 
-        The title of a conversation goes with the last of its messages.
-        Marks of received events go 90 days after they came, if their content is gone.
+        A conversation's title goes with its last message, marks of events after 90 days, if their content is gone by then.
         """
 
     async def backup(self, target: Path) -> None:
