@@ -237,8 +237,7 @@ async def house(
         lease=lease,
         metrics=metrics,
     )
-    told = (dispatcher.coming, dispatcher.committed, dispatcher.say)
-    inbox = Inbox(opened, lambda: built.config, *told, metrics=metrics)
+    inbox = Inbox(opened, lambda: built.config, dispatcher.coming, dispatcher.committed, dispatcher.say, metrics=metrics)
     built = House(folder, config, engine, opened, registry, platform, dispatcher, inbox, metrics)
     if start:
         built.start()

@@ -159,7 +159,7 @@ class Discord:
 
     async def publish(self, commands: Sequence[Command]) -> None:
         """The commands, which are registered once there is a connection, and only if they have changed."""
-        self._hearing.commands = tuple(commands)
+        self._hearing.offer(commands)
 
     async def _register(self) -> None:
         wanted = menus.listed(self._hearing.commands)

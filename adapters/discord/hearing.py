@@ -41,12 +41,18 @@ class Hearing:
     ) -> None:
         """`present`: the client that can call Discord now, which need not be the one that heard something. Raises Unreachable."""
         self.commands: Sequence[Command] = ()
+        self._bringing: frozenset[str] = frozenset()
         self._account = account
         self._present = present
         self._intake = intake
         self._interactions = interactions
         self._notes = notes
         self._sessions = Sessions(account, intake, marks, notes, missed=self._reader, left=self._left_guild)
+
+    def offer(self, commands: Sequence[Command]) -> None:
+        """The commands that can be used from now on."""
+        self.commands = tuple(commands)
+        self._bringing = frozenset(command.name for command in commands if command.brings_files)
 
     def told(self, client: discord.Client, event: str, *what: Any) -> None:
         """See `client.Ears`."""
@@ -94,7 +100,7 @@ class Hearing:
 
     def _me(self, client: discord.Client) -> Me:
         assert client.user is not None, "it is logged in"
-        return Me(client.user.id, [command.name for command in self.commands if command.brings_files])
+        return Me(client.user.id, self._bringing)
 
     async def _heard(self, client: discord.Client, sent: discord.Message) -> Event | None:
         return message_of(sent, await self._place(client, sent.channel), self._me(client))

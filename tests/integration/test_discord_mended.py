@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -111,7 +110,7 @@ async def test_what_one_connection_misses_is_read_though_the_other_goes_on(
         mine.wire.abort()  # type: ignore[attr-defined]
         await server.wait_for(lambda: mine.wire is None, "the end of the session")
         channel.say(ada, "one", mention=server.world.bot)
-        await asyncio.sleep(0.2)
+        await server.wait_for(lambda: h.adapter._hearing._sessions._broken, "the bot to see it")
         server.world.scene.pass_(3600)
         await said(h, other, ada, "elsewhere")
         server.ws.accept()
