@@ -203,11 +203,8 @@ async def house(
     """Open a house on a folder; what an earlier one left there is found again. `sleep` is delivery's."""
     config, metrics = config or configuration(), Metrics()
     engine, platform = engine or ScriptedEngine(), platform or MemoryAdapter()
-    opened = store or await SqlStore.open(
-        f"sqlite+aiosqlite:///{folder / 'hearth.db'}",
-        default_retention_days=config.retention.days,
-        measured=metrics.database,
-    )
+    url, days = f"sqlite+aiosqlite:///{folder / 'hearth.db'}", config.retention.days
+    opened = store or await SqlStore.open(url, default_retention_days=days, measured=metrics.database)
 
     async def load(alias: str, model: ModelConfig, data_dir: Path) -> ChatEngine:
         return engine
@@ -237,7 +234,8 @@ async def house(
         lease=lease,
         metrics=metrics,
     )
-    inbox = Inbox(opened, lambda: built.config, dispatcher.coming, dispatcher.committed, dispatcher.say, metrics=metrics)
+    told = (dispatcher.coming, dispatcher.committed, dispatcher.say)
+    inbox = Inbox(opened, lambda: built.config, *told, metrics=metrics)
     built = House(folder, config, engine, opened, registry, platform, dispatcher, inbox, metrics)
     if start:
         built.start()
