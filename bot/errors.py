@@ -21,7 +21,9 @@ HearthError
    |- TooLong             the text does not fit the model's window
    |- NotAllowed          the person may not do this, or has used up a limit
    |- RoleForgery         the prompt could not be made safe (promise 3): refused
+   |- LimitReached        a program has used up what its key allows
    |- BadRequest          a parameter that the engine cannot honour
+   |  `- NoSuchModel      no model has this name
    |- NothingToRead       there is nothing in the message that could be answered
    |- UnreadError         a file cannot be read, or is more than is allowed
    `- EngineError         the model failed
@@ -30,6 +32,8 @@ HearthError
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 
 class HearthError(Exception):
@@ -139,12 +143,28 @@ class RoleForgery(Told):
     words = "I cannot pass this text to the model safely."
 
 
+class LimitReached(Told):
+    """A program has used up what its key allows. `kind` says of what; in `seconds` there is some again."""
+
+    def __init__(self, words: str, *, kind: Literal["requests", "tokens"], seconds: float) -> None:
+        super().__init__(words)
+        self.kind = kind
+        self.seconds = seconds
+
+
 class BadRequest(Told):
     """A parameter that the engine cannot honour. `param` names it, in the OpenAI API's words."""
 
     def __init__(self, words: str, *, param: str | None = None) -> None:
         super().__init__(words)
         self.param = param
+
+
+class NoSuchModel(BadRequest):
+    """No model has this name, or none that this caller may use."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"The model `{model}` does not exist or you do not have access to it.", param="model")
 
 
 class NothingToRead(Told):

@@ -7,6 +7,7 @@ aside: large texts, beside the event loop. cutting: the window's rule. builder, 
 
 from bot.prompt.builder import PromptBuilder
 from bot.prompt.messages import MessageBuilder
-from bot.prompt.values import Prompt, Prompts, ToolCall, Turn, Vocabulary
+from bot.prompt.values import Prompt, Prompts, Vocabulary
+from bot.turns import ToolCall, Turn
 
 __all__ = ["MessageBuilder", "Prompt", "PromptBuilder", "Prompts", "ToolCall", "Turn", "Vocabulary"]

@@ -16,7 +16,8 @@ from bot.prompt.aside import Aside
 from bot.prompt.encoding import Encoder, ForgedError, Segment
 from bot.prompt.guard import Guard
 from bot.prompt.layout import Layout, Rendered, Window
-from bot.prompt.values import Prompt, Turn, Vocabulary
+from bot.prompt.values import Prompt, Vocabulary
+from bot.turns import Turn
 
 log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from bot.errors import TooLong
 from bot.messages import Role
-from bot.prompt.values import Turn
+from bot.turns import Turn
 
 Built = TypeVar("Built")
 

@@ -21,7 +21,7 @@ from bot.prompt.guard import MARK, SPLICE_CLOSE, SPLICE_OPEN, Guard, clean, clea
 from bot.prompt.memo import Memo
 from bot.prompt.shape import SHAPES, TemplateMessage, fold_system, fold_tools
 from bot.prompt.template import TemplateRefused, TemplateRenderer
-from bot.prompt.values import Turn
+from bot.turns import Turn
 
 _MEMO_CHARS = 16_000_000
 _INERT_CHARS, _INERT_KEY = 1_000_000, 50

@@ -19,7 +19,8 @@ from bot.prompt.aside import Aside
 from bot.prompt.guard import clean
 from bot.prompt.layout import told
 from bot.prompt.shape import TemplateMessage, fold_late_system, fold_system, fold_tools, merge_from_user
-from bot.prompt.values import Prompt, Turn
+from bot.prompt.values import Prompt
+from bot.turns import Turn
 
 
 class Sized(Protocol):
