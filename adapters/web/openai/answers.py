@@ -102,9 +102,8 @@ class Collected:
 class ChatChunks:
     """The chunks of a streamed chat completion, as JSON text."""
 
-    def __init__(self, head: Head, *, usage: bool, legacy: bool, logprobs: bool) -> None:
+    def __init__(self, head: Head, *, usage: bool, legacy: bool) -> None:
         self._legacy = legacy
-        self._logprobs = logprobs
         self._usage = usage
         self._head = _head(head, "chat.completion.chunk")
         self._begun: set[int] = set()
