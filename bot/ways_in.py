@@ -13,6 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, f
 
 MIN_CODE, MAX_CODE = 8, 64
 """Characters of the pairing code: few tries are allowed, and a deep link of Telegram's takes 64."""
+WEB_PLATFORM = "web"
+"""Who has a token for the page, or is alone on its machine, may talk unless denied; `web:owner` is an owner always."""
 WEB_OWNER = "owner"
 """Who the web page's owner is on its platform: whoever has `web.token`, or reaches the page where no token is asked for."""
 MIN_TOKEN = 12
