@@ -45,7 +45,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (folder / "german.m4a").write_bytes(spoken(GERMAN, "de", "ipod", "aac"))
     (folder / "words.mp3").write_text("no sound")
     hearth = CommandLine([str(Path(sys.executable).with_name("hearth"))], folder / "data")
-    key = re.search(r"sk-\S+", hearth.says("keys", "create", "sdks", "--organisation", ORGANISATION))
+    key = re.search(r"hk-\S+", hearth.says("keys", "create", "sdks", "--organisation", ORGANISATION))
     assert key
     with hearth.running():
         address = re.search(r"http://127\.0\.0\.1:\d+", hearth.log)

@@ -21,7 +21,7 @@ NAMED = [
     {"role": "assistant", "content": "Nice to meet you, Alice."},
     {"role": "user", "content": "What is my name?"},
 ]
-WEATHER = {
+WEATHER: dict[str, Any] = {
     "name": "get_weather",
     "description": "The weather in a town",
     "parameters": {
@@ -31,9 +31,12 @@ WEATHER = {
         "additionalProperties": False,
     },
 }
-PERSON = {
+PERSON: dict[str, Any] = {
     "type": "object",
-    "properties": {"name": {"type": "string", "maxLength": 20}, "age": {"type": "integer", "minimum": 0, "maximum": 150}},
+    "properties": {
+        "name": {"type": "string", "maxLength": 20},
+        "age": {"type": "integer", "minimum": 0, "maximum": 150},
+    },
     "required": ["name", "age"],
     "additionalProperties": False,
 }
@@ -87,7 +90,9 @@ def _chats() -> dict[str, Call]:
         "seeded again": _chat(temperature=1.5, seed=11, max_tokens=24),
         "stopped": _chat(stop=["can"]),
         "logprobs": _chat(logprobs=True, top_logprobs=2, max_tokens=3),
-        "json": _chat([{"role": "user", "content": "What is 2 plus 3? Answer in JSON."}], response_format={"type": "json_object"}),
+        "json": _chat(
+            [{"role": "user", "content": "What is 2 plus 3? Answer in JSON."}], response_format={"type": "json_object"}
+        ),
         "schema": _chat(response_format=schema, max_tokens=200),
         "stream": _chat(**streamed),
         "stream seeded": _chat(temperature=1.5, seed=11, max_tokens=24, **streamed),
@@ -134,9 +139,9 @@ def _texts() -> dict[str, Call]:
 
 def _errors() -> dict[str, Call]:
     return {
-        "wrong key": {**_chat(), "key": "sk-wrong"},
-        "wrong key streamed": {**_chat(stream=True), "key": "sk-wrong"},
-        "wrong key for models": {"call": "models", "arguments": {}, "key": "sk-wrong"},
+        "wrong key": {**_chat(), "key": "hk-wrong"},
+        "wrong key streamed": {**_chat(stream=True), "key": "hk-wrong"},
+        "wrong key for models": {"call": "models", "arguments": {}, "key": "hk-wrong"},
         "wrong organisation": {**_chat(), "organization": "org-of-others"},
         "own organisation": {**_chat(), "organization": ORGANISATION},
         "unknown model": {"call": "chat", "arguments": {"model": "no-such-model", "messages": HELLO}},

@@ -131,7 +131,7 @@ def test_a_function_that_is_named_is_called(told: Told) -> None:
     assert said["content"] is None
     assert said["function_call"]["name"] == "get_weather"
     jsonschema.validate(json.loads(said["function_call"]["arguments"]), WEATHER["parameters"])
-    assert reason(told, "function") == "stop"
+    assert reason(told, "function") == "function_call"
 
 
 def test_a_function_call_is_streamed(told: Told) -> None:
@@ -141,7 +141,7 @@ def test_a_function_call_is_streamed(told: Told) -> None:
     arguments = "".join(call.get("arguments") or "" for call in calls)
     assert arguments == message(told, "function")["function_call"]["arguments"]
     assert len(calls) > 3
-    assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
+    assert chunks[-1]["choices"][0]["finish_reason"] == "function_call"
 
 
 @pytest.mark.parametrize("name", ["function none", "function auto", "tool none"])
@@ -166,7 +166,7 @@ def test_a_tool_is_called(told: Told, name: str) -> None:
     assert (said["content"], call["type"], call["function"]["name"]) == (None, "function", "get_weather")
     assert call["id"].startswith("call_")
     jsonschema.validate(json.loads(call["function"]["arguments"]), WEATHER["parameters"])
-    assert reason(told, name) == ("tool_calls" if name == "tool required" else "stop")
+    assert reason(told, name) == "tool_calls"
 
 
 def test_a_tool_call_is_streamed(told: Told) -> None:

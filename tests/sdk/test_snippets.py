@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.sdk.conftest import Served
-from tests.sdk.plan import CHAT
+from tests.sdk.plan import CHAT, GERMAN, SPOKEN
 from tests.sdk.sdks import NODE_3, PYTHON_0, PYTHON_1, PYTHON_3, Sdk
 
 SNIPPETS = Path(__file__).parent / "snippets"
@@ -61,13 +61,14 @@ def test_chat_by_curl(served: Served, name: str) -> None:
 
 
 def test_transcription_by_curl(served: Served) -> None:
-    assert curl("announcement-transcribe.sh", served) == {"text": "what is my name"}
+    assert curl("announcement-transcribe.sh", served) == {"text": SPOKEN}
 
 
 def test_models_by_curl(served: Served) -> None:
     models = curl("reference-models.sh", served)
     assert models["object"] == "list"
-    assert {CHAT, "gpt-3.5-turbo-0613", "gpt-3.5-turbo-0301", "whisper-1"} <= {model["id"] for model in models["data"]}
+    offered = {CHAT, "gpt-3.5-turbo-0613", "gpt-3.5-turbo-0301", "whisper-1"}
+    assert {model["id"] for model in models["data"]} >= offered
 
 
 def test_chat_of_the_announcement(served: Served) -> None:
@@ -76,7 +77,7 @@ def test_chat_of_the_announcement(served: Served) -> None:
 
 def test_chat_of_the_reference(served: Served) -> None:
     message = json.loads(python(PYTHON_0, "reference-chat.py", served).removesuffix("None\n"))
-    assert message == {"role": "assistant", "content": "Hello! How can I help you?"}
+    assert (message["role"], message["content"]) == ("assistant", "Hello! How can I help you?")
 
 
 @pytest.mark.parametrize("sdk", [PYTHON_1, PYTHON_3], ids=lambda sdk: sdk.name)
@@ -92,16 +93,13 @@ def test_models_of_the_reference(served: Served) -> None:
 
 
 def test_transcription_of_the_announcement(served: Served) -> None:
-    assert json.loads(python(PYTHON_0, "announcement-transcribe.py", served).removesuffix("None\n")) == {
-        "text": "what is my name"
-    }
+    assert json.loads(python(PYTHON_0, "announcement-transcribe.py", served).removesuffix("None\n")) == {"text": SPOKEN}
 
 
-@pytest.mark.parametrize("name, heard", [("reference-transcribe.py", "what is my name"), ("reference-translate.py", "")])
+@pytest.mark.parametrize("name, heard", [("reference-transcribe.py", SPOKEN), ("reference-translate.py", GERMAN)])
 def test_audio_of_the_reference(served: Served, name: str, heard: str) -> None:
-    told = json.loads(python(PYTHON_0, name, served, "transcript"))
-    assert list(told) == ["text"]
-    assert told["text"] == heard or not heard
+    """The embedded model cannot translate: it writes down what it hears."""
+    assert json.loads(python(PYTHON_0, name, served, "transcript")) == {"text": heard}
 
 
 def test_engines_of_the_reference(served: Served) -> None:
@@ -125,12 +123,7 @@ def test_engines_of_the_reference(served: Served) -> None:
 
 
 def test_each_model_that_a_snippet_names_is_offered(served: Served) -> None:
-    """The snippets' own, and those that their pages show in the answers."""
-    named = set()
-    for path in SNIPPETS.iterdir():
-        if path.suffix == ".py":
-            words = [node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant)]
-            named |= {word for word in words if isinstance(word, str) and word.startswith(("gpt-", "whisper-"))}
+    texts = [path.read_text("utf-8") for path in SNIPPETS.iterdir() if path.suffix != ".md"]
+    named = set(re.findall(r'"(gpt-[^"]+|whisper-[^"]+)"', "".join(texts)))
     assert named == {CHAT, "whisper-1"}
-    offered = {model["id"] for model in curl("reference-models.sh", served)["data"]}
-    assert named <= offered
+    assert {model["id"] for model in curl("reference-models.sh", served)["data"]} >= named

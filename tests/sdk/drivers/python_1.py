@@ -6,6 +6,7 @@ import inspect
 import json
 import sys
 import traceback
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,21 +45,19 @@ def made(client: openai.OpenAI, kind: str, arguments: dict[str, Any]) -> Any:
     return [plain(chunk) for chunk in answer] if arguments.get("stream") else plain(answer)
 
 
+@cache
+def client_for(url: str, key: str, organisation: str | None) -> openai.OpenAI:
+    """It loads the system's certificates, which takes longer than most calls."""
+    return openai.OpenAI(base_url=url, api_key=key, organization=organisation, max_retries=0)
+
+
 def carried_out(call: dict[str, Any], plan: dict[str, Any]) -> dict[str, Any]:
-    client = openai.OpenAI(
-        base_url=plan["url"],
-        api_key=call.get("key", plan["key"]),
-        organization=call.get("organization"),
-        max_retries=0,
-    )
+    client = client_for(plan["url"], call.get("key", plan["key"]), call.get("organization"))
     try:
         return {"answer": made(client, call["call"], dict(call["arguments"]))}
-    except openai.APIStatusError as error:
-        body = error.body if isinstance(error.body, dict) else {}
-        return {"error": {"class": type(error).__name__, "status": error.status_code, **body}}
     except openai.APIError as error:
-        body = error.body if isinstance(error.body, dict) else {"message": error.message}
-        return {"error": {"class": type(error).__name__, "status": None, **body}}
+        told = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
+        return {"error": {"class": type(error).__name__, "status": getattr(error, "status_code", None), **told}}
     except Exception:  # noqa: BLE001 - where one call breaks the SDK, the others are made all the same
         return {"crash": traceback.format_exc()}
 
