@@ -31,6 +31,7 @@ from bot.metered import Metered
 from bot.metrics import Metrics
 from bot.page import page
 from bot.ports import Adapter, Forgotten, Notes
+from bot.programs import programs
 from bot.recent import LastErrors
 from bot.speech.decode import AudioLimits, Decoder
 from bot.speech.models import SpeechModels
@@ -98,6 +99,7 @@ class App:
         self.add(account, self.console)
         self.page: WebPage | None = None
         if errors is not None and config.web.enabled:
+            api = programs(lambda: self.config, store, registry, speech) if config.api.enabled else None
             self.page = page(
                 lambda: self.config,
                 store,
@@ -106,7 +108,7 @@ class App:
                 account=account,
                 errors=errors,
                 removed=self._removed,
-                programs=None,
+                programs=api,
             )
             self.add(account, self.page)
 

@@ -16,7 +16,8 @@ from bot.errors import BadRequest, TooLong
 from bot.generation import Delta, Finish, Generation, Sampling, TokenLogprob
 from bot.prompt import Prompt
 from bot.reasoning import Visible
-from bot.tools.formats import Arguments, CallBegun, CallEnded, Parser, Said, ToolEvent, ToolFormat
+from bot.tools.formats.base import Parser, ToolFormat
+from bot.tools.formats.events import Arguments, CallBegun, CallEnded, Said, ToolEvent
 
 ALPHABET = string.ascii_letters + string.digits
 CALL_ID = 24
