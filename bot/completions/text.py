@@ -73,7 +73,7 @@ class Choice:
             yield Ended(self.number, event.reason)
             return
         self.completion_tokens += len(event.token_ids) or bool(event.text)
-        self._sum += sum(token.logprob for token, _ in event.logprobs)
+        self._sum += sum(token.logprob or 0.0 for token, _ in event.logprobs)
         self._counted += len(event.logprobs)
         logprobs = event.logprobs if self._logprobs else ()
         if event.text or logprobs:
