@@ -291,7 +291,7 @@ class Config(Section):
     @property
     def shared_database(self) -> bool:
         """Whether several processes may use the database at the same time: one owns a SQLite file."""
-        return not self.database_url.startswith("sqlite")
+        return bool(self.database.url) and not self.database.url.startswith("sqlite")
 
     @property
     def socket(self) -> Path:
