@@ -99,7 +99,9 @@ class App:
         self.add(account, self.console)
         self.page: WebPage | None = None
         if errors is not None and config.web.enabled:
-            api = programs(lambda: self.config, store, registry, speech) if config.api.enabled else None
+            api = None
+            if config.api.enabled:
+                api = programs(lambda: self.config, store, registry, speech, account=account)
             self.page = page(
                 lambda: self.config,
                 store,

@@ -59,6 +59,10 @@ class WebPage:
         """Where people of this machine find it, while it answers."""
         return self.server.address
 
+    async def about_programs(self) -> str:
+        """Where programs find the API, and whether they need a key; empty where it is not served."""
+        return "" if self._api is None else await self._api.about(self.address)
+
     async def listen(self, receive: Receive) -> None:
         """Serve the page until cancelled. Raises StartError if that cannot be done here."""
         work = (self.screens.look_after(), self.server.serve(receive))

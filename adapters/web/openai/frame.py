@@ -145,7 +145,7 @@ class Frame:
             )
         secret = _bearer(request)
         if secret and (person := self._people.who(secret)) is not None:
-            return Caller(id=f"page/{person}", name=person)
+            return self._programs.person(person)
         try:
             return await self._programs.door.caller(secret, request.headers.get("OpenAI-Organization", ""))
         except BadKey:

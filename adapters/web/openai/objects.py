@@ -109,9 +109,7 @@ OBJECTS: dict[str, Any] = {
     ),
     "EmbeddingList": _object(
         object={"const": "list"},
-        data=_list(
-            _object(object={"const": "embedding"}, index=WHOLE, embedding={"anyOf": [_list(NUMBER), TEXT]})
-        ),
+        data=_list(_object(object={"const": "embedding"}, index=WHOLE, embedding={"anyOf": [_list(NUMBER), TEXT]})),
         model=TEXT,
         usage=_object(prompt_tokens=WHOLE, total_tokens=WHOLE),
     ),

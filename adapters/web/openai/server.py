@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from adapters.web.guard import Guard
+from adapters.web.guard import Guard, open_to_all
 from adapters.web.openai.completing import Completing
 from adapters.web.openai.embedding import Embedding
 from adapters.web.openai.frame import PREFIX, Frame
@@ -20,7 +20,6 @@ class Api:
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
         self._frames: list[Frame] = []
-        self.leaving = False
 
     def mount(self, app: web.Application, guard: Guard, people: People) -> None:
         """Put it under /v1 of an application whose own middlewares leave that alone."""
@@ -36,6 +35,13 @@ class Api:
             add(api)
         self._frames.append(frame)
         app.add_subapp(PREFIX, api)
+
+    async def about(self, address: str) -> str:
+        """Where programs find it, and whether they need a key."""
+        where = f"Programs find OpenAI's API at {address}{PREFIX}"
+        if open_to_all(self._programs.config().web) and not await self._programs.door.is_guarded():
+            return f"{where}, every one on this machine: there is no key yet (hearth keys create NAME)."
+        return f"{where}, with a key."
 
     def refuse(self) -> None:
         """Take no request from now on; those in progress go on."""
