@@ -99,7 +99,14 @@ class App:
         self.page: WebPage | None = None
         if errors is not None and config.web.enabled:
             self.page = page(
-                lambda: self.config, store, registry, vitals, account=account, errors=errors, removed=self._removed
+                lambda: self.config,
+                store,
+                registry,
+                vitals,
+                account=account,
+                errors=errors,
+                removed=self._removed,
+                programs=None,
             )
             self.add(account, self.page)
 
@@ -168,6 +175,12 @@ class App:
         if self.page is not None:
             self.page.refuse()
 
+    async def drain(self) -> None:
+        """Let the answers and the requests of programs that are in progress end, within `chat.drain`."""
+        seconds = self.config.chat.drain
+        programs = () if self.page is None else (self.page.drain(seconds),)
+        await asyncio.gather(self.dispatcher.drain(seconds), *programs)
+
 
 @asynccontextmanager
 async def running(
@@ -225,7 +238,7 @@ async def running(
                 yield app
             finally:
                 app.refuse()
-                await app.dispatcher.drain(app.config.chat.drain)
+                await app.drain()
                 for task in tasks:
                     task.cancel()
 

@@ -130,3 +130,38 @@ class ChatTemplate:
     eos_token: str = ""
     adds_bos: bool = False
     """The model expects bos first although the template does not write it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillInMiddle:
+    """The control ids with which a model is asked for what stands between two texts."""
+
+    prefix: int
+    suffix: int
+    middle: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainText:
+    """What a model wants around a text that stands in no chat template."""
+
+    size: int
+    """Token ids are below this."""
+    added: Mapping[int, str] = field(repr=False)
+    """Every added token, special or not."""
+    before: tuple[int, ...] = ()
+    """The model expects these ids before a text: bos, or what its kind has in its place."""
+    after: tuple[int, ...] = ()
+    """Those after a text that is complete; a text that is to be continued does not get them."""
+    begins: int | None = None
+    """The id that begins a document (bos, or what ends one): it stands for a text that is empty."""
+    fill: FillInMiddle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many tokens a prompt has."""
+
+    tokens: int
+    exact: bool
+    """Counted, not estimated."""

@@ -16,7 +16,7 @@ import llguidance
 from bot import constraints
 from bot.engines import guides, request_body
 from bot.errors import EngineBroken
-from bot.generation import ChatTemplate, Delta, Finish, Generation, Prefill, TokenLogprob, Usage
+from bot.generation import ChatTemplate, Delta, Finish, Generation, PlainText, Prefill, TokenLogprob, Usage
 from bot.ports import ChatEngine
 from bot.testing_platform import Call, Fault, MemoryAdapter, Posted, VirtualClock
 from bot.testing_speech import ScriptedSpeech
@@ -80,6 +80,8 @@ class ScriptedEngine:
         self.context_length = context_length
         end, begin = "<|im_end|>", "<|endoftext|>"
         self.template = ChatTemplate(source=CHATML, bos_token=begin, eos_token=end)
+        added = {256 + number: text for number, text in enumerate(self.CONTROLS)}
+        self.plain = PlainText(size=256 + len(added), added=added, begins=256)
         self.answer = answer
         self.batch = batch
         self.seconds_per_batch = seconds_per_batch
@@ -111,6 +113,10 @@ class ScriptedEngine:
     def decode(self, ids: Sequence[int]) -> str:
         """The text that the ids stand for, control strings included."""
         return b"".join(map(self._bytes.__getitem__, ids)).decode("utf-8", "replace")
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """The text without control strings."""
+        return bytes(i for i in ids if i < 256).decode("utf-8", "replace")
 
     async def stream(self, request: Generation) -> AsyncGenerator[StreamEvent, None]:
         """Read the prompt, then write the scripted answer."""
@@ -249,10 +255,15 @@ class ThrottledEngine:
         self.control_strings = engine.control_strings
         self.context_length = engine.context_length
         self.template = engine.template
+        self.plain = engine.plain
 
     async def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """As the other engine."""
         return await self._engine.encode(texts)
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """As the other engine."""
+        return self._engine.text_of(ids)
 
     async def stream(self, request: Generation) -> AsyncGenerator[StreamEvent, None]:
         """As the other engine, slower."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from bot.prompt.aside import Aside
 from bot.prompt.guard import MARK, SPLICE_OPEN, Guard
 from bot.prompt.memo import Memo
-from bot.prompt.values import Vocabulary
+from bot.prompt.values import Tokenizing
 
 _MEMO_CHARS = 16_000_000
 """About 100 conversations of 32k tokens."""
@@ -37,9 +37,9 @@ class Segment:
 
 
 class Encoder:
-    """Encodes segments with one vocabulary, and remembers them."""
+    """Encodes segments with one vocabulary, and remembers those of the last `remembers` characters."""
 
-    def __init__(self, vocabulary: Vocabulary, guard: Guard, aside: Aside) -> None:
+    def __init__(self, vocabulary: Tokenizing, guard: Guard, aside: Aside, *, remembers: int = _MEMO_CHARS) -> None:
         self._vocabulary = vocabulary
         self._aside = aside
         self._guard = guard
@@ -47,7 +47,7 @@ class Encoder:
         self._control: frozenset[int] = frozenset()
         self._anchor: tuple[int, ...] = ()
         self._divides: dict[str, bool] = {}
-        self._memo: Memo[Segment, tuple[int, ...]] = Memo(_MEMO_CHARS)
+        self._memo: Memo[Segment, tuple[int, ...]] = Memo(remembers)
 
     async def prepare(self) -> None:
         """Learn the control strings' ids and the tokenizer's habits."""

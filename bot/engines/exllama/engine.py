@@ -43,6 +43,7 @@ class ExllamaEngine:
         self.name = f"{name}@{folder.digest[:DIGEST_DIGITS]}"
         self.control_strings = vocabulary.control_strings
         self.template = vocabulary.template
+        self.plain = vocabulary.plain
         self.context_length = backend.context_length
         self.slots = backend.slots
         """So many answers at once."""
@@ -85,6 +86,10 @@ class ExllamaEngine:
     async def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Texts -> ids; control strings are parsed, no bos is added."""
         return await asyncio.to_thread(self._vocabulary.encode, texts) if texts else []
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """What ids spell, without control tokens."""
+        return self._vocabulary.decode(ids)
 
     async def stream(self, request: Generation) -> AsyncGenerator[Prefill | Delta | Finish, None]:
         """Generate; closing the iterator ends the work after the step that is under way."""

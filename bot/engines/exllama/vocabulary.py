@@ -18,8 +18,9 @@ from bot.engines import spelling
 from bot.engines.exllama.weights import ModelFolder, read_json
 from bot.engines.exllama.writing import Decoder
 from bot.engines.ggml import END_TEXTS
+from bot.engines.plain import fill_of, surroundings
 from bot.errors import ModelError
-from bot.generation import ChatTemplate
+from bot.generation import ChatTemplate, PlainText
 
 BYTE_TOKEN = re.compile("<0x[0-9A-F]{2}>")
 """How SentencePiece's byte fallback is spelled."""
@@ -49,6 +50,19 @@ class Vocabulary:
     def size(self) -> int:
         """Ids are below this."""
         return max(self._tokenizer.get_vocab_size(), max(self._added, default=-1) + 1)
+
+    @property
+    def plain(self) -> PlainText:
+        """What the model wants around a text, as the tokenizer puts it there."""
+        bare, whole = (self._tokenizer.encode("a", add_special_tokens=special).ids for special in (False, True))
+        begins = self.id_of(self._settings.get("bos_token"))
+        return PlainText(
+            size=self.size,
+            added=self._added,
+            before=surroundings(bare, whole)[0],
+            begins=self.id_of(self._settings.get("eos_token")) if begins is None else begins,
+            fill=fill_of(self._added),
+        )
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Texts -> ids; control strings are parsed, no bos is added."""

@@ -20,8 +20,7 @@ from bot.engines.remote.faults import Fault, Refusal
 from bot.engines.remote.servers import Patience, Pool, Server
 from bot.engines.remote.sizing import Counter, Estimate
 from bot.errors import EngineBroken, EngineError, HearthError
-from bot.generation import ChatMessage, Delta, Finish, Generation, Prefill, Usage
-from bot.ports import Size
+from bot.generation import ChatMessage, Delta, Finish, Generation, Prefill, Size, Usage
 from bot.prompt.cutting import KEPT
 from bot.prompt.messages import shortened, without_system
 
