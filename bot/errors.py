@@ -131,6 +131,12 @@ class TooLong(Told):
 
     words = "This is too long for the model. Please send less at a time."
 
+    def __init__(self, words: str | None = None, *, detail: str = "", tokens: int = 0, room: int = 0) -> None:
+        """`tokens`: how many it has, and `room` for how many there is; 0 if that was not counted."""
+        super().__init__(words, detail=detail)
+        self.tokens = tokens
+        self.room = room
+
 
 class NotAllowed(Told):
     """The person may not do this, or has used up a limit."""

@@ -13,7 +13,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Protocol
 
-from bot.generation import ChatMessage, ChatTemplate, Delta, Finish, Generation, Prefill, Usage
+from bot.generation import ChatMessage, ChatTemplate, Delta, Finish, Generation, PlainText, Prefill, Size, Usage
 from bot.messages import (
     Attachment,
     Claim,
@@ -479,18 +479,13 @@ class ChatEngine(Engine, Protocol):
     control_strings: frozenset[str]
     """Every added token of the vocabulary, special or not."""
     template: ChatTemplate
+    plain: PlainText
 
     async def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Texts -> token ids, no bos added. Control strings ARE parsed: bot.prompt decides what may hold them."""
 
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """How many tokens a prompt has."""
-
-    tokens: int
-    exact: bool
-    """Counted, not estimated."""
+    def text_of(self, ids: Sequence[int]) -> str:
+        """What these ids spell, without control tokens; U+FFFD for bytes that are no character."""
 
 
 class MessageEngine(Engine, Protocol):

@@ -21,11 +21,19 @@ class Visible:
         self.hidden = opened is not None
         """Whether there was reasoning."""
         self._state: Literal["start", "reasoning", "gap", "answer"] = "reasoning" if opened else "start"
+        self.thought = ""
+        """The reasoning that was taken out by the last `feed` or `end`."""
         self._held = ""
         self._closing = _PAIRS[opened] if opened else ""
 
+    @property
+    def reasoning(self) -> bool:
+        """Whether what came last belongs to the reasoning, or to the gap behind it."""
+        return self._state in {"reasoning", "gap"}
+
     def feed(self, text: str) -> str:
         """The model's next text -> what of it can be shown now."""
+        self.thought = ""
         if self._state == "answer":
             return text
         self._held += text
@@ -39,6 +47,7 @@ class Visible:
 
     def end(self) -> str:
         """The model has ended: what was held back because it might have become a tag."""
+        self.thought = self._flush() if self._state == "reasoning" else ""
         return self._flush() if self._state == "start" else ""
 
     def _begin(self) -> None:
@@ -51,11 +60,12 @@ class Visible:
             self._state = "answer"
 
     def _seek_end(self) -> None:
-        _, found, after = self._held.partition(self._closing)
+        thought, found, after = self._held.partition(self._closing)
         if found:
-            self._state, self._held = "gap", after
+            self.thought, self._state, self._held = thought, "gap", after
         else:
-            self._held = self._held[-len(self._closing) :]
+            keep = max(0, len(self._held) - len(self._closing) + 1)
+            self.thought, self._held = self._held[:keep], self._held[keep:]
 
     def _flush(self) -> str:
         held, self._held = self._held, ""
