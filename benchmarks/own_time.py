@@ -57,6 +57,7 @@ class AnswersAtOnce:
         self.control_strings = tokenizer.control_strings
         self.context_length = context_length
         self.template = tokenizer.template
+        self.plain, self.text_of = tokenizer.plain, tokenizer.text_of
         self.encode = tokenizer.encode
         self.called: list[tuple[float, tuple[int, ...]]] = []
         """When `stream` was called, and with which prompt."""

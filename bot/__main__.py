@@ -225,6 +225,8 @@ async def _serve(path: Path | None) -> None:
         loop.add_signal_handler(signal.SIGHUP, app.reload)
         where = f"at {app.page.address}" if app.page else "with `hearth chat`"
         print(f"Hearth is ready. Talk to it {where}; its data is in {config.data_dir}.", flush=True)
+        if app.page and (about := await app.page.about_programs()):
+            print(about, flush=True)
         await done.wait()
         print("Stopping: answers in progress are finished, the rest waits for the next start.", flush=True)
 

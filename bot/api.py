@@ -6,12 +6,13 @@ stream of events, from which both kinds of response are made.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
-from bot.generation import Sampling, TokenLogprob, Usage
+from bot.generation import PlainText, Sampling, TokenLogprob, Usage
 from bot.turns import Turn
 from bot.ways_in import WEB_PLATFORM
 
@@ -277,6 +278,32 @@ class Completions(Protocol):
 
     async def embed(self, ask: EmbeddingAsk, caller: Caller) -> Embedded:
         """The vectors of a batch."""
+
+
+class EmbeddingEngine(Protocol):
+    """A model that places texts in a space. `bot.prompt.TextPrompts` makes what it is given."""
+
+    name: str
+    """As `Engine.name`."""
+    context_length: int
+    """The longest input in tokens, with what the model wants around it."""
+    dimensions: int
+    control_strings: frozenset[str]
+    plain: PlainText
+
+    async def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """As `ChatEngine.encode`."""
+
+    async def embed(self, inputs: Sequence[Sequence[int]]) -> list[array[float]]:
+        """A vector of length 1 for each input's token ids, 32 bits a number, in the order of the inputs.
+
+        Many may call at once; a call that is cancelled ends its work after the few inputs under way. Raises TooLong,
+        which names the input and the numbers, BadRequest for no ids and for ids that the model does not have, and
+        EngineError.
+        """
+
+    async def aclose(self) -> None:
+        """Free the model."""
 
 
 # --- what is kept ---

@@ -31,6 +31,7 @@ from bot.metered import Metered
 from bot.metrics import Metrics
 from bot.page import page
 from bot.ports import Adapter, Forgotten, Notes
+from bot.programs import programs
 from bot.recent import LastErrors
 from bot.speech.decode import AudioLimits, Decoder
 from bot.speech.models import SpeechModels
@@ -98,8 +99,18 @@ class App:
         self.add(account, self.console)
         self.page: WebPage | None = None
         if errors is not None and config.web.enabled:
+            api = None
+            if config.api.enabled:
+                api = programs(lambda: self.config, store, registry, speech, account=account)
             self.page = page(
-                lambda: self.config, store, registry, vitals, account=account, errors=errors, removed=self._removed
+                lambda: self.config,
+                store,
+                registry,
+                vitals,
+                account=account,
+                errors=errors,
+                removed=self._removed,
+                programs=api,
             )
             self.add(account, self.page)
 
@@ -168,6 +179,12 @@ class App:
         if self.page is not None:
             self.page.refuse()
 
+    async def drain(self) -> None:
+        """Let the answers and the requests of programs that are in progress end, within `chat.drain`."""
+        seconds = self.config.chat.drain
+        programs = () if self.page is None else (self.page.drain(seconds),)
+        await asyncio.gather(self.dispatcher.drain(seconds), *programs)
+
 
 @asynccontextmanager
 async def running(
@@ -225,7 +242,7 @@ async def running(
                 yield app
             finally:
                 app.refuse()
-                await app.dispatcher.drain(app.config.chat.drain)
+                await app.drain()
                 for task in tasks:
                     task.cancel()
 

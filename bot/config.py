@@ -11,6 +11,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -31,6 +32,7 @@ from bot.conversations import Transcripts
 from bot.environment import gathered
 from bot.errors import ConfigError
 from bot.ways_in import (
+    ApiConfig,
     DiscordConfig,
     GroupsConfig,
     PermissionsConfig,
@@ -95,6 +97,8 @@ class AnyModelConfig(Section):
     temperature: float = Field(default=0.7, ge=0, le=2)
     top_p: float = Field(default=0.95, gt=0, le=1)
     description: str = ""
+    released: date | None = None
+    deprecated: date | None = None
 
 
 class GpuConfig(Section):
@@ -265,6 +269,7 @@ class Config(Section):
     retention: RetentionConfig = RetentionConfig()
     database: DatabaseConfig = DatabaseConfig()
     web: WebConfig = WebConfig()
+    api: ApiConfig = ApiConfig()
     telegram: TelegramConfig = TelegramConfig()
     discord: DiscordConfig = DiscordConfig()
     log: LogConfig = LogConfig()
@@ -293,7 +298,7 @@ class Config(Section):
     @property
     def shared_database(self) -> bool:
         """Whether several processes may use the database at the same time: one owns a SQLite file."""
-        return not self.database_url.startswith("sqlite")
+        return bool(self.database.url) and not self.database.url.startswith("sqlite")
 
     @property
     def socket(self) -> Path:

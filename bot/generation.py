@@ -58,7 +58,19 @@ class Generation:
     stop: tuple[str, ...] = ()
     """Strings at which the text ends; not part of it."""
     json_schema: Mapping[str, object] | None = None
-    """The answer must be JSON of this schema."""
+    """The answer must be JSON of this schema. At most one of this, `regex` and `grammar` is given."""
+    regex: str | None = None
+    """The whole answer matches it. In the syntax of Rust's crate `regex`: no look-around, no references back."""
+    grammar: str | None = None
+    """The answer keeps to this Lark grammar as llguidance takes it. `<[7]>` in it is the token 7."""
+    shows: frozenset[str] = frozenset()
+    """Control strings that stand in the text where the model writes their tokens. The tokens of others leave no text,
+    unless they are added but not special in the model's vocabulary: those always do. For engines by token ids."""
+
+    @property
+    def is_constrained(self) -> bool:
+        """Whether the answer has to keep to something."""
+        return self.json_schema is not None or self.regex is not None or self.grammar is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +79,11 @@ class TokenLogprob:
 
     token_id: int
     text: str
-    logprob: float
+    """A control token's is its name."""
+    logprob: float | None
+    """None: the engine does not tell. llama.cpp tells that of a character's last token alone."""
+    raw: bytes
+    """Exactly what it spells, where `text` has U+FFFD: a token may be half a character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +130,38 @@ class ChatTemplate:
     eos_token: str = ""
     adds_bos: bool = False
     """The model expects bos first although the template does not write it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillInMiddle:
+    """The control ids with which a model is asked for what stands between two texts."""
+
+    prefix: int
+    suffix: int
+    middle: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainText:
+    """What a model wants around a text that stands in no chat template."""
+
+    size: int
+    """Token ids are below this."""
+    added: Mapping[int, str] = field(repr=False)
+    """Every added token, special or not."""
+    before: tuple[int, ...] = ()
+    """The model expects these ids before a text: bos, or what its kind has in its place."""
+    after: tuple[int, ...] = ()
+    """Those after a text that is complete; a text that is to be continued does not get them."""
+    begins: int | None = None
+    """The id that begins a document (bos, or what ends one): it stands for a text that is empty."""
+    fill: FillInMiddle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many tokens a prompt has."""
+
+    tokens: int
+    exact: bool
+    """Counted, not estimated."""

@@ -26,6 +26,11 @@ class Visible:
         self._held = ""
         self._closing = _PAIRS[opened] if opened else ""
 
+    @property
+    def reasoning(self) -> bool:
+        """Whether what came last belongs to the reasoning, or to the gap behind it."""
+        return self._state in {"reasoning", "gap"}
+
     def feed(self, text: str) -> str:
         """The model's next text -> what of it can be shown now."""
         self.thought = ""

@@ -54,3 +54,25 @@ END_TEXTS = frozenset(
         *("<｜end▁of▁sentence｜>", "<end_of_utterance>"),  # noqa: RUF001 DeepSeek writes these signs
     }
 )
+
+FILL_TEXTS = {
+    "prefix": frozenset(
+        {
+            *("<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<|code_prefix|>", "<PRE>", "▁<PRE>"),
+            "<｜fim▁begin｜>",  # noqa: RUF001 DeepSeek writes these signs
+        }
+    ),
+    "suffix": frozenset(
+        {
+            *("<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<|code_suffix|>", "<SUF>", "▁<SUF>"),
+            "<｜fim▁hole｜>",  # noqa: RUF001
+        }
+    ),
+    "middle": frozenset(
+        {
+            *("<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<|code_middle|>", "<MID>", "▁<MID>"),
+            "<｜fim▁end｜>",  # noqa: RUF001
+        }
+    ),
+}
+"""How the tokens of filling in are called: Qwen, StarCoder, GLM, DeepSeek, CodeLlama (llama-vocab.cpp)."""

@@ -1,38 +1,30 @@
-"""GGUF files: the metadata that Hearth needs, read without loading the model, and a check that the file is whole.
-
-The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. A file is untrusted: every count is checked
-against the bytes that are left before anything is read by it, so a damaged file costs neither memory nor time.
-"""
+"""GGUF files: the metadata that Hearth needs, read without loading the model, and a check that the file is whole."""
 
 from __future__ import annotations
 
 import hashlib
 import mmap
 import re
-import struct
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from bot.engines.ggml import BLOCKS, END_TEXTS, FILE_TYPES
+from bot.engines import spelling
+from bot.engines.ggml import BLOCKS, END_TEXTS, FILE_TYPES, FILL_TEXTS
+from bot.engines.plain import fill_of
 from bot.errors import ModelError
-from bot.generation import ChatTemplate
+from bot.generation import ChatTemplate, PlainText
+from bot.gguf_format import Damaged, Pooling, Reader, counts, mapped, pooling, values
 
-MAX_VOCABULARY = 4_000_000
-"""Sixteen times the largest vocabulary in use (Gemma's 262,144); a larger count is damage."""
-MAX_TEXT = 16 * 2**20
-"""Longest single string in bytes; the longest chat templates are some 100 kB."""
 MAX_DIMENSIONS = 4
 """GGML_MAX_DIMS."""
 SAMPLES, SAMPLE_BYTES = 16, 65536
 """How much of the weights goes into the digest: 1 MiB, spread evenly, costs milliseconds where 8 GB cost a minute."""
 PART = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
 """How the files of a model in several parts are called; llama.cpp finds the others by it (llama_split_path)."""
-
-T = TypeVar("T")
 
 
 class TokenType(IntEnum):
@@ -44,10 +36,6 @@ class TokenType(IntEnum):
     USER_DEFINED = 4
     UNUSED = 5
     BYTE = 6
-
-
-_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-_STRING, _ARRAY = 8, 9
 
 
 @dataclass(frozen=True)
@@ -110,12 +98,47 @@ class ModelFile:
         kv_heads = self._number("attention.head_count_kv") or heads
         return self._number("block_count") * kv_heads * (key_width + value_width) * 2
 
+    @property
+    def dimensions(self) -> int:
+        """Of what it computes of a token."""
+        return self._number("embedding_length_out") or self._number("embedding_length")
+
+    @property
+    def pooling(self) -> Pooling | None:
+        """How the places of a text's tokens become one, if the file says so."""
+        return pooling(self.metadata.get(f"{self.architecture}.pooling_type"))
+
+    @cached_property
+    def added(self) -> dict[int, str]:
+        """Every token that the tokenizer finds in text as a whole, by its id.
+
+        llama.cpp takes those with a well-known text for such tokens whatever the file says of them.
+        """
+        known = {text.encode() for text in END_TEXTS.union(*FILL_TEXTS.values())}
+        special = (TokenType.CONTROL, TokenType.USER_DEFINED, TokenType.UNKNOWN)
+        pairs = enumerate(zip(self.tokens, self.token_types, strict=True))
+        found = ((i, text) for i, (text, kind) in pairs if text and (kind in special or text in known))
+        return {i: text.decode("utf-8", "replace") for i, text in found}
+
     @cached_property
     def control_strings(self) -> frozenset[str]:
-        """Every token that the tokenizer finds in text as a whole."""
-        special = (TokenType.CONTROL, TokenType.USER_DEFINED, TokenType.UNKNOWN)
-        pairs = zip(self.tokens, self.token_types, strict=True)
-        return frozenset(text.decode("utf-8", "replace") for text, kind in pairs if kind in special and text)
+        """The texts of `added`."""
+        return frozenset(self.added.values())
+
+    def plain(self, before: tuple[int, ...], after: tuple[int, ...] = ()) -> PlainText:
+        """What the model wants around a text: `before` and `after` are what its tokenizer puts there."""
+        unknown = TokenType.UNKNOWN
+        bos = self._token_id("bos")
+        keys = {part: (f"fim_{part[:3]}", part) for part in FILL_TEXTS}  # as files call them now, and did before
+        named = {part: i for part, names in keys.items() for name in names if (i := self._token_id(name)) is not None}
+        return PlainText(
+            size=len(self.tokens),
+            added={i: text for i, text in self.added.items() if self.token_types[i] != unknown},
+            before=before,
+            after=after,
+            begins=self._token_id("eos") if bos is None else bos,
+            fill=fill_of(self.added, named),
+        )
 
     def _token_id(self, name: str) -> int | None:
         value = self.metadata.get(f"tokenizer.ggml.{name}_token_id")
@@ -155,6 +178,14 @@ class ModelFile:
             adds_bos=self.add_bos and bos != "" and not writes_bos,
         )
 
+    def text_of(self, ids: Sequence[int]) -> str:
+        """What ids spell, without control tokens; U+FFFD for bytes that are no character."""
+        text = b"".join(self.token_bytes(i) for i in ids).decode("utf-8", "replace")
+        spaced = self.metadata.get("tokenizer.ggml.add_space_prefix", True)
+        if self.metadata.get("tokenizer.ggml.model") == "llama" and spaced:  # the tokenizer put it there
+            return text.removeprefix(" ")
+        return text
+
     def token_bytes(self, index: int) -> bytes:
         """What a token adds to the generated text: nothing for control tokens."""
         kind, text = self.token_types[index], self.tokens[index]
@@ -163,11 +194,20 @@ class ModelFile:
         if kind == TokenType.USER_DEFINED:
             return text
         if self.metadata.get("tokenizer.ggml.model") == "gpt2":
-            table = _byte_of_character()
-            return b"".join(table.get(char, char.encode()) for char in text.decode("utf-8", "replace"))
+            return spelling.byte_level(text.decode("utf-8", "replace"))
         if kind == TokenType.BYTE:
-            return bytes([int(text[3:5], 16)])
+            return spelling.byte_token(text.decode())
         return text.replace("▁".encode(), b" ")
+
+    def named_bytes(self, index: int) -> bytes:
+        """The same, but a control token's name."""
+        return self.token_bytes(index) or self.tokens[index]
+
+    @cached_property
+    def special_ids(self) -> dict[str, int]:
+        """The tokens that leave no text: name -> id."""
+        special = (TokenType.CONTROL, TokenType.UNKNOWN)
+        return {self.tokens[i].decode("utf-8", "replace"): i for i, k in enumerate(self.token_types) if k in special}
 
     @cached_property
     def index(self) -> dict[bytes, int]:
@@ -176,105 +216,16 @@ class ModelFile:
         return {self.token_bytes(i): i for i in range(len(self.tokens)) if self.token_types[i] in ordinary}
 
 
-@cache
-def _byte_of_character() -> dict[str, bytes]:
-    """GPT-2's byte-level alphabet: printable bytes stand for themselves, the others for U+0100 and up."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    table = {chr(byte): bytes([byte]) for byte in printable}
-    others = (byte for byte in range(256) if byte not in set(printable))
-    table.update({chr(0x100 + n): bytes([byte]) for n, byte in enumerate(others)})
-    return table
-
-
-class _Damaged(Exception):
-    """The words say what is wrong with the file."""
-
-
-class _Reader:
-    """A cursor over the mapped file that never reads past its end."""
-
-    def __init__(self, data: mmap.mmap) -> None:
-        self.data = data
-        self.size = len(data)
-        self.at = 0
-
-    def need(self, count: int) -> None:
-        """Raises _Damaged if fewer than `count` bytes are left."""
-        if count > self.size - self.at:
-            raise _Damaged("is cut off within its metadata; fetch it again")
-
-    def number(self, code: str) -> Any:
-        """One little-endian scalar of struct's `code`."""
-        layout = struct.Struct("<" + code)
-        self.need(layout.size)
-        (value,) = layout.unpack_from(self.data, self.at)
-        self.at += layout.size
-        return value
-
-    def string(self) -> bytes:
-        length = self.number("Q")
-        if length > MAX_TEXT:
-            raise _Damaged("is damaged: a text in its metadata is impossibly long")
-        self.need(length)
-        self.at += length
-        return self.data[self.at - length : self.at]
-
-    def strings(self, count: int) -> list[bytes]:
-        """`count` strings; the loop is written out because a vocabulary has 150,000."""
-        unpack, data, size, at = struct.Struct("<Q").unpack_from, self.data, self.size - 8, self.at
-        self.need(8 * count)
-        found = []
-        for _ in range(count):
-            if at > size:
-                raise _Damaged("is cut off within its vocabulary; fetch it again")
-            (length,) = unpack(data, at)
-            at += 8
-            end = at + length
-            found.append(data[at:end])
-            at = end
-        self.at = at
-        self.need(0)
-        return found
-
-    def value(self, key: str) -> Any:
-        """A value of any type; arrays other than the vocabulary are passed over (None)."""
-        kind = self.number("I")
-        if kind == _STRING:
-            return self.string().decode("utf-8", "replace")
-        if kind in _SCALARS:
-            return self.number(_SCALARS[kind])
-        if kind != _ARRAY:
-            raise _Damaged(f"is damaged: its metadata has a value of unknown type {kind}")
-        item, count = self.number("I"), self.number("Q")
-        if key.startswith("tokenizer.ggml.token") and count > MAX_VOCABULARY:
-            raise _Damaged(f"is damaged: it claims {count} tokens")
-        if item == _STRING:
-            return self._text_array(key, count)
-        if item not in _SCALARS:
-            raise _Damaged(f"is damaged: its metadata has an array of unknown type {item}")
-        width = struct.calcsize("<" + _SCALARS[item])
-        self.need(width * count)
-        self.at += width * count
-        if key == "tokenizer.ggml.token_type":
-            return list(struct.unpack_from(f"<{count}{_SCALARS[item]}", self.data, self.at - width * count))
-        return None
-
-    def _text_array(self, key: str, count: int) -> list[bytes] | None:
-        self.need(8 * count)
-        texts = self.strings(count)
-        return texts if key == "tokenizer.ggml.tokens" else None
-
-
 def read(path: Path) -> ModelFile:
     """Read a model file's metadata and check that all its weights are there; of a model in parts, name the first.
 
     Raises ModelError in one line that names the file. Touches some MB of the file, not the weights.
     """
-    first = _mapped(path, lambda reader: _read(path, reader))
+    first = mapped(path, lambda reader: _read(path, reader))
     paths = _parts(first)
     if not paths:
         return first
-    others = [_mapped(part, partial(_read_part, number)) for number, part in enumerate(paths, start=1)]
+    others = [mapped(part, partial(_read_part, number)) for number, part in enumerate(paths, start=1)]
     digest = hashlib.sha256(first.digest.encode())
     for part in others:
         digest.update(part.digest.encode())
@@ -297,21 +248,6 @@ class _Part:
     digest: str
 
 
-def _mapped(path: Path, parse: Callable[[_Reader], T]) -> T:
-    try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            if size == 0:
-                raise _Damaged("is empty")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return parse(_Reader(data))
-    except _Damaged as error:
-        raise ModelError(f"{path}: {error}") from error
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise ModelError(f"{path}: cannot be read ({reason or error})") from error
-
-
 def _parts(first: ModelFile) -> list[Path]:
     """The files beside the first in which the rest of its model lies."""
     count = _split_count(first.metadata)
@@ -325,41 +261,26 @@ def _parts(first: ModelFile) -> list[Path]:
     return [first.path.with_name(f"{called['name']}-{n:05d}-of-{count:05d}.gguf") for n in range(2, count + 1)]
 
 
-def _header(reader: _Reader) -> tuple[int, dict[str, Any]]:
-    """How many tensors there are, and the metadata."""
-    if reader.data[:4] != b"GGUF":
-        raise _Damaged("is no GGUF model file")
-    reader.at = 4
-    version = reader.number("I")
-    if version not in (2, 3):
-        raise _Damaged(f"has GGUF version {version}; 2 and 3 are supported")
-    tensor_count, value_count = reader.number("Q"), reader.number("Q")
-    metadata: dict[str, Any] = {}
-    for _ in range(value_count):  # every round reads at least 13 bytes or raises, whatever the count claims
-        key = reader.string().decode("utf-8", "replace")
-        metadata[key] = reader.value(key)
-    return tensor_count, metadata
-
-
-def _read(path: Path, reader: _Reader) -> ModelFile:
-    tensor_count, metadata = _header(reader)
+def _read(path: Path, reader: Reader) -> ModelFile:
+    tensor_count, value_count = counts(reader)
+    metadata = dict(values(reader, value_count))
     number = metadata.get("split.no", 0)
     if not isinstance(number, int):
-        raise _Damaged("is damaged: which part of a model it is, it does not say by a number")
+        raise Damaged("is damaged: which part of a model it is, it does not say by a number")
     if number:
-        raise _Damaged(f"is part {number + 1} of a model; name its first part, ...-00001-of-....gguf")
+        raise Damaged(f"is part {number + 1} of a model; name its first part, ...-00001-of-....gguf")
     tokens, types = metadata.pop("tokenizer.ggml.tokens", None), metadata.pop("tokenizer.ggml.token_type", None)
     if not isinstance(tokens, list) or not tokens:
-        raise _Damaged("has no vocabulary; is it a model for chat?")
+        raise Damaged("has no vocabulary; is it a model for chat?")
     if not isinstance(types, list) or len(types) != len(tokens):
         types = [TokenType.NORMAL.value] * len(tokens)
     metadata = {key: value for key, value in metadata.items() if value is not None}
     if tensor_count == 0 and _split_count(metadata) < 2:
-        raise _Damaged("has no weights in it")
+        raise Damaged("has no weights in it")
     start, parameters = _check_tensors(reader, tensor_count, metadata.get("general.alignment", 32))
     file = ModelFile(path, reader.size, parameters, _digest(reader.data, start), metadata, tokens, types)
     if not file.text("general.architecture"):
-        raise _Damaged("does not say which architecture its model has")
+        raise Damaged("does not say which architecture its model has")
     return file
 
 
@@ -369,24 +290,25 @@ def _split_count(metadata: dict[str, Any]) -> int:
     return count if isinstance(count, int) else 0
 
 
-def _read_part(number: int, reader: _Reader) -> _Part:
-    tensor_count, metadata = _header(reader)
+def _read_part(number: int, reader: Reader) -> _Part:
+    tensor_count, value_count = counts(reader)
+    metadata = dict(values(reader, value_count))
     if metadata.get("split.no") != number:
-        raise _Damaged(f"is not part {number + 1} of the model that its name says; fetch it again")
+        raise Damaged(f"is not part {number + 1} of the model that its name says; fetch it again")
     start, parameters = _check_tensors(reader, tensor_count, metadata.get("general.alignment", 32))
     return _Part(reader.size, parameters, _digest(reader.data, start))
 
 
-def _check_tensors(reader: _Reader, count: int, alignment: object) -> tuple[int, int]:
-    """Where the weights begin, and how many numbers they are. Raises _Damaged if the file ends before they do."""
+def _check_tensors(reader: Reader, count: int, alignment: object) -> tuple[int, int]:
+    """Where the weights begin, and how many numbers they are. Raises Damaged if the file ends before they do."""
     if not isinstance(alignment, int) or alignment < 1:
-        raise _Damaged("is damaged: its alignment is not a number")
+        raise Damaged("is damaged: its alignment is not a number")
     end = parameters = 0
     for _ in range(count):
         reader.string()
         dimensions = reader.number("I")
         if dimensions > MAX_DIMENSIONS:
-            raise _Damaged("is damaged: a tensor has too many dimensions")
+            raise Damaged("is damaged: a tensor has too many dimensions")
         values = 1
         for _ in range(dimensions):
             values *= reader.number("Q")
@@ -396,7 +318,7 @@ def _check_tensors(reader: _Reader, count: int, alignment: object) -> tuple[int,
         parameters += values
     start = (reader.at + alignment - 1) // alignment * alignment
     if start + end > reader.size:
-        raise _Damaged(f"is cut off: {reader.size} bytes of {start + end}; fetch it again")
+        raise Damaged(f"is cut off: {reader.size} bytes of {start + end}; fetch it again")
     return start, parameters
 
 

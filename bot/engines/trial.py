@@ -15,7 +15,8 @@ import tempfile
 from pathlib import Path
 
 from bot.config import ModelConfig, socket_path
-from bot.engines import gguf, llamacpp
+from bot.engines import gguf, llama_server
+from bot.engines.llamacpp import BATCH
 from bot.errors import ModelError
 
 CONTEXT = 256
@@ -31,7 +32,7 @@ def open_once(path: Path) -> None:
         raise ModelError(f"{path}: llama.cpp cannot be started to try this model ({error})") from error
     if code:
         crash = f"it crashes: {signal.Signals(-code).name}" if code < 0 else ""
-        raise llamacpp.refused(path, ", ".join(part for part in (crash, words) if part))
+        raise llama_server.refused(path, ", ".join(part for part in (crash, words) if part))
 
 
 def _tried(path: Path) -> tuple[int, str]:
@@ -48,25 +49,26 @@ def _tried(path: Path) -> tuple[int, str]:
             check=False,
         )
         errors.seek(0)
-        return done.returncode, llamacpp.cause(errors.read().decode("utf-8", "replace").splitlines())
+        return done.returncode, llama_server.cause(errors.read().decode("utf-8", "replace").splitlines())
 
 
 def _main(path: Path, folder: Path) -> None:
     """The child's work. It ends without the library's farewell, which would wait for threads that have just begun."""
     try:
-        xllamacpp = llamacpp.library()
+        xllamacpp = llama_server.library()
     except ModelError as error:
         sys.exit(str(error))
     config = ModelConfig(path=path, slots=1, prompt_cache_mib=0)
     socket = socket_path(folder, "engine.sock")
     socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    params = llamacpp.parameters(xllamacpp, config, CONTEXT, socket, secrets.token_urlsafe(32))
+    way = llama_server.Way(context_length=CONTEXT, batch=BATCH)
+    params = llama_server.parameters(xllamacpp, config, way, socket, secrets.token_urlsafe(32))
     params.no_extra_bufts = True  # they hold the weights once more, in an order that is faster to compute with
     params.warmup = False
     try:
         _ = xllamacpp.Server(params)
     except (RuntimeError, ValueError) as error:
-        llamacpp.wait_for_cause(sys.stderr.fileno())
+        llama_server.wait_for_cause(sys.stderr.fileno())
         if not os.fstat(sys.stderr.fileno()).st_size:
             sys.stderr.write(f"{error}\n")
             sys.stderr.flush()

@@ -8,12 +8,12 @@ control ids must be those of the control strings that the template wrote in it, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bot.prompt.aside import Aside
 from bot.prompt.guard import MARK, SPLICE_OPEN, Guard
 from bot.prompt.memo import Memo
-from bot.prompt.values import Vocabulary
+from bot.prompt.values import Tokenizing
 
 _MEMO_CHARS = 16_000_000
 """About 100 conversations of 32k tokens."""
@@ -27,8 +27,7 @@ class ForgedError(Exception):
     """A segment has control ids that the template did not write."""
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """A stretch of rendered text, with marks where it is to be split."""
 
     text: str
@@ -37,9 +36,9 @@ class Segment:
 
 
 class Encoder:
-    """Encodes segments with one vocabulary, and remembers them."""
+    """Encodes segments with one vocabulary, and remembers those of the last `remembers` characters."""
 
-    def __init__(self, vocabulary: Vocabulary, guard: Guard, aside: Aside) -> None:
+    def __init__(self, vocabulary: Tokenizing, guard: Guard, aside: Aside, *, remembers: int = _MEMO_CHARS) -> None:
         self._vocabulary = vocabulary
         self._aside = aside
         self._guard = guard
@@ -47,7 +46,7 @@ class Encoder:
         self._control: frozenset[int] = frozenset()
         self._anchor: tuple[int, ...] = ()
         self._divides: dict[str, bool] = {}
-        self._memo: Memo[Segment, tuple[int, ...]] = Memo(_MEMO_CHARS)
+        self._memo: Memo[Segment, tuple[int, ...]] = Memo(remembers)
 
     async def prepare(self) -> None:
         """Learn the control strings' ids and the tokenizer's habits."""

@@ -11,9 +11,8 @@ from datetime import date
 from typing import Protocol
 
 from bot.errors import BadRequest
-from bot.generation import ChatMessage
+from bot.generation import ChatMessage, Size
 from bot.messages import Role
-from bot.ports import Size
 from bot.prompt import cutting
 from bot.prompt.aside import Aside
 from bot.prompt.guard import clean

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
-from bot.generation import ChatMessage, ChatTemplate
+from bot.generation import ChatMessage, ChatTemplate, PlainText
 from bot.turns import Turn
 
 
@@ -52,8 +52,8 @@ class Prompts(Protocol):
         """
 
 
-class Vocabulary(Protocol):
-    """What a prompt must know of a `ChatEngine`."""
+class Tokenizing(Protocol):
+    """What must be known of any engine that takes token ids."""
 
     @property
     def control_strings(self) -> frozenset[str]:
@@ -63,9 +63,21 @@ class Vocabulary(Protocol):
     def context_length(self) -> int:
         """In tokens."""
 
+    async def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Texts -> token ids; control strings are parsed, no bos is added."""
+
+
+class Vocabulary(Tokenizing, Protocol):
+    """What a prompt must know of a `ChatEngine`."""
+
     @property
     def template(self) -> ChatTemplate:
         """The model's own."""
 
-    async def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Texts -> token ids; control strings are parsed, no bos is added."""
+
+class PlainVocabulary(Tokenizing, Protocol):
+    """What a text without a template must know of a `ChatEngine` or an `EmbeddingEngine`."""
+
+    @property
+    def plain(self) -> PlainText:
+        """What the model wants around it."""

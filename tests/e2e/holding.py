@@ -38,6 +38,7 @@ class HeldEngine:
         self.control_strings = engine.control_strings
         self.context_length = engine.context_length
         self.template = engine.template
+        self.plain, self.text_of = engine.plain, engine.text_of
 
     async def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """As the other engine."""

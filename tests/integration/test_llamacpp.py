@@ -20,7 +20,8 @@ import pytest
 from benchmarks.random_model import write as write_random_model
 from bot.config import EMBEDDED_CHAT_MODEL, ModelConfig
 from bot.engines import gguf
-from bot.engines.llamacpp import BATCH, Listener, LlamaCppEngine, context_for
+from bot.engines.llama_server import Listener
+from bot.engines.llamacpp import BATCH, LlamaCppEngine, context_for
 from bot.errors import EngineError, ModelError
 from bot.generation import Delta, Finish, Generation, Prefill, Sampling
 from tests.house import DEADLINE

@@ -8,9 +8,8 @@ from datetime import date
 import pytest
 
 from bot.errors import BadRequest, TooLong
-from bot.generation import ChatMessage
+from bot.generation import ChatMessage, Size
 from bot.messages import Role
-from bot.ports import Size
 from bot.prompt import MessageBuilder, Prompt, ToolCall, Turn
 from bot.prompt.messages import shortened, without_system
 

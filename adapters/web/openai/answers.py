@@ -102,9 +102,8 @@ class Collected:
 class ChatChunks:
     """The chunks of a streamed chat completion, as JSON text."""
 
-    def __init__(self, head: Head, *, usage: bool, legacy: bool, logprobs: bool) -> None:
+    def __init__(self, head: Head, *, usage: bool, legacy: bool) -> None:
         self._legacy = legacy
-        self._logprobs = logprobs
         self._usage = usage
         self._head = _head(head, "chat.completion.chunk")
         self._begun: set[int] = set()
@@ -247,5 +246,6 @@ def _token(token: TokenLogprob) -> dict[str, Any]:
     return {"token": token.text, "logprob": _number(token.logprob), "bytes": list(token.raw)}
 
 
-def _number(logprob: float) -> float:
-    return max(logprob, LEAST_LOGPROB)
+def _number(logprob: float | None) -> float | None:
+    """None where the engine does not tell it."""
+    return None if logprob is None else max(logprob, LEAST_LOGPROB)

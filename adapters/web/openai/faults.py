@@ -10,9 +10,12 @@ from typing import Any
 from aiohttp import web
 
 from bot.errors import (
+    BadKey,
     BadRequest,
     Busy,
+    DatabaseError,
     EngineTimeout,
+    HearthError,
     LimitReached,
     NoSuchModel,
     NotAllowed,
@@ -69,32 +72,66 @@ def refused(status: int, message: str, *, code: str | None = None, param: str | 
     return Refused(Fault(status=status, message=message, code=code, param=param))
 
 
-def of_told(error: Told) -> Fault:
-    """What the core refused, or failed at."""
-    words = error.words
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How errors of one class are told."""
+
+    status: int
+    code: str | None = None
+    param: str | None = None
+    type: str = INVALID
+
+
+_KINDS: Mapping[type[HearthError], _Kind] = {
+    BadKey: _Kind(401, "invalid_api_key"),
+    NoSuchModel: _Kind(404, "model_not_found"),
+    BadRequest: _Kind(400),
+    TooLong: _Kind(400, "context_length_exceeded", "messages"),
+    RoleForgery: _Kind(400, None, "messages"),
+    UnreadError: _Kind(400, None, "file"),
+    NotAllowed: _Kind(403, "not_allowed"),
+    LimitReached: _Kind(429, "rate_limit_exceeded"),
+    Busy: _Kind(429, "engine_overloaded", type=LIMIT),
+    EngineTimeout: _Kind(503, "timeout", type=SERVER),
+    Told: _Kind(500, type=SERVER),
+    DatabaseError: _Kind(503, type=SERVER),
+}
+"""The first that an error is one of."""
+HANDLED = (Refused, Told, DatabaseError)
+"""What `of_error` knows; anything else is a mistake of Hearth's own."""
+
+
+def of_error(error: Refused | Told | DatabaseError) -> Fault:
+    """What the core refused, or failed at, in the API's words."""
+    if isinstance(error, Refused):
+        return error.fault
+    kind = next(kind for one, kind in _KINDS.items() if isinstance(error, one))
+    return Fault(
+        status=kind.status,
+        message=_words(error),
+        type=error.kind if isinstance(error, LimitReached) else kind.type,
+        param=error.param if isinstance(error, BadRequest) else kind.param,
+        code=error.code if isinstance(error, BadKey) else kind.code,
+        headers=_retry(error),
+    )
+
+
+def _words(error: Told | DatabaseError) -> str:
+    if isinstance(error, DatabaseError):
+        return "The database does not answer just now."
+    return f"The file cannot be read: {error.words}." if isinstance(error, UnreadError) else error.words
+
+
+def _retry(error: Told | DatabaseError) -> dict[str, str]:
+    """When to come again."""
     match error:
-        case NoSuchModel():
-            return Fault(status=404, message=words, param=error.param, code="model_not_found")
-        case BadRequest():
-            return Fault(status=400, message=words, param=error.param)
-        case TooLong():
-            return Fault(status=400, message=str(error), param="messages", code="context_length_exceeded")
         case LimitReached():
-            wait = {"Retry-After": str(max(1, math.ceil(error.seconds)))}
-            return Fault(status=429, message=words, type=error.kind, code="rate_limit_exceeded", headers=wait)
-        case Busy():
-            wait = {"Retry-After": str(BUSY_SECONDS)}
-            return Fault(status=429, message=words, type=LIMIT, code="engine_overloaded", headers=wait)
-        case NotAllowed():
-            return Fault(status=403, message=words, code="not_allowed")
-        case RoleForgery():
-            return Fault(status=400, message=words, param="messages")
-        case UnreadError():
-            return Fault(status=400, message=f"The file cannot be read: {words}.", param="file")
-        case EngineTimeout():
-            return Fault(status=503, message=words, type=SERVER, code="timeout")
-        case _:
-            return Fault(status=500, message=words, type=SERVER)
+            return {"Retry-After": str(max(1, math.ceil(error.seconds)))}
+        case Busy() | DatabaseError():
+            return {"Retry-After": str(BUSY_SECONDS)}
+        case BadKey():
+            return {"WWW-Authenticate": "Bearer"}
+    return {}
 
 
 def of_http(error: web.HTTPException, request: web.Request) -> Fault:

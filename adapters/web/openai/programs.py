@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from bot.api import ApiStore, ApiUse, Completions, Doorkeeper
+from bot.api import ApiStore, ApiUse, Caller, Completions
+from bot.api_limits import Door, Limits
 from bot.config import Config
 from bot.ports import Decode, SpeechToText
 
@@ -18,7 +19,10 @@ class Programs:
     """As it is now: a running process reads some of it again."""
     completions: Completions
     store: ApiStore
-    door: Doorkeeper
+    door: Door
+    person: Callable[[str], Caller]
+    """Who has a token of the page, as a caller. Raises NotAllowed for who may not talk."""
+    limits: Limits
     used: Callable[[ApiUse], Awaitable[None]]
     """Counts what a request cost."""
     speech: SpeechToText | None

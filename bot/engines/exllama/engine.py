@@ -43,6 +43,7 @@ class ExllamaEngine:
         self.name = f"{name}@{folder.digest[:DIGEST_DIGITS]}"
         self.control_strings = vocabulary.control_strings
         self.template = vocabulary.template
+        self.plain = vocabulary.plain
         self.context_length = backend.context_length
         self.slots = backend.slots
         """So many answers at once."""
@@ -86,14 +87,17 @@ class ExllamaEngine:
         """Texts -> ids; control strings are parsed, no bos is added."""
         return await asyncio.to_thread(self._vocabulary.encode, texts) if texts else []
 
+    def text_of(self, ids: Sequence[int]) -> str:
+        """What ids spell, without control tokens."""
+        return self._vocabulary.decode(ids)
+
     async def stream(self, request: Generation) -> AsyncGenerator[Prefill | Delta | Finish, None]:
         """Generate; closing the iterator ends the work after the step that is under way."""
         if self._closed:
             raise EngineBroken(detail=f"{self.name} is closed")
         tokens = request_body.room(request, self.context_length, self._size)
         request_body.check_texts(request, self._size)
-        schema = request.json_schema
-        matcher = None if schema is None else await asyncio.to_thread(self._grammars.matcher, schema)
+        matcher = await asyncio.to_thread(self._grammars.matcher, request) if request.is_constrained else None
         if tokens == 0:
             yield Finish(reason="length", usage=Usage(prompt_tokens=len(request.prompt)))
             return

@@ -1,0 +1,59 @@
+"""The API as an application of its own, to be put under /v1 of the page's server."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from adapters.web.guard import Guard, open_to_all
+from adapters.web.openai.completing import Completing
+from adapters.web.openai.embedding import Embedding
+from adapters.web.openai.frame import PREFIX, Frame
+from adapters.web.openai.kept import KeptCompletions
+from adapters.web.openai.models import Models
+from adapters.web.openai.programs import Programs
+from adapters.web.sessions import People
+
+
+class Api:
+    """Serves programs."""
+
+    def __init__(self, programs: Programs) -> None:
+        self._programs = programs
+        self._frames: list[Frame] = []
+
+    def mount(self, app: web.Application, guard: Guard, people: People) -> None:
+        """Put it under /v1 of an application whose own middlewares leave that alone."""
+        api = web.Application()
+        frame = Frame(self._programs, guard, people)
+        frame(api)
+        for add in (
+            Completing(self._programs),
+            Embedding(self._programs),
+            Models(self._programs),
+            KeptCompletions(self._programs),
+        ):
+            add(api)
+        self._frames.append(frame)
+        app.add_subapp(PREFIX, api)
+
+    async def about(self, address: str) -> str:
+        """Where programs find it, and whether they need a key."""
+        where = f"Programs find OpenAI's API at {address}{PREFIX}"
+        if open_to_all(self._programs.config().web) and not await self._programs.door.is_guarded():
+            return f"{where}, every one on this machine: there is no key yet (hearth keys create NAME)."
+        return f"{where}, with a key."
+
+    def refuse(self) -> None:
+        """Take no request from now on; those in progress go on."""
+        for frame in self._frames:
+            frame.leaving = True
+
+    async def drain(self, seconds: float) -> None:
+        """Refuse new requests, and return when those in progress have ended or have had so long."""
+        for frame in self._frames:
+            await frame.drain(seconds)
+
+
+def is_program(path: str) -> bool:
+    """Whether a request's path is the API's."""
+    return path == PREFIX or path.startswith(f"{PREFIX}/")
