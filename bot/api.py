@@ -250,6 +250,16 @@ class ModelCard:
     description: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechNames:
+    """What programs call the speech models."""
+
+    models: Mapping[str, str]
+    """A name -> the model, as SpeechToText takes it. No other can be asked for: it could be any path, or any download."""
+    translators: Mapping[str, str] = field(default_factory=dict)
+    """A model -> the one that translates in its place."""
+
+
 class Completions(Protocol):
     """The models, for programs. Each method raises Told: NoSuchModel, BadRequest, TooLong, Busy, NotAllowed, EngineError."""
 
