@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from aiohttp import web
 
 from adapters.web.guard import Guard, open_to_all
+from adapters.web.openai import openapi
 from adapters.web.openai.completing import Completing
 from adapters.web.openai.embedding import Embedding
 from adapters.web.openai.frame import PREFIX, Frame
@@ -33,6 +36,7 @@ class Api:
             KeptCompletions(self._programs),
         ):
             add(api)
+        openapi.routes(api, version("hearth"), audio=self._programs.speech is not None)
         self._frames.append(frame)
         app.add_subapp(PREFIX, api)
 
