@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 import srt
 import webvtt
+import yaml
 
 from bot.api import Caller
 from bot.errors import EngineError
@@ -27,7 +28,12 @@ from tests.house import configuration, until
 from tests.recordings import FORMATS, encoded, recording, silence, silent_video
 from tests.web import site
 
-SPECS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "specs" / "openai-audio.json").read_text("utf-8"))
+FOLDER = Path(__file__).parents[1] / "specs"
+SCHEMAS: dict[str, Any] = {
+    "2023-11-28": yaml.safe_load((FOLDER / "openai-2023-11-28.yaml").read_text("utf-8"))["components"]["schemas"],
+    "2026-08-21": json.loads((FOLDER / "openai-audio-2026-08-21.json").read_text("utf-8"))["schemas"],
+}
+"""Of OpenAI's documents."""
 TEXT = "what is my name"
 CONTAINERS = ("flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "ogg", "wav", "webm")
 """Those of the specification."""
@@ -71,7 +77,7 @@ async def demo(tmp_path: Path) -> AsyncIterator[Api]:
 
 def matches(version: str, schema: str, value: object) -> None:
     """Raises unless the specification's schema holds."""
-    root = {"$ref": f"#/components/schemas/{schema}", "components": {"schemas": SPECS[version]["schemas"]}}
+    root = {"$ref": f"#/components/schemas/{schema}", "components": {"schemas": SCHEMAS[version]}}
     jsonschema.Draft202012Validator(root).validate(value)
 
 
@@ -264,12 +270,9 @@ REFUSED: dict[str, list[list[tuple[str, str]]]] = {
 
 
 def parameters(path: str) -> set[str]:
-    """All of the specifications."""
-    found: set[str] = set()
-    for spec in SPECS.values():
-        name = spec["operations"][path.removeprefix("/v1")]["body"]["$ref"].rpartition("/")[2]
-        found |= set(spec["schemas"][name]["properties"])
-    return found
+    """All of both documents."""
+    name = {TRANSCRIPTIONS: "CreateTranscriptionRequest", TRANSLATIONS: "CreateTranslationRequest"}[path]
+    return {parameter for schemas in SCHEMAS.values() for parameter in schemas[name]["properties"]}
 
 
 def of_items(table: dict[str, Any], path: str) -> list[Any]:
