@@ -251,13 +251,21 @@ class ModelCard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpeechNames:
-    """What programs call the speech models."""
+class SpeechModel:
+    """A speech model towards programs."""
 
-    models: Mapping[str, str]
-    """A name -> the model, as SpeechToText takes it. No other can be asked for: it could be any path, or any download."""
-    translators: Mapping[str, str] = field(default_factory=dict)
-    """A model -> the one that translates in its place."""
+    alias: str
+    snapshot: str
+    """With the day of its weights; of one from a hub its name there, which is no promise of ours."""
+    released: datetime
+    model: str
+    """As SpeechToText takes it."""
+    translator: str
+    """The same, for what translates in its place."""
+
+
+SpeechNames = Mapping[str, SpeechModel]
+"""By every name that programs may use. No other model can be asked for: it could be any path, or any download."""
 
 
 class Completions(Protocol):

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 
 import aiohttp
 from aiohttp import web
 
 from adapters.web.connections import listening
-from adapters.web.openai.audio import MAX_FILE, Audio
-from adapters.web.openai.faults import HANDLED, of_error, of_http
-from adapters.web.openai.frame import CALLER
-from bot.api import ApiUse, Caller, SpeechNames
+from adapters.web.guard import Guard
+from adapters.web.openai import server as served
+from adapters.web.openai.audio import MAX_FILE
+from adapters.web.openai.programs import Programs
+from adapters.web.sessions import People
+from bot.api import ApiStore, ApiUse, Caller, Completions, SpeechModel, SpeechNames
+from bot.api_limits import Spending, Standing
+from bot.config import WebConfig
 from bot.ports import Decode, SpeechToText
 from bot.speech.decode import AudioLimits, Decoder
-from tests.house import DEADLINE
+from tests.house import DEADLINE, configuration
 
-NAMES = SpeechNames(
-    models={"whisper-1": "demo", "other": "other", "gpt-4o-transcribe": "demo"}, translators={"demo": "translator"}
+_RELEASED = datetime(2026, 11, 28, tzinfo=UTC)
+_DEMO = SpeechModel(
+    alias="whisper-1", snapshot="demo-2026-11-28", released=_RELEASED, model="demo", translator="translator"
 )
+_OTHER = SpeechModel(alias="other", snapshot="other-2026-11-28", released=_RELEASED, model="other", translator="other")
+NAMES: SpeechNames = {"whisper-1": _DEMO, "gpt-4o-transcribe": _DEMO, "demo-2026-11-28": _DEMO, "other": _OTHER}
 TRANSCRIPTIONS, TRANSLATIONS = "/v1/audio/transcriptions", "/v1/audio/translations"
-Fields = Iterable[tuple[str, str]]
 
 
 @dataclass
@@ -87,9 +94,33 @@ class Api:
 
     async def post(self, path: str, data: Any, *, caller: str = "open", **headers: str) -> Answer:
         """Whatever body."""
-        headers = {"X-Caller": caller, **headers}
+        headers = {"Authorization": f"Bearer {caller}", **headers}
         async with self.http.post(path, data=data, headers=headers) as response:
             return Answer(response.status, response.headers, await response.read())
+
+
+class Keys:
+    """A Door: each name is its own key, and may do all unless there is a caller of that name."""
+
+    def __init__(self, callers: Mapping[str, Caller]) -> None:
+        self._callers = callers
+
+    async def caller(self, secret: str | None, organisation: str = "") -> Caller:
+        assert secret
+        return self._callers.get(secret) or Caller(id=secret, name=secret)
+
+    async def is_guarded(self) -> bool:
+        return True
+
+
+class NoLimits:
+    """Limits that there are not."""
+
+    async def admit(self, caller: Caller, *, tokens: int = 1) -> Spending:
+        return Spending(Standing())
+
+    def standing(self, caller: Caller) -> Standing:
+        return Standing()
 
 
 @asynccontextmanager
@@ -98,32 +129,33 @@ async def serving(
     decode: Decode | None = None,
     *,
     names: SpeechNames = NAMES,
-    callers: dict[str, Caller] | None = None,
-    **options: Any,
+    callers: Mapping[str, Caller] | None = None,
+    **config: Any,
 ) -> AsyncIterator[Api]:
-    """The endpoints on a port that is free. `callers`: by the header X-Caller; others may do all."""
+    """The endpoints on a port that is free. `config`: that of [speech]."""
     used: list[ApiUse] = []
+    settings = configuration(speech=config)
 
     async def count(use: ApiUse) -> None:
         used.append(use)
 
-    @web.middleware
-    async def framed(request: web.Request, handler: Any) -> web.StreamResponse:
-        name = request.headers["X-Caller"]
-        request[CALLER] = (callers or {}).get(name) or Caller(id=name, name=name)
-        try:
-            return await handler(request)  # type: ignore[no-any-return]
-        except HANDLED as error:
-            return of_error(error).response()
-        except web.HTTPException as error:
-            return of_http(error, request).response()
+    programs = Programs(
+        config=lambda: settings,
+        completions=cast("Completions", None),  # no test comes to these two
+        store=cast("ApiStore", None),
+        door=Keys(callers or {}),
+        person=lambda name: Caller(id=name, name=name),
+        limits=NoLimits(),
+        used=count,
+        speech=speech,
+        speech_names=names,
+        decode=decode or Decoder(AudioLimits(settings.speech.max_duration, MAX_FILE)),
+    )
 
     def build(port: int) -> web.Application:
-        api = web.Application(middlewares=[framed])
-        decoder = decode or Decoder(AudioLimits(900.0, MAX_FILE))
-        Audio(speech, decoder, count, names, **options)(api)
         app = web.Application()
-        app.add_subapp("/v1", api)
+        web_config = WebConfig(port=port)
+        served.Api(programs).mount(app, Guard(web_config, port), People(web_config))
         return app
 
     timeout = aiohttp.ClientTimeout(total=DEADLINE)

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import jsonschema
 import pytest
 import srt
 import webvtt
+import yaml
 
 from bot.api import Caller
-from bot.config import SpeechConfig
 from bot.errors import EngineError
-from bot.speech import names
 from bot.speech.models import SpeechModels
+from bot.speech.names import names
 from bot.testing import ScriptedSpeech
 from bot.transcription import Audio, Detected, Segment, Task, TranscribeOptions
 from tests import speech
-from tests.audio_api import TRANSCRIPTIONS, TRANSLATIONS, Api, serving
-from tests.house import until
+from tests.audio_api import NAMES, TRANSCRIPTIONS, TRANSLATIONS, Api, serving
+from tests.house import configuration, until
 from tests.recordings import FORMATS, encoded, recording, silence, silent_video
+from tests.web import site
 
-SPECS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "specs" / "openai-audio.json").read_text("utf-8"))
+FOLDER = Path(__file__).parents[1] / "specs"
+SCHEMAS: dict[str, Any] = {
+    "2023-11-28": yaml.safe_load((FOLDER / "openai-2023-11-28.yaml").read_text("utf-8"))["components"]["schemas"],
+    "2026-08-21": json.loads((FOLDER / "openai-audio-2026-08-21.json").read_text("utf-8"))["schemas"],
+}
+"""Of OpenAI's documents."""
 TEXT = "what is my name"
 CONTAINERS = ("flac", "mp3", "mp4", "mpeg", "mpga", "m4a", "ogg", "wav", "webm")
 """Those of the specification."""
@@ -61,16 +68,16 @@ async def api(ears: Noting) -> AsyncIterator[Api]:
 @pytest.fixture
 async def demo(tmp_path: Path) -> AsyncIterator[Api]:
     """With the model of a fresh install."""
-    config = SpeechConfig(device="cpu", threads=1)
-    models = SpeechModels(config, tmp_path)
-    async with serving(models, names=names.names(config)) as opened:
+    config = configuration(speech={"device": "cpu", "threads": 1})
+    models = SpeechModels(config.speech, tmp_path)
+    async with serving(models, names=names(config)) as opened:
         yield opened
     await models.aclose()
 
 
 def matches(version: str, schema: str, value: object) -> None:
     """Raises unless the specification's schema holds."""
-    root = {"$ref": f"#/components/schemas/{schema}", "components": {"schemas": SPECS[version]["schemas"]}}
+    root = {"$ref": f"#/components/schemas/{schema}", "components": {"schemas": SCHEMAS[version]}}
     jsonschema.Draft202012Validator(root).validate(value)
 
 
@@ -98,7 +105,7 @@ class TestEmbedded:
         assert 0 <= cue.start.total_seconds() < cue.end.total_seconds() < 2
         answer = await demo.send(TRANSCRIPTIONS, speech.wav(TEXT), ("response_format", "vtt"))
         assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
-        [caption] = webvtt.from_buffer(io.StringIO(answer.text))
+        [caption] = webvtt.from_buffer(io.StringIO(answer.text)).captions
         assert caption.text == TEXT
         assert 0 <= caption.start_in_seconds <= caption.end_in_seconds < 2
 
@@ -151,10 +158,11 @@ class TestEmbedded:
         assert (await demo.send(TRANSCRIPTIONS, data, ("response_format", "srt"))).text == ""
         assert (await demo.send(TRANSLATIONS, data)).json == {"text": ""}
 
-    async def test_it_is_called_by_its_folder_and_as_openais_clients_do(self, demo: Api) -> None:
+    async def test_it_has_a_name_and_a_snapshot_and_what_openais_clients_call_it(self, demo: Api) -> None:
         for model in (
             "whisper-1",
             "hearth-demo-speech",
+            "hearth-demo-speech-2026-11-28",
             "gpt-4o-transcribe",
             "gpt-4o-mini-transcribe",
             "gpt-transcribe",
@@ -199,7 +207,7 @@ async def test_what_is_longer_than_is_heard_is_refused() -> None:
         assert "longer than 0:03" in answer.error["message"]
 
 
-HONOURED: dict[str, list[tuple[list[tuple[str, str]], dict[str, object]]]] = {
+HONOURED: dict[str, list[tuple[list[tuple[str, str]], Mapping[str, object]]]] = {
     "prompt": [([("prompt", "Zelda")], {"prompt": "Zelda"}), ([("prompt", "")], {"prompt": ""})],
     "temperature": [
         ([("temperature", value)], {"temperature": float(value)}) for value in ("0", "0.0", "1", ".5", "2e-1")
@@ -262,12 +270,9 @@ REFUSED: dict[str, list[list[tuple[str, str]]]] = {
 
 
 def parameters(path: str) -> set[str]:
-    """All of the specifications."""
-    found: set[str] = set()
-    for spec in SPECS.values():
-        name = spec["operations"][path.removeprefix("/v1")]["body"]["$ref"].rpartition("/")[2]
-        found |= set(spec["schemas"][name]["properties"])
-    return found
+    """All of both documents."""
+    name = {TRANSCRIPTIONS: "CreateTranscriptionRequest", TRANSLATIONS: "CreateTranslationRequest"}[path]
+    return {parameter for schemas in SCHEMAS.values() for parameter in schemas[name]["properties"]}
 
 
 def of_items(table: dict[str, Any], path: str) -> list[Any]:
@@ -364,9 +369,10 @@ class TestTimes:
 
 class TestModels:
     async def test_a_name_is_a_model(self, api: Api, ears: Noting) -> None:
-        for name in ("whisper-1", "gpt-4o-transcribe", "other"):
-            await api.send(TRANSCRIPTIONS, recording("flac"), ("model", name))
-        assert [model for _, model in ears.asked] == ["demo", "demo", "other"]
+        for name in ("whisper-1", "gpt-4o-transcribe", "demo-2026-11-28", "other"):
+            assert (await api.send(TRANSCRIPTIONS, recording("flac"), ("model", name))).status == 200
+        assert [model for _, model in ears.asked] == ["demo", "demo", "demo", "other"]
+        assert [use.model for use in api.used] == ["whisper-1", "whisper-1", "whisper-1", "other"]
 
     async def test_where_one_cannot_translate_another_does(self, api: Api, ears: Noting) -> None:
         for name in ("whisper-1", "other"):
@@ -381,13 +387,23 @@ class TestModels:
         assert answer.error["code"] == "model_not_found"
         assert ears.asked == []
 
-    async def test_a_key_has_its_models(self) -> None:
-        ann = Caller(id="key/1", name="ann", models=frozenset({"other"}))
+    @pytest.mark.parametrize(
+        ("may", "served"),
+        [
+            ({"other"}, {"other"}),
+            ({"whisper-1"}, {"whisper-1", "gpt-4o-transcribe", "demo-2026-11-28"}),
+            ({"gpt-4o-transcribe"}, {"gpt-4o-transcribe"}),
+            ({"demo-2026-11-28"}, {"whisper-1", "gpt-4o-transcribe", "demo-2026-11-28"}),
+            (set(), set()),
+        ],
+    )
+    async def test_a_key_has_its_models(self, may: set[str], served: set[str]) -> None:
+        """By its alias or its snapshot a model may be had under all its names."""
+        ann = Caller(id="key/1", name="ann", models=frozenset(may))
         async with serving(ScriptedSpeech(), callers={"ann": ann}) as api:
-            answer = await api.send(TRANSCRIPTIONS, recording("flac"), ("model", "other"), caller="ann")
-            assert answer.status == 200
-            answer = await api.send(TRANSCRIPTIONS, recording("flac"), caller="ann")
-            assert answer.refusal == (404, "model")
+            for name in NAMES:
+                answer = await api.send(TRANSCRIPTIONS, recording("flac"), ("model", name), caller="ann")
+                assert answer.status == (200 if name in served else 404)
 
 
 class TestUsage:
@@ -470,7 +486,7 @@ async def test_who_goes_away_stops_the_work() -> None:
             + recording("flac")
             + b"\r\n--b--\r\n"
         )
-        headers = {"X-Caller": "ann", "Content-Type": "multipart/form-data; boundary=b"}
+        headers = {"Authorization": "Bearer ann", "Content-Type": "multipart/form-data; boundary=b"}
         response = await api.http.post(
             TRANSCRIPTIONS,
             data=form.replace(b"--b--", b"--b\r\nContent-Disposition: form-data; name=stream\r\n\r\ntrue\r\n--b--"),
@@ -487,3 +503,25 @@ async def test_who_goes_away_stops_the_work() -> None:
         answer = await api.send(TRANSCRIPTIONS, b"no sound")  # its place is free
         assert answer.status == 400
         assert ears.windows == heard
+
+
+async def test_a_fresh_install_hears_and_counts(tmp_path: Path) -> None:
+    """The whole of Hearth, without a key, as `hearth run` is at first."""
+    async with site(tmp_path, speech={"device": "cpu"}) as home, home.browser() as program:
+        models = (await program.get("/v1/models")).json["data"]
+        assert {"whisper-1", "hearth-demo-speech-2026-11-28"} <= {model["id"] for model in models}
+        for path, voice, said, written in (
+            (TRANSCRIPTIONS, "en", TEXT, TEXT),
+            (TRANSLATIONS, "de", "guten morgen", "good morning"),
+        ):
+            form = aiohttp.FormData({"model": "whisper-1"})
+            form.add_field("file", speech.wav(said, voice), filename="a.wav")
+            answer = await program.send("POST", path, data=form)
+            assert (answer.status, answer.json["text"]) == (200, written)
+            assert answer.headers["x-request-id"].startswith("req_")
+        counted = await home.app.store.api_usage()
+    assert {(row["endpoint"], row["model"], row["requests"]) for row in counted} == {
+        ("transcriptions", "whisper-1", 1),
+        ("translations", "whisper-1", 1),
+    }
+    assert all(0.5 < float(str(row["seconds"])) < 3 for row in counted)

@@ -191,7 +191,7 @@ class TestSize:
         assert decode.sizes == []
 
     async def test_a_length_that_is_too_much_is_told_before_the_body(self, api: Api) -> None:
-        head = f"POST {TRANSCRIPTIONS} HTTP/1.1\r\nHost: x\r\nX-Caller: a\r\nContent-Type: {FORM['Content-Type']}\r\n"
+        head = f"POST {TRANSCRIPTIONS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\r\nContent-Type: {FORM['Content-Type']}\r\n"
         for length, status in ((26 * MEBIBYTE, b" 413 "), ("0" * 5000, b" 400 ")):
             reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
             writer.write(f"{head}Content-Length: {length}\r\n\r\n".encode())
@@ -228,7 +228,7 @@ class TestTime:
     async def test_who_goes_away_in_the_middle_leaves_nothing(self, api: Api, decode: Opening) -> None:
         for _ in range(2 * audio.EACH):  # each would keep its place
             reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
-            head = f"POST {TRANSCRIPTIONS} HTTP/1.1\r\nHost: x\r\nX-Caller: open\r\nContent-Length: 9999999\r\n"
+            head = f"POST {TRANSCRIPTIONS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer open\r\nContent-Length: 9999999\r\n"
             writer.write(
                 f"{head}Content-Type: {FORM['Content-Type']}\r\n\r\n".encode() + GOOD[:-12] + bytes(2 * MEBIBYTE)
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
@@ -89,7 +90,7 @@ async def test_who_leaves_at_the_moment_of_the_turn_passes_it_on() -> None:
 async def test_who_leaves_in_the_very_step_of_the_turn_is_passed_over(first: str) -> None:
     house = House(Turns(at_once=1, each=9, most=9))
     await house.come("a1", "b1", "c1")
-    acts = {"leaves": house._tasks["b1"].cancel, "ends": house._ends["a1"].set}
+    acts: dict[str, Callable[[], object]] = {"leaves": house._tasks["b1"].cancel, "ends": house._ends["a1"].set}
     for act in sorted(acts, key=lambda act: act != first):
         acts[act]()
     await house.leave("b1")

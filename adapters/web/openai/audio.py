@@ -11,20 +11,23 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+import structlog
 from aiohttp import web
 
 from adapters.web.openai import forms
-from adapters.web.openai.faults import HANDLED
-from adapters.web.openai.frame import CALLER, told
+from adapters.web.openai.faults import FAILED, HANDLED, SERVER, Fault
+from adapters.web.openai.frame import CALLER, about, told
 from adapters.web.openai.parameters.audio import LISTS, AudioForm, TranscriptionForm, TranslationForm
 from adapters.web.openai.sse import EventStream
 from adapters.web.openai.turns import Turns
-from bot.api import ApiUse, Caller, SpeechNames
-from bot.errors import NoSuchModel, UnreadError
+from bot.api import ApiUse, Caller, SpeechModel, SpeechNames
+from bot.errors import DatabaseError, NoSuchModel, UnreadError
 from bot.ports import Decode, SpeechToText
 from bot.transcription import Audio as Sound
 from bot.transcription import Detected, Segment, Task, TranscribeOptions, clock
 from bot.transcripts import Format, Transcript, described, written
+
+log = structlog.get_logger(__name__)
 
 FILE = "file"
 MAX_FILE = 25 * 2**20
@@ -90,21 +93,22 @@ class Audio:
             async with forms.read(request, file=FILE, most=self._most) as form:
                 body = kind.parse(forms.fields(form, FILE, LISTS))
                 options = _options(body, self._language)
-                model = self._model(body.model, options.task, caller)
-                use = ApiUse(caller=caller, endpoint=_ENDPOINTS[options.task], model=body.model)
+                model = self._model(body.model, caller)
+                use = ApiUse(caller=caller, endpoint=_ENDPOINTS[options.task], model=model.alias)
                 async with self._turns.turn(caller.id):
-                    job = _Job(sound=await self._sound(body.file), options=options, model=model, use=use)
+                    name = model.translator if options.task is Task.TRANSLATE else model.model
+                    job = _Job(sound=await self._sound(body.file), options=options, model=name, use=use)
                     async with aclosing(self._heard(job)) as heard:
                         if isinstance(body, TranscriptionForm) and body.stream:
                             return await _streamed(request, heard)
                         return await _whole(body, job, heard)
 
-    def _model(self, name: str, task: Task, caller: Caller) -> str:
+    def _model(self, name: str, caller: Caller) -> SpeechModel:
         """Raises NoSuchModel."""
-        models, translators = self._names.models, self._names.translators
-        if name not in models or (caller.models is not None and name not in caller.models):
+        found = self._names.get(name)
+        if found is None or not (caller.models is None or {name, found.alias, found.snapshot} & caller.models):
             raise NoSuchModel(name[: forms.MOST_ECHOED])
-        return translators.get(models[name], models[name]) if task is Task.TRANSLATE else models[name]
+        return found
 
     async def _sound(self, file: forms.Upload) -> Sound:
         """Raises UnreadError."""
@@ -125,7 +129,13 @@ class Audio:
             seconds = job.sound.duration
         finally:
             if seconds:
-                await self._used(replace(job.use, seconds=seconds))
+                await self._count(replace(job.use, seconds=seconds))
+
+    async def _count(self, use: ApiUse) -> None:
+        try:
+            await self._used(use)
+        except DatabaseError as error:
+            log.error("what a program used could not be counted", reason=str(error))
 
 
 _ENDPOINTS = {Task.TRANSCRIBE: "transcriptions", Task.TRANSLATE: "translations"}
@@ -189,8 +199,13 @@ async def _streamed(request: web.Request, heard: Heard) -> web.StreamResponse:
             elif delta := said.more(each.text):
                 await stream.send(json.dumps({"type": "transcript.text.delta", "delta": delta}))
             each = await anext(heard, None)
+    except ConnectionError:
+        raise
     except HANDLED as error:
         return await stream.fail(told(error, request))
+    except Exception:
+        log.exception("a program's stream failed", **about(request))
+        return await stream.fail(Fault(status=500, message=FAILED, type=SERVER))
     done = {"type": "transcript.text.done", "text": said.text, "languages": _languages(language)}
     await stream.send(json.dumps(done))
     return await stream.end()

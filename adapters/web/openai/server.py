@@ -8,6 +8,7 @@ from aiohttp import web
 
 from adapters.web.guard import Guard, open_to_all
 from adapters.web.openai import openapi
+from adapters.web.openai.audio import Audio
 from adapters.web.openai.completing import Completing
 from adapters.web.openai.embedding import Embedding
 from adapters.web.openai.frame import PREFIX, Frame
@@ -36,6 +37,17 @@ class Api:
             KeptCompletions(self._programs),
         ):
             add(api)
+        if self._programs.speech is not None:
+            speech, config = self._programs.speech, self._programs.config().speech
+            Audio(
+                speech,
+                self._programs.decode,
+                self._programs.used,
+                self._programs.speech_names,
+                language=config.language,
+                max_bytes=config.max_bytes,
+                workers=config.workers,
+            )(api)
         openapi.routes(api, version("hearth"), audio=self._programs.speech is not None)
         self._frames.append(frame)
         app.add_subapp(PREFIX, api)

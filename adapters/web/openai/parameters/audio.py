@@ -54,7 +54,7 @@ AudioFile = Annotated[
     Any,
     BeforeValidator(_file),
     WithJsonSchema({"type": "string", "format": "binary"}),
-    Field(description="flac, mp3, mp4, mpeg, mpga, m4a, ogg, wav or webm"),
+    Field(description="flac, mp3, mp4, mpeg, mpga, m4a, ogg, wav or webm, up to 25 MiB; its name does not matter."),
 ]
 Name = Annotated[str, Field(min_length=1)]
 Format = Literal["json", "text", "srt", "verbose_json", "vtt"]
@@ -68,10 +68,13 @@ class AudioForm(Body):
 
     file: AudioFile
     model: Name
-    prompt: str = ""
+    prompt: str = Field(
+        default="", description="Words that came before, or names: the model writes as they are written."
+    )
     response_format: Format | None = None
-    temperature: Temperature = 0.0
-    """0: what cannot be trusted is decoded again at higher ones."""
+    temperature: Temperature = Field(
+        default=0.0, description="0: what cannot be trusted is decoded again, at 0.2, 0.4 and so on."
+    )
 
 
 class TranslationForm(AudioForm):
@@ -81,15 +84,17 @@ class TranslationForm(AudioForm):
 class TranscriptionForm(AudioForm):
     """What is said in a file."""
 
-    language: Language | None = None
-    languages: list[Language] = Field(default_factory=list)
-    keywords: list[str] = Field(default_factory=list)
-    """Told to the model before the prompt."""
+    language: Language | None = Field(default=None, description="ISO 639-1; left out, the model finds out.")
+    languages: list[Language] = Field(default_factory=list, description="One, as `language`; several are refused.")
+    keywords: list[str] = Field(default_factory=list, description="Told to the model before the prompt.")
     include: refusal(NO_LOGPROBS, []) = None  # type: ignore[valid-type]
-    timestamp_granularities: list[Literal["word", "segment"]] = Field(default_factory=list)
-    stream: Flag = False
-    chunking_strategy: Literal["auto"] | None = None
-    """Windows begin and end where nobody speaks, in any case."""
+    timestamp_granularities: list[Literal["word", "segment"]] = Field(
+        default_factory=list, description="`word`, `segment` or both, with the format `verbose_json`."
+    )
+    stream: Flag = Field(default=False, description="With the formats `json` and `text`, by every model.")
+    chunking_strategy: Literal["auto"] | None = Field(
+        default=None, description="Recordings are cut where nobody speaks, in any case."
+    )
     known_speaker_names: refusal(NO_SPEAKERS, []) = None  # type: ignore[valid-type]
     known_speaker_references: refusal(NO_SPEAKERS, []) = None  # type: ignore[valid-type]
 
