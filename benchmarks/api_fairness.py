@@ -82,7 +82,12 @@ async def table(model: Path) -> Table:
     rows = [
         Row("idle engine", (milliseconds(max(idle)), milliseconds(alone))),
         Row("a step beside the flood", (milliseconds(max(gaps)), milliseconds(step))),
-        Row(f"beside {STREAMS} streams of one program", (milliseconds(max(busy)), milliseconds(beside)), limit, beside * 1000),
+        Row(
+            f"beside {STREAMS} streams of one program",
+            (milliseconds(max(busy)), milliseconds(beside)),
+            limit,
+            beside * 1000,
+        ),
     ]
     note = (
         f"{QUESTIONS} questions each, at the console, on the 0.5B model with {SLOTS} slots, of which the program had {len(writing)}. "

@@ -120,7 +120,9 @@ def _command(kind: Kind, told: str) -> list[str]:
 
 def _environ() -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if not name.startswith("HEARTH_")}
-    return own | {"OMP_WAIT_POLICY": "PASSIVE"}  # every rival's too: threads that spin would be measured, and nothing else
+    return own | {
+        "OMP_WAIT_POLICY": "PASSIVE"
+    }  # every rival's too: threads that spin would be measured, and nothing else
 
 
 @contextmanager

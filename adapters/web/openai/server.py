@@ -24,6 +24,8 @@ class Api:
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
         self._frames: list[Frame] = []
+        self.routes: set[tuple[str, str]] = set()
+        """Method and path of everything that is served, once it is mounted."""
 
     def mount(self, app: web.Application, guard: Guard, people: People) -> None:
         """Put it under /v1 of an application whose own middlewares leave that alone."""
@@ -50,6 +52,7 @@ class Api:
             )(api)
         openapi.routes(api, version("hearth"), audio=self._programs.speech is not None)
         self._frames.append(frame)
+        self.routes |= {(route.method, _path(route)) for route in api.router.routes()}
         app.add_subapp(PREFIX, api)
 
     async def about(self, address: str) -> str:
@@ -68,6 +71,11 @@ class Api:
         """Refuse new requests, and return when those in progress have ended or have had so long."""
         for frame in self._frames:
             await frame.drain(seconds)
+
+
+def _path(route: web.AbstractRoute) -> str:
+    assert route.resource is not None, "every route here has an address"
+    return route.resource.canonical
 
 
 def is_program(path: str) -> bool:
