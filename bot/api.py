@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 from bot.generation import PlainText, Sampling, TokenLogprob, Usage
 from bot.turns import Turn
+from bot.ways_in import WEB_PLATFORM
 
 # --- who asks ---
 
@@ -33,6 +34,16 @@ class Caller:
     """0: no limit."""
     tokens_per_day: int = 0
     """Read and written together, since midnight UTC. 0: no limit."""
+
+
+def key_caller(key: int) -> str:
+    """The `Caller.id` of a key, by its id."""
+    return f"key/{key}"
+
+
+def person_caller(platform: str, person: str) -> str | None:
+    """The `Caller.id` under which a person's use of the API is kept: somebody with a token of the page; None for others."""
+    return f"page/{person}" if platform == WEB_PLATFORM else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +250,24 @@ class ModelCard:
     description: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechModel:
+    """A speech model towards programs."""
+
+    alias: str
+    snapshot: str
+    """With the day of its weights; of one from a hub its name there, which is no promise of ours."""
+    released: datetime
+    model: str
+    """As SpeechToText takes it."""
+    translator: str
+    """The same, for what translates in its place."""
+
+
+SpeechNames = Mapping[str, SpeechModel]
+"""By every name that programs may use. No other model can be asked for: it could be any path, or any download."""
+
+
 class Completions(Protocol):
     """The models, for programs. Each method raises Told: NoSuchModel, BadRequest, TooLong, Busy, NotAllowed, EngineError."""
 
@@ -328,19 +357,32 @@ class ApiStore(Protocol):
         """Refuse this key from now on, for good; None if there is no such key (any more)."""
 
     async def find_key(self, secret: str) -> Key | None:
-        """The key with this secret, whatever state it is in."""
+        """The key with this secret, whatever state it is in, but for `used_at`, which may be an older one.
+
+        Costs nothing for one that was asked about lately; that another process revoked it counts in a minute.
+        """
+
+    async def has_keys(self) -> bool:
+        """Whether a key was ever made, whatever became of it. Costs nothing; another process's first counts in a minute."""
+
+    async def note_key_use(self, key: int) -> None:
+        """Set `used_at` of a key. Costs nothing but for the first time in each minute."""
 
     async def count_api_use(self, use: ApiUse) -> None:
-        """Add to the counts of the day by caller, user, endpoint and model."""
+        """Add to the counts of the day by caller, user, endpoint and model.
+
+        A name of a user is kept up to 128 characters; of a longer one its digest. At most 10,000 pairs of a caller
+        and a user have counts of their own in a process's day: who comes later is counted as nobody by name.
+        """
 
     async def api_tokens_today(self, caller: str) -> int:
         """Tokens read and written since midnight UTC by this `Caller.id`."""
 
     async def api_usage(self, *, caller: str | None = None) -> list[dict[str, object]]:
-        """The counts by day, newest first."""
+        """The counts by day, key's name, user, endpoint and model, newest first."""
 
     async def keep_completion(self, kept: Kept) -> None:
-        """Keep a completion for the retention time."""
+        """Keep a completion for the retention time. Raises ValueError where that is 0 days, so refuse it before it is made."""
 
     async def kept_completion(self, id: str, *, caller: str) -> Kept | None:  # noqa: A002 - as the API calls it
         """A kept completion of this caller's."""
@@ -355,7 +397,11 @@ class ApiStore(Protocol):
         model: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> tuple[list[Kept], bool]:
-        """A page of this caller's, and whether there are more. `after`: the id of the last one of the page before."""
+        """A page of this caller's, and whether there are more, oldest first unless `newest_first`.
+
+        `after`: the id of the last one of the page before; raises ValueError if that is not kept (any more).
+        `metadata`: those that have all of this.
+        """
 
     async def change_metadata(self, id: str, metadata: Mapping[str, str], *, caller: str) -> Kept | None:  # noqa: A002
         """Replace a kept completion's metadata; None if it is not kept."""

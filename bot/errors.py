@@ -21,6 +21,7 @@ HearthError
    |- TooLong             the text does not fit the model's window
    |- NotAllowed          the person may not do this, or has used up a limit
    |- RoleForgery         the prompt could not be made safe (promise 3): refused
+   |- BadKey              a program shows no key that opens anything
    |- LimitReached        a program has used up what its key allows
    |- BadRequest          a parameter that the engine cannot honour
    |  `- NoSuchModel      no model has this name
@@ -130,6 +131,12 @@ class TooLong(Told):
 
     words = "This is too long for the model. Please send less at a time."
 
+    def __init__(self, words: str | None = None, *, detail: str = "", tokens: int = 0, room: int = 0) -> None:
+        """`tokens`: how many it has, and `room` for how many there is; 0 if that was not counted."""
+        super().__init__(words, detail=detail)
+        self.tokens = tokens
+        self.room = room
+
 
 class NotAllowed(Told):
     """The person may not do this, or has used up a limit."""
@@ -141,6 +148,14 @@ class RoleForgery(Told):
     """The prompt could not be made safe: its control tokens are not those of the template."""
 
     words = "I cannot pass this text to the model safely."
+
+
+class BadKey(Told):
+    """A program shows no key, or none that opens anything (any more). `code` is the OpenAI API's word for it."""
+
+    def __init__(self, words: str, *, code: str | None = "invalid_api_key") -> None:
+        super().__init__(words)
+        self.code = code
 
 
 class LimitReached(Told):

@@ -58,7 +58,19 @@ class Generation:
     stop: tuple[str, ...] = ()
     """Strings at which the text ends; not part of it."""
     json_schema: Mapping[str, object] | None = None
-    """The answer must be JSON of this schema."""
+    """The answer must be JSON of this schema. At most one of this, `regex` and `grammar` is given."""
+    regex: str | None = None
+    """The whole answer matches it. In the syntax of Rust's crate `regex`: no look-around, no references back."""
+    grammar: str | None = None
+    """The answer keeps to this Lark grammar as llguidance takes it. `<[7]>` in it is the token 7."""
+    shows: frozenset[str] = frozenset()
+    """Control strings that stand in the text where the model writes their tokens. The tokens of others leave no text,
+    unless they are added but not special in the model's vocabulary: those always do. For engines by token ids."""
+
+    @property
+    def is_constrained(self) -> bool:
+        """Whether the answer has to keep to something."""
+        return self.json_schema is not None or self.regex is not None or self.grammar is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +79,11 @@ class TokenLogprob:
 
     token_id: int
     text: str
-    logprob: float
+    """A control token's is its name."""
+    logprob: float | None
+    """None: the engine does not tell. llama.cpp tells that of a character's last token alone."""
+    raw: bytes
+    """Exactly what it spells, where `text` has U+FFFD: a token may be half a character."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 from adapters.web.adapter import WebPage
 from adapters.web.house import House
+from adapters.web.openai.programs import Programs
 from adapters.web.screens import PLATFORM
 from bot.check import inspect
 from bot.commands import MAX_SYSTEM_PROMPT
@@ -38,8 +39,9 @@ def page(
     account: str,
     errors: LastErrors,
     removed: Removed,
+    programs: Programs | None,
 ) -> WebPage:
-    """The web page over the parts of a process."""
+    """The web page over the parts of a process. `programs`: what the API under it needs, if that is served."""
 
     async def check() -> list[dict[str, Any]]:
         # On a loop of its own: it reads the heads of model files, and asks this very process how it is.
@@ -64,7 +66,7 @@ def page(
         max_system_prompt=MAX_SYSTEM_PROMPT,
         max_days=MAX_DAYS,
     )
-    return WebPage(config().web, house, account=account)
+    return WebPage(config().web, house, account=account, programs=programs)
 
 
 def program(called: str) -> str:

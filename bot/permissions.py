@@ -12,12 +12,10 @@ from typing import Literal, TypeGuard
 from bot.config import GroupsConfig, PermissionsConfig
 from bot.errors import NotAllowed
 from bot.messages import Action, Author, ConversationKey, Edited, Event, Message, Triage, Trigger
-from bot.ways_in import WEB_OWNER
+from bot.ways_in import WEB_OWNER, WEB_PLATFORM
 
 LOCAL_PLATFORM = "console"
 """Who reaches the local socket owns the process already: always allowed, always an owner, never limited."""
-WEB_PLATFORM = "web"
-"""Who has a token for the page, or is alone on its machine, may talk unless denied; `web:owner` is an owner always."""
 MINUTE = timedelta(minutes=1)
 _ANOTHERS = re.compile(r"\s*/\w+@\w")
 """A command with a bot's name. If the name were this bot's, its adapter would have said that it is addressed."""

@@ -404,7 +404,6 @@ class Store(Ledger, Notes, Protocol):
         """Messages on all branches of a chat's conversations that have every one of these words, newest first.
 
         What was read in the files that came with a message counts as its own words.
-
         A word counts wherever it occurs, also within another, in any case and in any of its Unicode spellings.
         Commands are left out. Nothing is found for no words.
         """
@@ -434,10 +433,10 @@ class Store(Ledger, Notes, Protocol):
         """Remove everything of one person, from the write-ahead log too; redelivered events stay known.
 
         That is what they wrote, what was answered to it, their private conversations with their settings, their
-        counters and their pairing. On SQLite no byte of it is left in the data directory; PostgreSQL reuses the space in its own time.
-        `but`: the id of an answer in progress (the word about this very command), which `close` removes by
-        `Finished.erase`; what cleans the file is done there, once. Raises DatabaseError also where all is removed but
-        another program that reads the file keeps copies alive.
+        counters, their pairing, and their own use of the API. On SQLite no byte of it is left in the data directory;
+        PostgreSQL reuses the space in its own time. `but`: the id of an answer in progress (the word about this very
+        command), which `close` removes by `Finished.erase`; what cleans the file is done there, once. Raises
+        DatabaseError also where all is removed but another program that reads the file keeps copies alive.
         """
 
     async def pair(self, platform: str, person: str) -> None:
@@ -449,7 +448,8 @@ class Store(Ledger, Notes, Protocol):
     async def expire(self, now: datetime, default_days: int) -> Forgotten:
         """Remove what is older than its conversation's (or the default) retention, in many small transactions.
 
-        A conversation's title goes with its last message, marks of events after 90 days, if their content is gone by then.
+        A title goes with its conversation's last message, a mark of an event after 90 days if its content is gone by then,
+        what programs had kept (`bot.api.Kept`) after the default retention.
         """
 
     async def backup(self, target: Path) -> None:

@@ -12,9 +12,9 @@ import structlog
 
 from bot.config import Config, PermissionsConfig
 from bot.messages import Action, Edited, Event, Message
-from bot.permissions import LOCAL_PLATFORM, WEB_PLATFORM, is_stranger, may_talk
+from bot.permissions import LOCAL_PLATFORM, is_stranger, may_talk
 from bot.ports import Store
-from bot.ways_in import MAX_CODE, MIN_CODE
+from bot.ways_in import MAX_CODE, MIN_CODE, WEB_PLATFORM
 
 log = structlog.get_logger(__name__)
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
+from functools import cached_property
 
 import jsonschema
+import llguidance
 
-from bot.engines import request_body
+from bot import constraints
+from bot.engines import guides, request_body
 from bot.errors import EngineBroken
 from bot.generation import ChatTemplate, Delta, Finish, Generation, PlainText, Prefill, TokenLogprob, Usage
 from bot.ports import ChatEngine
@@ -27,6 +32,9 @@ __all__ = [
     "VirtualClock",
     "echo",
 ]
+
+_CLOSERS = '"}])'
+"""What ends a piece of JSON soonest."""
 
 StreamEvent = Prefill | Delta | Finish
 
@@ -50,7 +58,9 @@ class ScriptedEngine:
     """
 
     CONTROLS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>")
-    """Their ids follow the 256 bytes."""
+    """Their ids follow the 256 bytes. The last two are added but not special: they always stand in the text."""
+    SPECIAL = 3
+    """So many of them are special."""
 
     def __init__(
         self,
@@ -62,7 +72,9 @@ class ScriptedEngine:
         slots: int = 8,
         seconds_per_batch: float = 0.0,
         seconds_per_token: float = 0.0,
+        writes_controls: bool = False,
     ) -> None:
+        """`writes_controls`: control strings in the answer are written as tokens; else they are spelled, as in a quotation."""
         self.name = name
         self.control_strings = frozenset(self.CONTROLS)
         self.context_length = context_length
@@ -89,6 +101,7 @@ class ScriptedEngine:
         """Raised by streams after `fail_after` generated tokens."""
         self.fail_after = 0
         self.closed = False
+        self._writes_controls = writes_controls
         self._slots = slots
         self._bytes = [*(bytes([i]) for i in range(256)), *(control.encode() for control in self.CONTROLS)]
         self._sequences: list[tuple[int, ...]] = []
@@ -111,8 +124,8 @@ class ScriptedEngine:
             raise EngineBroken(detail="the engine is closed")
         vocabulary = 256 + len(self.CONTROLS)
         left = request_body.room(request, self.context_length, vocabulary)
-        if request.json_schema is not None:
-            request_body.check_schema(request.json_schema)
+        if request.is_constrained:
+            constraints.check(request, self._guide)
         request_body.body(request, left, context_length=self.context_length, vocabulary=vocabulary)
         self.requests.append(request)
         if left == 0:
@@ -124,8 +137,8 @@ class ScriptedEngine:
         try:
             async for prefill in self._prefill(request, cached):
                 yield prefill
-            text, whole = self._text(request, left)
-            async for delta in self._write(text, request, written):
+            pieces, whole = self._pieces(request, left)
+            async for delta in self._write(pieces, request, written):
                 yield delta
             ended = 1 if whole and len(written) < left else 0
             self.generated += ended
@@ -165,29 +178,71 @@ class ScriptedEngine:
             if self.stall_in_prefill:
                 await self.resume.wait()
 
-    def _text(self, request: Generation, left: int) -> tuple[str, bool]:
-        """The answer as far as it goes, and whether it ended by itself."""
+    def _pieces(self, request: Generation, left: int) -> tuple[list[Delta], bool]:
+        """The answer as far as it goes, a character or a control token at a time, and whether it ended by itself."""
         text = self.answer(self.decode(request.prompt))
         if request.json_schema is not None:
             text = _fitting(text, request.json_schema)
-        for stop in request.stop:
-            text = text.partition(stop)[0]
-        cut = text.encode()[:left].decode("utf-8", "ignore")
-        return cut, cut == text
+        ids = self._encode(text) if self._writes_controls else list(text.encode())
+        ids = ids[: ids.index(self._end)] if self._end in ids else ids
+        if request.regex is not None or request.grammar is not None:
+            ids = self._kept(ids, request, left)
+        pieces = _before(request.stop, list(self._spelled(ids, request.shows)))
+        room = itertools.accumulate(len(piece.token_ids) for piece in pieces)
+        cut = [piece for piece, used in zip(pieces, room, strict=True) if used <= left]
+        return cut, len(cut) == len(pieces)
 
-    async def _write(self, text: str, request: Generation, written: list[int]) -> AsyncGenerator[Delta, None]:
-        for char in text:
+    def _spelled(self, ids: Sequence[int], shows: Collection[str]) -> Iterator[Delta]:
+        at = 0
+        while at < len(ids):
+            id_ = ids[at]
+            if id_ < 256:
+                size = next((n for n, first in ((4, 0xF0), (3, 0xE0), (2, 0xC0)) if id_ >= first), 1)
+                yield Delta(self.decode(ids[at : at + size]), tuple(ids[at : at + size]))
+                at += size
+                continue
+            name = self.CONTROLS[id_ - 256]
+            yield Delta(name if name in shows or id_ >= 256 + self.SPECIAL else "", (id_,))
+            at += 1
+
+    @cached_property
+    def _guide(self) -> llguidance.LLTokenizer:
+        return guides.guide(self._bytes, range(256, 256 + self.SPECIAL), {self._end})
+
+    @property
+    def _end(self) -> int:
+        return 256 + self.CONTROLS.index(self.template.eos_token)
+
+    def _kept(self, ids: list[int], request: Generation, left: int) -> list[int]:
+        """The answer, if it keeps to the constraint; or else what of its beginning does, and something that ends it."""
+        matcher = llguidance.LLMatcher(self._guide, constraints.compiled(request), log_level=0)
+        kept = ids[: matcher.try_consume_tokens(ids)]
+        while len(kept) <= left and not (matcher.is_error() or matcher.is_stopped()):
+            mask = matcher.compute_bitmask()
+            allowed = [id_ for id_ in range(len(self._bytes)) if mask[id_ // 8] >> id_ % 8 & 1]
+            if self._end in allowed or not allowed:
+                break
+            kept.append(min(allowed, key=lambda id_: (chr(id_) not in _CLOSERS, id_)))
+            matcher.consume_token(kept[-1])
+        return kept
+
+    async def _write(
+        self, pieces: Sequence[Delta], request: Generation, written: list[int]
+    ) -> AsyncGenerator[Delta, None]:
+        for piece in pieces:
             if self.stall_after is not None and len(written) >= self.stall_after:
                 await self.resume.wait()
             if self.fail_with is not None and len(written) >= self.fail_after:
                 raise self.fail_with
             await asyncio.sleep(self.seconds_per_token)
-            ids = tuple(char.encode())
-            written.extend(ids)
-            self.generated += len(ids)
-            certain = tuple(TokenLogprob(i, char, 0.0) for i in ids)
+            written.extend(piece.token_ids)
+            self.generated += len(piece.token_ids)
+            if request.sampling.logprobs is None:
+                yield piece
+                continue
+            certain = [TokenLogprob(i, self.decode([i]), 0.0, self._bytes[i]) for i in piece.token_ids]
             logprobs = tuple((token, (token,) if request.sampling.logprobs else ()) for token in certain)
-            yield Delta(char, ids, logprobs if request.sampling.logprobs is not None else ())
+            yield replace(piece, logprobs=logprobs)
 
 
 class ThrottledEngine:
@@ -226,6 +281,18 @@ class ThrottledEngine:
 def _common(one: Sequence[int], other: Sequence[int]) -> int:
     pairs = enumerate(zip(one, other, strict=False))
     return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _before(stops: Sequence[str], pieces: list[Delta]) -> list[Delta]:
+    """What comes before the first stop string; a control token's name that is cut is told without its id."""
+    text = "".join(piece.text for piece in pieces)
+    end = min((at for stop in stops if (at := text.find(stop)) >= 0), default=len(text))
+    ends = list(itertools.accumulate(len(piece.text) for piece in pieces))
+    if end == len(text):
+        return pieces
+    left = [piece for piece, at in zip(pieces, ends, strict=True) if at <= end]
+    rest = text[sum(len(piece.text) for piece in left) : end]
+    return [*left, Delta(rest)] if rest else left
 
 
 def _fitting(text: str, schema: Mapping[str, object]) -> str:

@@ -13,6 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, f
 
 MIN_CODE, MAX_CODE = 8, 64
 """Characters of the pairing code: few tries are allowed, and a deep link of Telegram's takes 64."""
+WEB_PLATFORM = "web"
+"""Who has a token for the page, or is alone on its machine, may talk unless denied; `web:owner` is an owner always."""
 WEB_OWNER = "owner"
 """Who the web page's owner is on its platform: whoever has `web.token`, or reaches the page where no token is asked for."""
 MIN_TOKEN = 12
@@ -68,13 +70,11 @@ def check_url(url: str, example: str = "http://127.0.0.1:8000/v1") -> None:
         raise ValueError("a server's URL has a port between 0 and 65535") from error
 
 
-def _check_origin(origin: str) -> None:
+def _check_origin(origin: str, key: str) -> None:
     """Raises ValueError for what a browser would never send as an origin."""
     parts = urlsplit(origin)
     if parts.scheme not in {"http", "https"} or not parts.netloc or f"{parts.scheme}://{parts.netloc}" != origin:
-        raise ValueError(
-            f"public_origins: {origin!r} is not like https://chat.example.org (no path, no slash at the end)"
-        )
+        raise ValueError(f"{key}: {origin!r} is not like https://chat.example.org (no path, no slash at the end)")
 
 
 class LimitsConfig(Section):
@@ -165,10 +165,26 @@ class WebConfig(Section):
                     f"people: {name!r} can be nobody's name here (letters, digits, . _ -; not {WEB_OWNER})"
                 )
         for origin in self.public_origins:
-            _check_origin(origin)
+            _check_origin(origin, "public_origins")
         for proxy in self.trusted_proxies:
             ipaddress.ip_network(proxy, strict=False)
         return self
+
+
+class ApiConfig(Section):
+    """The OpenAI-compatible API, on the web page's port under /v1."""
+
+    enabled: bool = True
+    aliases: dict[str, str] = {}
+    cors_origins: tuple[str, ...] = ()
+    queue_per_key: int = Field(default=64, ge=1)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            _check_origin(origin, "cors_origins")
+        return origins
 
 
 class TelegramConfig(Section):

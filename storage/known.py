@@ -47,3 +47,8 @@ class Known(Generic[K, V]):
         """It has changed."""
         self.forgotten += 1
         self._found.pop(key, None)
+
+    def forget_all(self) -> None:
+        """Something has changed, and it is not known what."""
+        self.forgotten += 1
+        self._found.clear()

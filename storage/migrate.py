@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from bot.errors import DatabaseError
 
-SCHEMA = "0006"
+SCHEMA = "0007"
 """The newest revision under migrations/versions: a database that has it is used without a further look."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x486561727468

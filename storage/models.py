@@ -10,6 +10,10 @@
     pairings: who was let in by the pairing code
     guilds: what is set for all conversations of a guild that have nothing of their own; they name it (`guild`)
     notes:  what an adapter has to know after a restart, without content: how far it has heard, which menus it has set
+    api_keys: who may use the API, by the digest of a secret that is kept nowhere; a revoked one stays, so that its name in
+            the counters is known
+    api_usage: counters of the API by day, caller, the user that the caller names, endpoint and model
+    kept_completions: what programs asked to keep, for the retention time
 
 Invariants, kept by the modules of this package:
 - An answer is open while `closed_at` is null, in progress while `lease_until` is not null, and `ready` if it is the
@@ -348,4 +352,60 @@ guilds = Table(
     Column("retention_days", Integer),
     Column("transcripts", CleanText()),
     Column("trigger", CleanText()),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Id, primary_key=True),
+    _text("name"),
+    Column("digest", LargeBinary, nullable=False),
+    _text("hint"),
+    _text("organisation"),
+    _text("models"),
+    _count("requests_per_minute"),
+    _count("tokens_per_day"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("used_at", BigInteger),
+    UniqueConstraint("digest"),
+    Index(
+        "ix_api_keys_name",
+        "name",
+        unique=True,
+        sqlite_where=text("revoked_at IS NULL"),
+        postgresql_where=text("revoked_at IS NULL"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+api_usage = Table(
+    "api_usage",
+    metadata,
+    _text("caller", primary_key=True),
+    Column("day", Date, primary_key=True),
+    _text("named_user", primary_key=True),
+    _text("endpoint", primary_key=True),
+    _text("model", primary_key=True),
+    _text("name"),
+    _count("requests"),
+    _count("prompt_tokens"),
+    _count("cached_tokens"),
+    _count("completion_tokens"),
+    Column("seconds", Double, nullable=False, server_default=text("0")),
+)
+
+kept_completions = Table(
+    "kept_completions",
+    metadata,
+    _text("id", primary_key=True),
+    _text("caller"),
+    _text("model"),
+    Column("created_at", BigInteger, nullable=False),
+    _text("messages"),
+    _text("completion"),
+    _text("metadata"),
+    Index("ix_kept_completions_caller", "caller", "created_at", "id"),
+    Index("ix_kept_completions_created_at", "created_at"),
 )

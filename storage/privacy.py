@@ -9,9 +9,10 @@ from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, cast, delete, exists, literal, select, update
 
+from bot.api import person_caller
 from bot.messages import Settings
 from bot.ports import Forgotten
-from storage import guilds
+from storage import api_kept, api_usage, guilds
 from storage.models import answers, conversations, events, messages, pairings, usage
 from storage.places import today, versions_of
 from storage.removal import remove, vacate
@@ -51,6 +52,9 @@ def forget_person(transaction: Transaction, platform: str, author: str, but: int
     vacate(transaction, places)
     transaction.execute(delete(usage).where(usage.c.platform == platform, usage.c.author == author))
     transaction.execute(delete(pairings).where(pairings.c.platform == platform, pairings.c.person == author))
+    if (caller := person_caller(platform, author)) is not None:
+        api_usage.forget(transaction, caller)
+        api_kept.forget(transaction, caller)
     # With `but` there is more to remove in a moment: the file is cleaned once, when that answer is closed.
     transaction.scrub = Scrub.FILE if but is None else Scrub.LOG
     return removed

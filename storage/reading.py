@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, exists, func, literal, select
 
+from bot.api import person_caller
 from bot.generation import Usage
 from bot.messages import Conversation, ConversationKey, MessageState, Role, Settings, StoredMessage
 from bot.ports import Exported
-from storage import attachments, guilds, rows
+from storage import api_kept, api_usage, attachments, guilds, rows
 from storage.models import answers, conversations, events, messages, usage
 from storage.pairing import paired_at
 from storage.places import answer_at, tip_of, today
@@ -173,8 +174,18 @@ def export(transaction: Transaction, platform: str, author: str) -> Exported:
             "paired_at": None if paired is None else time_of(paired).isoformat(),
             "conversations": [_place(places[place], told[place]) for place in sorted(places)],
             "usage": usage_by_day(transaction, platform, author),
+            **_of_the_api(transaction, platform, author),
         }
     )
+
+
+def _of_the_api(transaction: Transaction, platform: str, author: str) -> dict[str, object]:
+    """What is kept of somebody's own use of the API; nothing of who cannot use it as a person."""
+    caller = person_caller(platform, author)
+    if caller is None:
+        return {}
+    kept = [{**asdict(one), "created": one.created.isoformat()} for one in api_kept.every(transaction, caller)]
+    return {"api": {"usage": api_usage.by_day(transaction, caller), "completions": kept}}
 
 
 def _of_event(key: ConversationKey, event_id: str) -> dict[str, str]:

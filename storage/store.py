@@ -1,4 +1,4 @@
-"""SqlStore: the port `Store` over SQLite or PostgreSQL."""
+"""SqlStore: the ports `Store` and `ApiStore` over SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from bot.messages import (
 from bot.ports import Exported, Forgotten, Received
 from bot.records import Found, Node, PlatformCount, Reading, Thread
 from storage import (
+    api_kept,
     attachments,
     backup,
     branching,
@@ -47,6 +48,7 @@ from storage import (
     threads,
     waiting,
 )
+from storage.api_store import SqlApiStore
 from storage.engine import Engines, connect
 from storage.failures import translated
 from storage.known import SHARED_SECONDS, Known
@@ -57,7 +59,7 @@ from storage.transaction import Measured, Transactions
 T = TypeVar("T")
 
 
-class SqlStore:
+class SqlStore(SqlApiStore):
     """Every method is one transaction. Text is stored with NUL and lone surrogates replaced by U+FFFD.
 
     Every method raises DatabaseError when the database fails; then nothing of it was written, and it may be tried
@@ -65,10 +67,10 @@ class SqlStore:
     """
 
     def __init__(self, engines: Engines, transactions: Transactions) -> None:
-        self._engines = engines
-        self._transactions = transactions
-        self._scrubbed_on: date | None = None
         lasts = SHARED_SECONDS if engines.path is None else math.inf
+        super().__init__(transactions, lasts)
+        self._engines = engines
+        self._scrubbed_on: date | None = None
         self._paired: Known[tuple[str, str], bool] = Known(lasts)
         self._triggers: Known[GuildKey, Trigger | None] = Known(lasts)
 
@@ -318,6 +320,10 @@ class SqlStore:
         while emptied := await self._transactions.read(lambda t: privacy.emptied(t, now, default_days)):
             for batch in _batches(emptied):
                 await self._transactions.write(partial(privacy.remove_titles, ids=batch))
+            cleaned = True
+        while kept := await self._transactions.read(lambda t: api_kept.expired(t, now, default_days, privacy.ROUND)):
+            for names in _batches(kept):
+                await self._transactions.write(partial(api_kept.remove, ids=names))
             cleaned = True
         if (gone or cleaned) and now.date() != self._scrubbed_on:
             self._scrubbed_on = now.date()

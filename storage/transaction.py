@@ -44,6 +44,8 @@ SCRUBBED = (
     "usage",
     "pairings",
     "guilds",
+    "api_usage",
+    "kept_completions",
 )
 
 T = TypeVar("T")
@@ -176,6 +178,10 @@ class Transactions:
             self._writer = asyncio.create_task(self._write_waiting())
         return await future
 
+    def now(self) -> int:
+        """The time of a transaction that began at this moment, in microseconds."""
+        return micros(self._clock())
+
     async def aclose(self) -> None:
         """Finish what was begun."""
         while self._running or (self._writer is not None and not self._writer.done()):
@@ -293,7 +299,7 @@ class Transactions:
         return transaction, operation(transaction)
 
     def _transaction(self, connection: Connection) -> Transaction:
-        return Transaction(connection, micros(self._clock()), self._default_days)
+        return Transaction(connection, self.now(), self._default_days)
 
 
 def _tell(entry: _Entry[T], result: Any = None, *, error: BaseException | None = None) -> None:

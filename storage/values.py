@@ -6,7 +6,7 @@ import base64
 import json
 import sys
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -104,7 +104,7 @@ def pack_event(event: Message) -> str:
         "manages": author.manages,
     }
     told = {name: value for name, value in data.items() if value}
-    return _dump(told if event.follows is None else {**told, "follows": event.follows})
+    return dump(told if event.follows is None else {**told, "follows": event.follows})
 
 
 def unpack_event(data: str, *, key: ConversationKey, question: StoredMessage, typed: str) -> Message:
@@ -150,12 +150,12 @@ def unpack_author(author_id: str, name: str, data: str) -> Author:
 
 def revised(data: str, revision: int) -> str:
     """The same event at a later revision."""
-    return _dump({**json.loads(data), "revision": revision})
+    return dump({**json.loads(data), "revision": revision})
 
 
 def pack_finished(finished: Finished) -> str:
     """A finished answer as JSON, its files included."""
-    return _dump(
+    return dump(
         {
             "outcome": finished.outcome,
             "text": finished.text,
@@ -206,7 +206,8 @@ def _draft(draft: Draft) -> dict[str, Any]:
     }
 
 
-def _dump(values: dict[str, Any]) -> str:
+def dump(values: Any) -> str:
+    """JSON whose texts are clean."""
     return json.dumps(_cleaned(values), ensure_ascii=False, separators=(",", ":"))
 
 
@@ -214,8 +215,8 @@ def _cleaned(value: Any) -> Any:
     """Every text inside is clean: JSON would hide a NUL or a lone surrogate from the column's own cleaning."""
     if isinstance(value, str):
         return clean(value)
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {name: _cleaned(item) for name, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_cleaned(item) for item in value]
     return value

@@ -3,60 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
-from telegram import Audio, Document, Message, Video, VideoNote, Voice
-
-from adapters.telegram.client import seconds_of
+from adapters.telegram.raw import Raw
 from bot.messages import Attachment
 
 
-def attachments(message: Message) -> tuple[Attachment, ...]:
+def attachments(message: Raw) -> tuple[Attachment, ...]:
     """What came with a message. Telegram sends an album as one message for each of its files."""
     return tuple(_all(message))
 
 
-def _all(message: Message) -> Iterator[Attachment]:
-    if message.voice:
-        yield _sound("voice", "", message.voice, "audio/ogg")
-    if message.audio:
-        name = message.audio.file_name or message.audio.title or "audio"
-        yield _sound("audio", name, message.audio, "audio/mpeg")
-    if message.video_note:  # a round video of somebody who speaks: its sound is what is heard
-        yield _sound("voice", "", message.video_note, "video/mp4")
-    if message.video:
-        yield _sound("video", message.video.file_name or "video", message.video, "video/mp4")
-    if message.animation:
-        yield _picture(message.animation.file_id, message.animation.file_size)
-    elif message.document:
-        yield _document(message.document)
-    if message.photo:
-        largest = message.photo[-1]
-        yield _picture(largest.file_id, largest.file_size)
-    if message.sticker:
-        yield _picture(message.sticker.file_id, message.sticker.file_size)
+def _all(message: Raw) -> Iterator[Attachment]:
+    if voice := message.get("voice"):
+        yield _sound("voice", "", voice, "audio/ogg")
+    if audio := message.get("audio"):
+        yield _sound("audio", audio.get("file_name") or audio.get("title") or "audio", audio, "audio/mpeg")
+    if note := message.get("video_note"):  # a round video of somebody who speaks: its sound is what is heard
+        yield _sound("voice", "", note, "video/mp4")
+    if video := message.get("video"):
+        yield _sound("video", video.get("file_name") or "video", video, "video/mp4")
+    if animation := message.get("animation"):
+        yield _picture(animation)
+    elif document := message.get("document"):
+        yield _document(document)
+    if photo := message.get("photo"):
+        yield _picture(photo[-1])  # the largest
+    if sticker := message.get("sticker"):
+        yield _picture(sticker)
 
 
-def _sound(kind: str, name: str, item: Voice | Audio | VideoNote | Video, usual: str) -> Attachment:
-    assert kind in {"voice", "audio", "video"}
+def _sound(kind: Literal["voice", "audio", "video"], name: str, item: Raw, usual: str) -> Attachment:
     return Attachment(
-        kind=kind,  # type: ignore[arg-type]  # one of those
+        kind=kind,
         name=name,
-        media_type=getattr(item, "mime_type", None) or usual,
-        size=item.file_size,
-        reference=item.file_id,
-        duration=seconds_of(item.duration),
+        media_type=item.get("mime_type") or usual,
+        size=item.get("file_size"),
+        reference=item["file_id"],
+        duration=float(item["duration"]),
     )
 
 
-def _document(item: Document) -> Attachment:
+def _document(item: Raw) -> Attachment:
     return Attachment(
         kind="file",
-        name=item.file_name or "file",
-        media_type=item.mime_type or "",
-        size=item.file_size,
-        reference=item.file_id,
+        name=item.get("file_name") or "file",
+        media_type=item.get("mime_type") or "",
+        size=item.get("file_size"),
+        reference=item["file_id"],
     )
 
 
-def _picture(reference: str, size: int | None) -> Attachment:
-    return Attachment(kind="image", name="", media_type="image/*", size=size, reference=reference)
+def _picture(item: Raw) -> Attachment:
+    return Attachment(
+        kind="image", name="", media_type="image/*", size=item.get("file_size"), reference=item["file_id"]
+    )

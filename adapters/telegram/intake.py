@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
 
 import structlog
-from telegram import Bot, Update
+from telegram import Bot
 from telegram.error import TelegramError
 
 from adapters.telegram.addressing import Me
-from adapters.telegram.updates import event_of
+from adapters.telegram.raw import Raw
+from adapters.telegram.updates import chat_of, event_of
 from bot.errors import DatabaseError
 from bot.messages import Event, Message
 from bot.ports import Receive
@@ -24,9 +24,6 @@ TRIES = 3
 REST_SECONDS = 0.1
 ALBUMS = 1000
 """Of the last ones it is known what was said of them."""
-
-Raw = Mapping[str, Any]
-"""An update as the JSON has it."""
 
 
 class Intake:
@@ -41,63 +38,56 @@ class Intake:
 
     async def take(self, batch: Sequence[Raw], receive: Receive) -> None:
         """Commit every update: in order within a chat, many chats at once. Raises DatabaseError: then none is to be acknowledged."""
-        lines: dict[object, list[Update]] = {}
-        for update in map(self._parsed, batch):
-            if update is not None:
-                chat = update.effective_chat
-                lines.setdefault(object() if chat is None else chat.id, []).append(update)
+        lines: dict[object, list[Raw]] = {}
+        for update in batch:
+            lines.setdefault(chat_of(update) or object(), []).append(update)
         done = await asyncio.gather(*(self._line(line, receive) for line in lines.values()), return_exceptions=True)
         if failed := [error for error in done if error is not None]:
             raise failed[0]
 
-    def _parsed(self, raw: Raw) -> Update | None:
-        """An update as the library reads it. One that it cannot read now it never can: None."""
-        try:
-            return Update.de_json(dict(raw), self._bot)
-        except Exception as error:  # noqa: BLE001 - whatever it holds, the later ones are to be heard
-            self._pass_over(raw, error)
-            return None
-
-    async def _line(self, line: Sequence[Update], receive: Receive) -> None:
+    async def _line(self, line: Sequence[Raw], receive: Receive) -> None:
         for update in line:
-            await self._one(update, receive)
-
-    async def _one(self, update: Update, receive: Receive) -> None:
-        for tried in range(1, TRIES + 1):
             try:
                 event = event_of(update, self._me(), self._account)
-                if event is not None and not self._is_more_of_the_same(update, event):
-                    await receive(event)
-                    self._remember(update)
-                break
+            except Exception as error:  # noqa: BLE001 - what cannot be read now never can; the later ones are to be heard
+                self._pass_over(update, error)
+                continue
+            if event is not None and not self._is_more_of_the_same(update, event):
+                await self._receive(update, event, receive)
+            if (query := update.get("callback_query")) is not None:
+                self._keep(self._acknowledge(str(query.get("id"))))
+
+    async def _receive(self, update: Raw, event: Event, receive: Receive) -> None:
+        for tried in range(1, TRIES + 1):
+            try:
+                await receive(event)
+                self._remember(update)
+                return
             except DatabaseError:
                 raise
             except Exception as error:  # noqa: BLE001 - as above; it is logged
                 if tried == TRIES:
-                    self._pass_over(update.update_id, error)
+                    self._pass_over(update, error)
                 await asyncio.sleep(REST_SECONDS)
-        if update.callback_query is not None:
-            self._keep(self._acknowledge(update.callback_query.id))
 
-    def _is_more_of_the_same(self, update: Update, event: Event) -> bool:
+    def _is_more_of_the_same(self, update: Raw, event: Event) -> bool:
         """Whether it is one more picture of an album: that they are not understood is said once, not ten times."""
-        album = update.message.media_group_id if update.message else None
+        album = _album(update)
         if album is None or not isinstance(event, Message) or event.text:
             return False
         if any(item.kind != "image" for item in event.attachments):
             return False
         return album in self._albums
 
-    def _remember(self, update: Update) -> None:
+    def _remember(self, update: Raw) -> None:
         """Only once something of an album was received: what the database refused comes again."""
-        album = update.message.media_group_id if update.message else None
+        album = _album(update)
         if album is not None and album not in self._albums:
             self._albums.append(album)
 
-    def _pass_over(self, update: object, error: Exception) -> None:
+    def _pass_over(self, update: Raw, error: Exception) -> None:
         """The traceback may hold what somebody wrote."""
-        number = update.get("update_id") if isinstance(update, Mapping) else update
-        log.error("an update is passed over", update=number, error=type(error).__name__)
+        log.error("an update is passed over", update=update.get("update_id"), error=type(error).__name__)
         log.debug("why an update is passed over", exc_info=error)
 
     async def _acknowledge(self, query: str) -> None:
@@ -111,3 +101,8 @@ class Intake:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _album(update: Raw) -> str | None:
+    album: str | None = update.get("message", {}).get("media_group_id")
+    return album

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from itertools import count
 
 from adapters.web.house import House
+from adapters.web.openai.programs import Programs
+from adapters.web.openai.server import Api
 from adapters.web.screens import ACCOUNT, PLATFORM, Screens
 from adapters.web.server import Server
 from adapters.web.streams import Streams
@@ -36,10 +38,14 @@ class WebPage:
         text=LONGEST, seconds_per_call=PUSH_SECONDS, burst=2, files=True, private_answers=True, file_bytes=MAX_FILE
     )
 
-    def __init__(self, config: WebConfig, house: House, *, account: str = ACCOUNT) -> None:
+    def __init__(
+        self, config: WebConfig, house: House, *, account: str = ACCOUNT, programs: Programs | None = None
+    ) -> None:
+        """`programs`: the rest of Hearth as programs see it; with these the API is served too."""
         self._store = house.store
         self.screens = Screens(house.store, Streams(), account=account)
-        self.server = Server(config, house, self.screens)
+        self.api = None if programs is None else Api(programs)
+        self.server = Server(config, house, self.screens, self.api)
         self._numbers = count(time.time_ns() // 1_000_000)
         """Of messages. Later processes count from higher on: no number is used twice."""
 
@@ -52,6 +58,10 @@ class WebPage:
     def address(self) -> str:
         """Where people of this machine find it, while it answers."""
         return self.server.address
+
+    async def about_programs(self) -> str:
+        """Where programs find the API, and whether they need a key; empty where it is not served."""
+        return "" if self.api is None else await self.api.about(self.address)
 
     async def listen(self, receive: Receive) -> None:
         """Serve the page until cancelled. Raises StartError if that cannot be done here."""
@@ -68,6 +78,13 @@ class WebPage:
     def refuse(self) -> None:
         """Take no message from now on; those that are being answered go on."""
         self.server.leaving = True
+        if self.api is not None:
+            self.api.refuse()
+
+    async def drain(self, seconds: float) -> None:
+        """Return when the requests of programs have ended, or have had so long."""
+        if self.api is not None:
+            await self.api.drain(seconds)
 
     def removed(self, gone: Forgotten) -> None:
         """Something was removed from the store: what was rendered of it must go too."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -55,6 +55,10 @@ _OF_PROXIES = frozenset(
 )
 _BEGIN_OF_PROXIES = ("x-forwarded-", "x-original-", "cf-")
 PROXIED = "This came through a proxy. Behind one the page needs a token: set web.token."
+OPEN_PROXIED = "This came through a proxy. Behind one the API needs a key: hearth keys create NAME makes one."
+OPEN_NO_PROGRAM = (
+    f"{OPEN_PROXIED} A program of this machine sends the header Connection: keep-alive, as HTTP libraries do."
+)
 NO_BROWSER = f"{PROXIED} A program of this machine sends the header Connection: keep-alive, as browsers do."
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - what these mean is shown, not bound
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?")
@@ -106,16 +110,31 @@ class Guard:
 
     def check(self, request: web.Request) -> None:
         """Raises HTTPBadRequest, HTTPForbidden or HTTPUnsupportedMediaType for what is not to be heard."""
-        if request.headers.get("Upgrade", "").lower() == "websocket":
-            raise web.HTTPBadRequest(text="There are no web sockets here.")
-        if not request.raw_path.startswith("/"):
-            raise web.HTTPBadRequest(text="This is no proxy.")  # an absolute address names a host of its own
+        _check_form(request)
         host = self._host(request)
         if self.open:
-            self._check_direct(request)
+            self._check_direct(request, PROXIED, NO_BROWSER)
         self._check_origin(request, host)
         if request.method not in SAFE:
             _check_unsafe(request)
+
+    def check_program(self, request: web.Request, *, open_to_all: bool, origins: Collection[str]) -> None:
+        """The same for the API: a program says no Origin, and one that shows a key may come by any name and way.
+
+        `open_to_all`: no key is asked for. `origins`: other sites' that may ask. Raises HTTPBadRequest or HTTPForbidden.
+        """
+        _check_form(request)
+        host = _parsed(request)
+        if open_to_all:
+            if host.name not in LOOPBACK_NAMES or (host.port or 80) != self.port:
+                raise web.HTTPForbidden(text=f"Without a key the API is not served as {host.text}.")
+            self._check_direct(request, OPEN_PROXIED, OPEN_NO_PROGRAM)
+        origin = request.headers.get("Origin")
+        if origin is not None and origin.lower() not in {*origins, self._own(host)}:
+            raise web.HTTPForbidden(text="This request comes from another site (api.cors_origins has those that may).")
+        site = request.headers.get("Sec-Fetch-Site", "none")
+        if origin is None and site not in {"same-origin", "none"}:
+            raise web.HTTPForbidden(text="This request comes from another site, and does not say from which (Origin).")
 
     def https(self, request: web.Request) -> bool:
         """Whether people reach the page by https at this name."""
@@ -145,19 +164,23 @@ class Guard:
             raise web.HTTPForbidden(text=f"This page is not served as {host.text}.{hint}")
         return host
 
-    def _check_direct(self, request: web.Request) -> None:
+    def _own(self, host: Host) -> str:
+        """The origin of this server's own pages, as that host."""
+        return self._origins.get(host.text, f"http://{host.text}")
+
+    def _check_direct(self, request: web.Request, proxied: str, maybe: str) -> None:
         """Raises HTTPForbidden: a proxy brings other people's requests, and none of them has a token."""
         names = {name.lower() for name in request.headers}
         came_by = bool(names & _OF_PROXIES) or any(name.startswith(_BEGIN_OF_PROXIES) for name in names)
         if came_by or request.version < _HTTP_1_1:
-            raise web.HTTPForbidden(text=PROXIED)
+            raise web.HTTPForbidden(text=proxied)
         # nginx by default adds no header that tells: up to 1.29.6 it speaks HTTP/1.0 to what is behind it, from then on
         # HTTP/1.1. But `Connection` is of one hop alone (RFC 9110, 7.6.1): what a browser sends in it goes no further.
         if request.path not in HEALTH and "keep-alive" not in _options(request):
-            raise web.HTTPForbidden(text=NO_BROWSER)
+            raise web.HTTPForbidden(text=maybe)
 
     def _check_origin(self, request: web.Request, host: Host) -> None:
-        own = self._origins.get(host.text, f"http://{host.text}")
+        own = self._own(host)
         origin = request.headers.get("Origin")
         if origin is not None and origin.lower() != own:
             raise web.HTTPForbidden(text="This request comes from another site.")
@@ -168,6 +191,14 @@ class Guard:
             raise web.HTTPForbidden(text="This request comes from another site.")
         if request.method not in SAFE and origin is None and "Authorization" not in request.headers:
             raise web.HTTPForbidden(text="This request does not say where it comes from (Origin).")
+
+
+def _check_form(request: web.Request) -> None:
+    """Raises HTTPBadRequest."""
+    if request.headers.get("Upgrade", "").lower() == "websocket":
+        raise web.HTTPBadRequest(text="There are no web sockets here.")
+    if not request.raw_path.startswith("/"):
+        raise web.HTTPBadRequest(text="This is no proxy.")  # an absolute address names a host of its own
 
 
 def _check_unsafe(request: web.Request) -> None:

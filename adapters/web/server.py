@@ -16,6 +16,7 @@ from adapters.web.conversations import Conversations
 from adapters.web.door import Door
 from adapters.web.guard import FILES, HEADERS, SAFE, Guard, check_bind, local_address
 from adapters.web.house import House
+from adapters.web.openai.server import Api, is_program
 from adapters.web.own import Own
 from adapters.web.owner import Owner
 from adapters.web.screens import Screens
@@ -45,7 +46,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Server:
     """Serves the page."""
 
-    def __init__(self, config: WebConfig, house: House, screens: Screens) -> None:
+    def __init__(self, config: WebConfig, house: House, screens: Screens, api: Api | None) -> None:
+        """`api`: what is served to programs, under /v1."""
         self.commands: Sequence[Command] = []
         self.leaving = False
         """Whether no message is taken any more."""
@@ -55,6 +57,7 @@ class Server:
         self._config = config
         self._house = house
         self._screens = screens
+        self._api = api
         self._static = statics.load()
         self._acting: set[asyncio.Task[web.StreamResponse]] = set()
 
@@ -80,7 +83,10 @@ class Server:
                 streams=self._screens.streams,
                 is_admin=self._house.is_admin,
             )
-            return self._application(guard, door, receive)
+            app = self._application(guard, door, receive)
+            if self._api is not None:
+                self._api.mount(app, guard, people)
+            return app
 
         served = listening(build, self._config.host, self._config.port, most=most_connections())
         async with served as self.port:
@@ -92,7 +98,7 @@ class Server:
                 self._screens.streams.close()
 
     def _application(self, guard: Guard, door: Door, receive: Receive) -> web.Application:
-        order: list[Middleware] = [_told, _guarded(guard), door.middleware, self._finished]
+        order = [_of_the_page(one) for one in (_told, _guarded(guard), door.middleware, self._finished)]
         app = web.Application(client_max_size=wire.MAX_BODY, middlewares=order)
         app.on_response_prepare.append(_secured)
         app.router.add_get("/", self._page)
@@ -143,6 +149,16 @@ async def _secured(_: web.Request, response: web.StreamResponse) -> None:
     own = {name: response.headers[name] for name in _OWN & set(response.headers)}
     response.headers.update(HEADERS | own)
     response.headers.setdefault("Cache-Control", "no-store")
+
+
+def _of_the_page(middleware: Middleware) -> Middleware:
+    """What the page has before its requests; the API has its own."""
+
+    @web.middleware
+    async def of_the_page(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await (handler(request) if is_program(request.path) else middleware(request, handler))
+
+    return of_the_page
 
 
 def _guarded(guard: Guard) -> Middleware:

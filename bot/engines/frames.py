@@ -1,18 +1,22 @@
 """llama-server's frames -> Prefill, Delta and Finish, with every generated id and no broken character.
 
 Two habits of the server are put right here. It sends no frame for a token that leaves a character incomplete, so that
-token's id never arrives: the next frame's counter tells how many are missing, and the text tells how they spell. And it
+token's id never arrives: the next frame's counter tells how many are missing, and the text tells how they spell; their
+log-probabilities are lost. And it
 sends no text for what may be the beginning of a stop string, which is lost when the tokens run out at that moment.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from bot.errors import BadRequest, EngineError, TooLong
 from bot.generation import Delta, Finish, Prefill, TokenLogprob, Usage
+
+Logprobs = tuple[TokenLogprob, tuple[TokenLogprob, ...]]
 
 
 class Vocabulary(Protocol):
@@ -28,6 +32,41 @@ class Vocabulary(Protocol):
 
     def token_bytes(self, index: int) -> bytes:
         """What a token adds to the text."""
+
+    def named_bytes(self, index: int) -> bytes:
+        """The same, but a control token's name."""
+
+
+class Tokens(Vocabulary, Protocol):
+    """What `Shown` needs."""
+
+    @property
+    def special_ids(self) -> Mapping[str, int]:
+        """The tokens that leave no text: name -> id."""
+
+
+class Shown:
+    """A Vocabulary of whose control tokens these stand in the text. The end of a turn never does."""
+
+    def __init__(self, tokens: Tokens, names: Collection[str]) -> None:
+        self._tokens = tokens
+        found = {name: id_ for name in names if (id_ := tokens.special_ids.get(name)) is not None}
+        self.names = frozenset(name for name, id_ in found.items() if id_ not in tokens.end_ids)
+        self._shown = frozenset(found[name] for name in self.names)
+        self.end_ids = tokens.end_ids
+
+    @property
+    def index(self) -> Mapping[bytes, int]:
+        """Spelling -> id."""
+        return self._tokens.index
+
+    def token_bytes(self, index: int) -> bytes:
+        """What a token adds to the text."""
+        return self.named_bytes(index) if index in self._shown else self._tokens.token_bytes(index)
+
+    def named_bytes(self, index: int) -> bytes:
+        """The same, but any control token's name."""
+        return self._tokens.named_bytes(index)
 
 
 async def parse(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
@@ -65,7 +104,8 @@ class Frames:
         self._predicted = 0
         self._held: list[int | None] = []
         """Ids whose text is not out yet; None for one that never arrived."""
-        self._probabilities: list[tuple[TokenLogprob, tuple[TokenLogprob, ...]]] = []
+        self._probabilities: list[Logprobs | None] = []
+        """Of the held ids; None for those whose frame never arrived."""
 
     def read(self, frame: Mapping[str, Any]) -> Iterator[Prefill | Delta | Finish]:
         """What a frame means."""
@@ -81,14 +121,15 @@ class Frames:
         self._predicted = frame["tokens_predicted"]
         ids = frame["tokens"][-advance:] if advance else []
         self._held += [None] * (advance - len(ids)) + ids
-        if self._alternatives is not None:
-            self._probabilities += [self._logprob(item) for item in frame.get("completion_probabilities", ())]
+        told = [self._logprob(item) for item in frame.get("completion_probabilities", ())[-advance:]] if advance else []
+        self._probabilities += [*[None] * (advance - len(told)), *told]
         if not frame["content"]:
             return Delta("")
-        last = self._held.pop() if self._held and self._held[-1] in self._vocabulary.end_ids else None
+        if not self._held or self._held[-1] not in self._vocabulary.end_ids:
+            return self._release(frame["content"])
+        end, probability = self._held.pop(), self._probabilities.pop()
         delta = self._release(frame["content"])
-        if last is not None:  # kept back: it is the end of the turn, unless more follows
-            self._held.append(last)
+        self._held, self._probabilities = [end], [probability]  # kept back: the end of the turn, unless more follows
         return delta
 
     def _release(self, text: str) -> Delta:
@@ -97,14 +138,21 @@ class Frames:
         ids = tuple(i for i in held if i is not None)
         if len(ids) < len(held):
             ids = spell(text.encode(), held, self._vocabulary)
-        return Delta(text, ids, tuple(probabilities))
+        if self._alternatives is None:
+            return Delta(text, ids)
+        pairs = itertools.zip_longest(ids, probabilities[: len(ids)])
+        return Delta(text, ids, tuple(known or (self._named(id_, None), ()) for id_, known in pairs))
 
     def _end(self, frame: Mapping[str, Any]) -> Iterator[Delta | Finish]:
+        if frame.get("stop_type") == "eos" and self._held and self._held[-1] in self._vocabulary.end_ids:
+            self._held.pop()
+        if frame.get("stop_type") == "eos" and self._silent():
+            yield self._release("")
         if frame.get("stop_type") == "limit":
             whole = self._held[: self._held.index(None)] if None in self._held else self._held
-            self._held = whole
+            self._held, self._probabilities = whole, self._probabilities[: len(whole)]
             text = b"".join(self._vocabulary.token_bytes(i) for i in whole if i is not None).decode("utf-8", "ignore")
-            if text:
+            if text or self._silent():
                 yield self._release(text)
         timings = frame.get("timings", {})
         usage = Usage(
@@ -119,13 +167,17 @@ class Frames:
             decode_seconds=timings.get("predicted_ms", 0.0) / 1000,
         )
 
-    def _logprob(self, item: Mapping[str, Any]) -> tuple[TokenLogprob, tuple[TokenLogprob, ...]]:
+    def _silent(self) -> bool:
+        """Whether control tokens are held and nothing else: no text comes that would release them."""
+        return bool(self._held) and all(i is not None and not self._vocabulary.token_bytes(i) for i in self._held)
+
+    def _logprob(self, item: Mapping[str, Any]) -> Logprobs:
         others = item.get("top_logprobs", ())[: self._alternatives]
-        return _token_logprob(item), tuple(_token_logprob(other) for other in others)
+        return self._named(item["id"], item["logprob"]), tuple(self._named(one["id"], one["logprob"]) for one in others)
 
-
-def _token_logprob(item: Mapping[str, Any]) -> TokenLogprob:
-    return TokenLogprob(item["id"], item["token"], item["logprob"])
+    def _named(self, id_: int, logprob: float | None) -> TokenLogprob:
+        raw = self._vocabulary.named_bytes(id_)
+        return TokenLogprob(id_, raw.decode("utf-8", "replace"), logprob, raw)
 
 
 def spell(text: bytes, pattern: Sequence[int | None], vocabulary: Vocabulary) -> tuple[int, ...]:

@@ -8,10 +8,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from bot.engines import spelling
 from bot.engines.ggml import BLOCKS, END_TEXTS, FILE_TYPES, FILL_TEXTS
 from bot.engines.plain import fill_of
 from bot.errors import ModelError
@@ -199,27 +200,26 @@ class ModelFile:
         if kind == TokenType.USER_DEFINED:
             return text
         if self.metadata.get("tokenizer.ggml.model") == "gpt2":
-            table = _byte_of_character()
-            return b"".join(table.get(char, char.encode()) for char in text.decode("utf-8", "replace"))
+            return spelling.byte_level(text.decode("utf-8", "replace"))
         if kind == TokenType.BYTE:
-            return bytes([int(text[3:5], 16)])
+            return spelling.byte_token(text.decode())
         return text.replace("▁".encode(), b" ")
+
+    def named_bytes(self, index: int) -> bytes:
+        """The same, but a control token's name."""
+        return self.token_bytes(index) or self.tokens[index]
+
+    @cached_property
+    def special_ids(self) -> dict[str, int]:
+        """The tokens that leave no text: name -> id."""
+        special = (TokenType.CONTROL, TokenType.UNKNOWN)
+        return {self.tokens[i].decode("utf-8", "replace"): i for i, k in enumerate(self.token_types) if k in special}
 
     @cached_property
     def index(self) -> dict[bytes, int]:
         """Spelling -> id, for ordinary tokens; made on first use (0.2 s for 150,000 tokens)."""
         ordinary = (TokenType.NORMAL, TokenType.BYTE)
         return {self.token_bytes(i): i for i in range(len(self.tokens)) if self.token_types[i] in ordinary}
-
-
-@cache
-def _byte_of_character() -> dict[str, bytes]:
-    """GPT-2's byte-level alphabet: printable bytes stand for themselves, the others for U+0100 and up."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    table = {chr(byte): bytes([byte]) for byte in printable}
-    others = (byte for byte in range(256) if byte not in set(printable))
-    table.update({chr(0x100 + n): bytes([byte]) for n, byte in enumerate(others)})
-    return table
 
 
 def read(path: Path) -> ModelFile:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from functools import cached_property
 from pathlib import Path
 
+import llguidance
 import structlog
 
+from bot import constraints
 from bot.config import ModelConfig
-from bot.engines import gguf, request_body
-from bot.engines.frames import Frames, parse
+from bot.engines import gguf, guides, request_body
+from bot.engines.frames import Frames, Shown, parse
 from bot.engines.llama_server import FAILURES, Connection, Counters, Way, started
 from bot.errors import EngineError
 from bot.generation import Delta, Finish, Generation, PlainText, Prefill, Usage
@@ -78,13 +81,15 @@ class LlamaCppEngine:
         """Generate; closing the iterator closes the connection, which ends the work at the server's next step."""
         vocabulary = len(self._file.tokens)
         tokens = request_body.room(request, self.context_length, vocabulary)
-        if request.json_schema is not None:
-            await asyncio.to_thread(request_body.check_schema, request.json_schema)
+        if request.is_constrained:
+            await asyncio.to_thread(self._check, request)
         body = request_body.body(request, tokens, context_length=self.context_length, vocabulary=vocabulary)
         if tokens == 0:  # llama-server would generate one
             yield Finish(reason="length", usage=Usage(prompt_tokens=len(request.prompt)))
             return
-        frames = Frames(self._file, alternatives=request.sampling.logprobs)
+        shown = Shown(self._file, request.shows)
+        body["preserved_tokens"] = sorted(shown.names)
+        frames = Frames(shown, alternatives=request.sampling.logprobs)
         response = await self._connection.open("/completion", body)
         try:
             async for frame in parse(response.content.iter_any()):
@@ -105,6 +110,18 @@ class LlamaCppEngine:
     async def aclose(self) -> None:
         """Free the model and the socket. Streams that still run end with EngineError."""
         await self._connection.aclose()
+
+    def _check(self, request: Generation) -> None:
+        """Raises BadRequest for a constraint that cannot be kept. Tokens are named between these signs, if at all."""
+        names_tokens = request.grammar is not None and "<" in request.grammar
+        constraints.check(request, self._guide if names_tokens else None)
+
+    @cached_property
+    def _guide(self) -> llguidance.LLTokenizer:
+        """The vocabulary, as llama.cpp gives it to its own llguidance."""
+        pieces = [self._file.named_bytes(i) for i in range(len(self._file.tokens))]
+        special = self._file.special_ids.values()
+        return guides.guide(pieces, special, self._file.end_ids or {len(pieces) - 1})
 
 
 def context_for(file: gguf.ModelFile, config: ModelConfig) -> int:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
-import jsonschema
-import llguidance
-
+from bot import constraints
 from bot.errors import BadRequest, TooLong
 from bot.generation import Generation, Sampling
 
@@ -24,6 +20,8 @@ REPEAT_WINDOW = 64
 SEEDS = 2**32 - 1
 """llama.cpp's seed has 32 bits, and the highest means "choose one"."""
 NEVER = -100.0
+LARK = "%llguidance {}\n"
+"""By this beginning llama.cpp tells such a grammar from its own kind."""
 FINAL_FIELDS = ["stop", "stop_type", "tokens_predicted", "tokens_evaluated", "timings", "error"]
 """What the last frame is to hold: without this it repeats the whole prompt and every setting."""
 
@@ -51,28 +49,6 @@ def check_texts(request: Generation, vocabulary: int) -> None:
         raise BadRequest("logit_bias names a token id that this model does not have.", param="logit_bias")
 
 
-def check_schema(schema: Mapping[str, object]) -> None:
-    """Raises BadRequest for a schema that is none, or that the grammar engine cannot keep.
-
-    llama-server drops such a schema without a word and lets the model write what it likes.
-    """
-    try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-        grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(guided(schema)))
-    except (jsonschema.SchemaError, ValueError, TypeError) as error:
-        reason = error.message if isinstance(error, jsonschema.SchemaError) else str(error)
-        raise BadRequest(f"This is no JSON schema: {reason}", param="response_format") from error
-    if complaint := llguidance.LLMatcher.validate_grammar(grammar):
-        raise BadRequest(f"This JSON schema is not supported: {complaint}", param="response_format")
-
-
-def guided(schema: Mapping[str, object]) -> dict[str, object]:
-    """The schema with compact output: free whitespace lets a weak model write blanks until its tokens are used up."""
-    options = schema.get("x-guidance")
-    given = dict(options) if isinstance(options, Mapping) else {}
-    return {**schema, "x-guidance": {**given, "whitespace_flexible": False}}
-
-
 def body(request: Generation, tokens: int, *, context_length: int, vocabulary: int) -> dict[str, Any]:
     """The JSON body for `tokens` new tokens. Raises BadRequest for parameters that cannot be honoured."""
     sampling = request.sampling
@@ -93,7 +69,9 @@ def body(request: Generation, tokens: int, *, context_length: int, vocabulary: i
     if sampling.logprobs is not None:
         fields["n_probs"] = max(1, sampling.logprobs)
     if request.json_schema is not None:
-        fields["json_schema"] = guided(request.json_schema)
+        fields["json_schema"] = constraints.guided(request.json_schema)
+    if (lark := constraints.source(request)) is not None:
+        fields["grammar"] = LARK + lark
     return fields
 
 

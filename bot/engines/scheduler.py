@@ -1,7 +1,9 @@
 """The fair queue before an engine: slots go round between people, and every wait has an end.
 
 Continuous batching serves as many streams at once as the engine has slots. Whoever finds none free waits in line; the
-line goes round robin over the users, so a hundred questions of one person delay another's by one at most.
+line goes round robin over the users, so a hundred questions of one person delay another's by one at most. The last free
+slot is for whoever has none: a program that keeps many streams open never has all of them, so a person who asks need
+not wait until one of its streams ends.
 """
 
 from __future__ import annotations
@@ -54,9 +56,12 @@ class Scheduler:
         return sum(len(line) for line in self._waiting.values())
 
     @asynccontextmanager
-    async def ticket(self, user: str) -> AsyncIterator[QueueTicket]:
-        """A place in the line of `user`, given up at the end of the block. Raises Busy at once if there is no place."""
-        if self._count(user) >= self.config.per_user:
+    async def ticket(self, user: str, *, most: int | None = None) -> AsyncIterator[QueueTicket]:
+        """A place in the line of `user`, given up at the end of the block. Raises Busy at once if there is no place.
+
+        `most`: places and slots that this user may have together; None: as configured for everybody.
+        """
+        if self._count(user) >= (self.config.per_user if most is None else most):
             raise Busy(f"You have {self._count(user)} questions waiting already. Please wait for their answers.")
         if self.waiting >= self.config.length:
             raise Busy(f"The queue is full: {self.waiting} waiting. Please ask again in a minute.")
@@ -126,9 +131,14 @@ class Scheduler:
     def _count(self, user: str) -> int:
         return self._running.get(user, 0) + len(self._waiting.get(user, ()))
 
+    def _next(self) -> str | None:
+        """Whose turn it is: the last of several slots is kept for a user who has none."""
+        last = self.slots > 1 and self.running == self.slots - 1
+        return next((user for user in self._waiting if not (last and user in self._running)), None)
+
     def _grant(self) -> None:
-        while self._waiting and self.running < self.slots and not self._paused:
-            user, line = next(iter(self._waiting.items()))
+        while self.running < self.slots and not self._paused and (user := self._next()) is not None:
+            line = self._waiting[user]
             ticket = line.popleft()
             del self._waiting[user]
             if line:

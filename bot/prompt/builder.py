@@ -8,7 +8,7 @@ from datetime import date
 
 import structlog
 
-from bot.errors import RoleForgery, TooLong
+from bot.errors import RoleForgery
 from bot.generation import ChatTemplate
 from bot.messages import Role
 from bot.prompt import cutting
@@ -56,14 +56,15 @@ class PromptBuilder:
         day: date,
         max_tokens: int,
         tools: Sequence[Mapping[str, object]] | None = None,
+        whole: bool = False,
     ) -> Prompt:
         """The prompt for the next answer, with room for `max_tokens` after it.
 
         The system messages at the beginning are always in it. If the prompt fills more than 90 % of the room, the
         oldest turns are left out until 40 % is filled, so that the window begins with a user's turn. `day` is the
-        conversation's first day, for templates that print the date.
+        conversation's first day, for templates that print the date. `whole`: nothing is left out.
 
-        Raises TooLong if the last question does not fit, RoleForgery if the text cannot be made safe, BadRequest if
+        Raises TooLong if the last question (or, `whole`, all of it) does not fit, RoleForgery if the text cannot be made safe, BadRequest if
         the template refuses the conversation.
         """
         if not self._prepared:
@@ -72,15 +73,17 @@ class PromptBuilder:
         room = self._context_length - max_tokens
         head = cutting.head_of(turns)
         earliest = cutting.earliest(turns, head, self._context_length)
-        whole = Window(turns=turns, spliced=self._spliced(turns), tools=tools, day=day)
+        window = Window(turns=turns, spliced=self._spliced(turns), tools=tools, day=day)
         ids: tuple[int, ...] = ()
         if earliest == head:
-            ids = await self._encode(whole)
-            if len(ids) <= room * cutting.FULL:
+            ids = await self._encode(window)
+            if len(ids) <= room * (1 if whole else cutting.FULL):
                 return Prompt(ids, head, cut=False)
-        begin, ids = await self._cut(whole, head, earliest, ids, room)
+        if whole:
+            raise cutting.too_long(len(ids), room)
+        begin, ids = await self._cut(window, head, earliest, ids, room)
         if len(ids) > room:
-            raise TooLong(detail=f"{len(ids)} tokens, room for {room}")
+            raise cutting.too_long(len(ids), room)
         return Prompt(ids, begin, cut=begin > head)
 
     def _spliced(self, turns: Sequence[Turn]) -> frozenset[int]:

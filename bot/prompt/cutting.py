@@ -45,6 +45,11 @@ def earliest(turns: Sequence[Turn], head: int, context_length: int) -> int:
     return begin
 
 
+def too_long(tokens: int, room: int) -> TooLong:
+    """The error of a prompt of so many tokens (0: more than were counted) where there is room for fewer."""
+    return TooLong(detail=f"{tokens or 'too many'} tokens, room for {room}", tokens=tokens, room=room)
+
+
 def begins(turns: Sequence[Turn], head: int) -> list[int]:
     """Where a window may begin after it was cut: at a user's turn."""
     return [i for i in range(head + 1, len(turns)) if turns[i].role is Role.USER]

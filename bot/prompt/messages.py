@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Protocol
 
-from bot.errors import BadRequest, TooLong
+from bot.errors import BadRequest
 from bot.generation import ChatMessage, Size
 from bot.messages import Role
 from bot.prompt import cutting
@@ -50,8 +50,9 @@ class MessageBuilder:
         day: date,
         max_tokens: int,
         tools: Sequence[Mapping[str, object]] | None = None,
+        whole: bool = False,
     ) -> Prompt:
-        """The prompt for the next answer, cut as `PromptBuilder` cuts; the day is the server's affair.
+        """The prompt for the next answer, cut (or, `whole`, refused) as by `PromptBuilder`; the day is the server's affair.
 
         Raises TooLong if the last question is known not to fit: where it is only guessed the server has the last
         word. Raises BadRequest for tools.
@@ -64,8 +65,10 @@ class MessageBuilder:
         begin = head
         if earliest == head:
             messages, size = await self._window(turns, enough=int(room * cutting.FULL))
-            if size.tokens <= room * cutting.FULL:
-                return Prompt((), head, cut=False, messages=messages, tokens=size.tokens)
+            if size.tokens <= room * (1 if whole else cutting.FULL) or (whole and not size.exact):
+                return Prompt((), head, cut=False, messages=messages, tokens=min(size.tokens, room))
+        if whole:
+            raise cutting.too_long(size.tokens if earliest == head else 0, room)
         if begins := [i for i in cutting.begins(turns, head) if i >= earliest]:
             enough = int(room * cutting.KEPT)
             begin, (messages, size) = await cutting.shortest_cut(
@@ -74,7 +77,7 @@ class MessageBuilder:
                 lambda built: built[1].tokens <= enough,
             )
         if size.tokens > room and size.exact:
-            raise TooLong(detail=f"{size.tokens} tokens, room for {room}")
+            raise cutting.too_long(size.tokens, room)
         return Prompt((), begin, cut=begin > head, messages=messages, tokens=min(size.tokens, room))
 
     async def _window(self, turns: Sequence[Turn], *, enough: int) -> tuple[tuple[ChatMessage, ...], Size]:

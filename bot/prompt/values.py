@@ -44,8 +44,12 @@ class Prompts(Protocol):
         day: date,
         max_tokens: int,
         tools: Sequence[Mapping[str, object]] | None = None,
+        whole: bool = False,
     ) -> Prompt:
-        """The prompt for the next answer, with room for `max_tokens` after it. Raises Told."""
+        """The prompt for the next answer, with room for `max_tokens` after it. Raises Told.
+
+        `whole`: nothing may be left out; what does not fit is TooLong.
+        """
 
 
 class Tokenizing(Protocol):

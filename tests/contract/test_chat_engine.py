@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -192,6 +193,16 @@ class TestChatEngine:
             ({"json_schema": {"$ref": "#/nowhere"}}, "response_format"),
             ({"json_schema": {"type": "string", "pattern": "("}}, "response_format"),
             ({"json_schema": {"type": "object", "minProperties": -1}}, "response_format"),
+            ({"regex": "("}, "regex"),
+            ({"regex": "a(?=b)"}, "regex"),
+            ({"grammar": "start: ("}, "grammar"),
+            ({"grammar": 'root ::= "a"'}, "grammar"),
+            ({"grammar": "start: /a+"}, "grammar"),
+            ({"grammar": "start: <no-such-token>"}, "grammar"),
+            ({"grammar": "start: <[1000000]>"}, "grammar"),
+            ({"grammar": 'start: %json {"type": "nonsense"}'}, "grammar"),
+            ({"regex": "a", "grammar": 'start: "a"'}, "grammar"),
+            ({"json_schema": {"type": "string"}, "regex": '"a"'}, "regex"),
         ],
     )
     async def test_an_invalid_request_is_refused_by_name_and_fails_alone(
@@ -217,6 +228,44 @@ class TestChatEngine:
         assert set(json.loads(text)) == {"kind", "sure"}
         assert len(ids) > 0
 
+    @pytest.mark.parametrize(
+        ("regex", "matching"),
+        [
+            ("[a-c]{3}/[0-9]{2}\n(x|é😀)", "[a-c]{3}/[0-9]{2}\n(x|é😀)"),
+            (r"\/\d\\", r"/\d\\"),
+            ("//|/[*] x [*]/", "//|/[*] x [*]/"),
+            ("", ""),
+        ],
+    )
+    async def test_a_regular_expression_is_kept(self, engine: ChatEngine, regex: str, matching: str) -> None:
+        prompt = await ids_of(engine, QUESTION)
+        text, _, finish = await run(engine, Generation(prompt=prompt, max_tokens=100, sampling=GREEDY, regex=regex))
+        assert re.fullmatch(matching, text)
+        assert finish.reason == "stop"
+
+    async def test_a_grammar_is_kept_with_its_control_tokens(self, engine: ChatEngine) -> None:
+        """Named or numbered; they leave no text, but their ids are told, also at the end."""
+        [start] = await ids_of(engine, "<|im_start|>")
+        prompt = await ids_of(engine, QUESTION)
+        for end in ("", "c"):
+            grammar = f'start: "a{{" <|im_start|> part "}}" <[{start}]> "{end}"\npart: %json {{"const": "é"}}'
+            request = Generation(prompt=prompt, max_tokens=50, sampling=GREEDY, grammar=grammar)
+            text, ids, finish = await run(engine, request)
+            assert text == 'a{"é"}' + end
+            assert await ids_of(engine, f'a{{<|im_start|>"é"}}<|im_start|>{end}') == ids
+            assert finish.reason == "stop"
+
+    async def test_control_tokens_stand_in_the_text_if_asked_for(self, engine: ChatEngine) -> None:
+        prompt = await ids_of(engine, QUESTION)
+        grammar = 'start: "a" <|im_start|> "é" <|im_start|>'
+        shows = frozenset({"<|im_start|>", "<|im_end|>", "<|no such token|>"})
+        request = Generation(prompt=prompt, max_tokens=50, sampling=GREEDY, grammar=grammar, shows=shows)
+        text, ids, finish = await run(engine, request)
+        assert text == "a<|im_start|>é<|im_start|>"
+        assert (await ids_of(engine, text), finish.reason) == (ids, "stop")
+        text, _, finish = await run(engine, dataclasses.replace(request, stop=("start|>é",)))
+        assert (text, finish.reason) == ("a<|im_", "stop")
+
     async def test_characters_are_never_cut(self, engine: ChatEngine) -> None:
         prompt = await ids_of(engine, QUESTION)
         for tokens in range(1, 9):
@@ -232,8 +281,24 @@ class TestChatEngine:
         deltas = [event async for event in engine.stream(request) if isinstance(event, Delta)]
         for delta in deltas:
             assert tuple(token.token_id for token, _ in delta.logprobs) == delta.token_ids
-            assert all(token.logprob <= 0 and len(others) == 1 for token, others in delta.logprobs)
+            for token, others in delta.logprobs:
+                assert token.logprob is not None
+                assert token.logprob <= 0
+                assert len(others) == 1
+            assert b"".join(token.raw for token, _ in delta.logprobs) == delta.text.encode()
         assert sum(len(delta.logprobs) for delta in deltas) == 6
+
+    async def test_a_token_of_half_a_character_is_told_by_its_bytes(self, engine: ChatEngine) -> None:
+        prompt = await ids_of(engine, QUESTION)
+        sampling = Sampling(temperature=0, logprobs=0)
+        request = Generation(prompt=prompt, max_tokens=50, sampling=sampling, grammar='start: "😀" <|im_start|> "a"')
+        deltas = [event async for event in engine.stream(request) if isinstance(event, Delta)]
+        tokens = [token for delta in deltas for token, _ in delta.logprobs]
+        assert b"".join(token.raw for token in tokens) == "😀<|im_start|>a".encode()
+        assert all(token.text == token.raw.decode("utf-8", "replace") for token in tokens)
+        assert len(tokens) > 3
+        known = [token for token in tokens if token.raw in (b"<|im_start|>", b"a") or token is tokens[-3]]
+        assert all(token.logprob is not None and token.logprob <= 0 for token in known)
 
     @pytest.mark.parametrize("how", ["aclose", "cancel"])
     async def test_an_answer_can_be_stopped_and_the_engine_goes_on(self, engine: ChatEngine, how: str) -> None:

@@ -353,8 +353,8 @@ async def test_a_grammar_that_breaks_fails_its_own_answer_alone(opened: Open, mo
         good = asyncio.create_task(answer(engine, await asking(engine)))
         matcher = engine._grammars.matcher
 
-        def breaking(schema: Any) -> Any:
-            made = matcher(schema)
+        def breaking(request: Generation) -> Any:
+            made = matcher(request)
             made.failed = "broken"
             return made
 

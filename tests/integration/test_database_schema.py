@@ -19,6 +19,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from bot.api import ApiUse, Caller
 from bot.errors import DatabaseError
 from bot.messages import GuildKey, GuildSettings, Settings
 from storage.migrate import MIGRATIONS, SCHEMA
@@ -71,7 +72,7 @@ async def test_partial_indices_have_the_same_conditions(tmp_path: Path) -> None:
     metadata.create_all(made)
     made.dispose()
     migrated_indices, made_indices = (_partial_indices(tmp_path / name) for name in ("migrated.db", "made.db"))
-    assert len(migrated_indices) == 12
+    assert len(migrated_indices) == 13
     assert migrated_indices == made_indices
 
 
@@ -114,6 +115,12 @@ async def test_a_database_of_the_first_schema_is_brought_up_to_this_one(empty_ur
     assert place.guild == ""
     await store.set_guild(GuildKey("discord", "1", "2"), GuildSettings(trigger="always"))
     assert await store.trigger(GuildKey("discord", "1", "2")) == "always"
+    assert not await store.has_keys()
+    key = await store.add_key("hk-1", name="website")
+    assert await store.find_key("hk-1") == key
+    await store.count_api_use(ApiUse(caller=Caller(id="key/1", name="website"), endpoint="chat", model="default"))
+    assert len(await store.api_usage()) == 1
+    assert await store.kept_completions(caller="key/1") == ([], False)
     await store.aclose()
 
 
@@ -127,6 +134,8 @@ def _downgrade(url: str) -> None:
         connection.execute(text("DROP TABLE pairings"))
         connection.execute(text("DROP TABLE notes"))
         connection.execute(text("DROP TABLE guilds"))
+        for table in ("api_keys", "api_usage", "kept_completions"):
+            connection.execute(text(f"DROP TABLE {table}"))
         connection.execute(text("ALTER TABLE conversations DROP COLUMN guild"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     engine.dispose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import event
 
+from bot.api import ApiUse, Caller, Kept
 from bot.messages import Action, ActionName, AnswerState, Draft, Finished, Limits, Role, Triage
 from bot.testing import MemoryAdapter
 from storage.prepared import Plan, Rows, Values
@@ -23,7 +25,19 @@ from tests.house import configuration, house
 
 SMALL = ("ix_answers_ready", "ix_answers_open")
 """Indices that hold only what waits: they may be walked."""
-TABLES = ("messages", "answers", "events", "conversations", "sent_parts", "usage", "attachments", "contents")
+TABLES = (
+    "messages",
+    "answers",
+    "events",
+    "conversations",
+    "sent_parts",
+    "usage",
+    "attachments",
+    "contents",
+    "api_keys",
+    "api_usage",
+    "kept_completions",
+)
 _TABLE = re.compile(r"(?P<verb>SELECT|INSERT|UPDATE|WITH)(?: INTO| RECURSIVE|.*?\bFROM\b|) ?(?P<table>\w+)", re.DOTALL)
 
 
@@ -223,3 +237,43 @@ async def test_nor_does_one_about_attachments(tmp_path: Path) -> None:
     assert walks(found) == []
     assert sum("attachments" in statement for statement in seen) >= 6
     assert any("ix_attachments_content" in step for _, step in found)
+
+
+async def test_nor_does_a_request_of_a_program(tmp_path: Path) -> None:
+    """Its key, its day's tokens, its counts, and what it had kept: found by an index."""
+    file = tmp_path / "hearth.db"
+    store = await SqlStore.open(f"sqlite+aiosqlite:///{file}", default_retention_days=30)
+    caller = Caller(id="key/1", name="website")
+    with statements() as seen:
+        key = await store.add_key("hk-1", name="website")
+        await store.find_key("hk-1")
+        await store.note_key_use(key.id)
+        await store.api_tokens_today(caller.id)
+        await store.count_api_use(ApiUse(caller=caller, endpoint="chat", model="default"))
+        for number in ("1", "2"):
+            kept = Kept(id=number, caller=caller.id, model="default", created=THEN, messages=(), completion={})
+            await store.keep_completion(kept)
+        await store.kept_completions(caller=caller.id, after="1", newest_first=True)
+        await store.kept_completions(caller=caller.id, after="1", metadata={"a": "b"}, model="default")
+        await store.change_metadata("1", {"a": "b"}, caller=caller.id)
+        await store.drop_completion("1", caller=caller.id)
+        await store.revoke_key("website")
+        await store.expire(THEN, 0)
+    await store.aclose()
+    found = [(statement, step) for statement, step in steps(file, seen) if "api_" in statement or "kept_" in statement]
+    assert walks(found) == []
+    indices = ("uq_api_keys_digest", "ix_api_keys_name", "ix_kept_completions_caller", "ix_kept_completions_created_at")
+    named = " ".join(step for _, step in found)
+    assert [index for index in indices if index.startswith("ix") and index not in named] == []
+    assert "TEMP B-TREE" not in named
+
+
+async def test_a_request_s_counts_are_one_statement_and_many_share_a_transaction(tmp_path: Path) -> None:
+    """What waits for the disk meanwhile is written together."""
+    store = await SqlStore.open(f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", default_retention_days=30)
+    uses = [ApiUse(caller=Caller(id=f"key/{one % 5}", name="a"), endpoint="chat", model="m") for one in range(50)]
+    with transactions() as seen:
+        await asyncio.gather(*(store.count_api_use(use) for use in uses))
+    assert [one for taken in seen for one in taken] == [("INSERT", "api_usage")] * 50
+    assert len(seen) <= 2
+    await store.aclose()

@@ -98,7 +98,7 @@ async def test_what_the_database_refuses_is_not_acknowledged(
 async def test_updates_that_nobody_can_take_do_not_keep_the_later_ones(
     tmp_path: Path, server: TelegramServer, private: Chat, ada: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither those that the library cannot read, nor those with which something goes wrong on the way."""
+    """Neither those that cannot be read, nor those with which something goes wrong on the way."""
     original = updates.event_of
 
     def fragile(update: object, *rest: object) -> object:

@@ -218,7 +218,7 @@ def test_control_strings_are_all_added_tokens_and_text_is_encoded_without_any_bo
     assert vocabulary.control_strings == {"<|endoftext|>", "<|im_start|>", "<|im_end|>"}
     assert vocabulary.encode(["<|im_end|>", "a"]) == [[1279], vocabulary.encode(["a"])[0]]
     assert vocabulary.decode([1278, *vocabulary.encode(["é"])[0], 1279]) == "é"
-    assert (vocabulary.text_of(1279), vocabulary.size) == ("<|im_end|>", 1280)
+    assert (vocabulary.bytes_of(1279), vocabulary.size) == (b"<|im_end|>", 1280)
 
 
 @pytest.mark.parametrize("where", ["chat_template.jinja", "chat_template.json", "named"])

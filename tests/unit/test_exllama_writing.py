@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from bot.engines.exllama.vocabulary import Vocabulary
 from bot.engines.exllama.weights import look
 from bot.engines.exllama.writing import Writer
 from bot.errors import BadRequest
-from bot.generation import TokenLogprob
+from bot.generation import Generation, TokenLogprob
 
 DEMO = Path(__file__).parents[1] / "assets" / "hearth-demo-chat-hf"
 
@@ -84,12 +85,16 @@ def test_a_stop_string_across_many_tokens_and_a_false_alarm_before_it(vocabulary
 def test_logprobs_come_with_their_tokens(vocabulary: Vocabulary) -> None:
     writer = Writer(vocabulary, ("there",))
     [ids] = vocabulary.encode(["hi the"])
-    all_of_them = [(TokenLogprob(id_, "", -1.0), ()) for id_ in ids]
+    all_of_them = [(TokenLogprob(id_, "", -1.0, b""), ()) for id_ in ids]
     deltas = [writer.feed([id_], [one]) for id_, one in zip(ids, all_of_them, strict=True)]
     deltas.append(writer.finish())
     for delta in deltas:
         assert tuple(token.token_id for token, _ in delta.logprobs) == delta.token_ids
     assert [one for delta in deltas for one in delta.logprobs] == all_of_them
+
+
+def asked(**constraint: Any) -> Generation:
+    return Generation(prompt=(1,), max_tokens=1, **constraint)
 
 
 def follow(matcher: Matcher, size: int, choose: int = 0) -> list[int]:
@@ -105,7 +110,7 @@ def follow(matcher: Matcher, size: int, choose: int = 0) -> list[int]:
 
 
 def test_a_grammar_allows_what_the_schema_says_and_then_the_end(vocabulary: Vocabulary) -> None:
-    matcher = Grammars(vocabulary).matcher({"const": "é😀"})
+    matcher = Grammars(vocabulary).matcher(asked(json_schema={"const": "é😀"}))
     ids = follow(matcher, 1312)
     assert json.loads(vocabulary.decode(ids)) == "é😀"
     assert ids[-1] == 1279
@@ -113,7 +118,7 @@ def test_a_grammar_allows_what_the_schema_says_and_then_the_end(vocabulary: Voca
 
 
 def test_a_grammar_keeps_a_regular_expression(vocabulary: Vocabulary) -> None:
-    matcher = Grammars(vocabulary).matcher({"type": "string", "pattern": "^[ab]{3}$"})
+    matcher = Grammars(vocabulary).matcher(asked(json_schema={"type": "string", "pattern": "^[ab]{3}$"}))
     text = json.loads(vocabulary.decode(follow(matcher, 1280, -1)))
     assert len(text) == 3
     assert set(text) <= {"a", "b"}
@@ -122,7 +127,7 @@ def test_a_grammar_keeps_a_regular_expression(vocabulary: Vocabulary) -> None:
 @pytest.mark.parametrize("schema", [{"type": "nonsense"}, {"type": "string", "pattern": "("}, {"$ref": "#/nowhere"}])
 def test_a_bad_schema_is_refused(vocabulary: Vocabulary, schema: dict[str, object]) -> None:
     with pytest.raises(BadRequest):
-        Grammars(vocabulary).matcher(schema)
+        Grammars(vocabulary).matcher(asked(json_schema=schema))
 
 
 class Breaking:
@@ -140,7 +145,7 @@ def test_trap_a_grammar_that_fails_allows_the_end_alone_and_raises_nothing(vocab
     matcher = Matcher(Breaking(), 1280, {1277, 1279})  # type: ignore[arg-type]
     assert np.nonzero(matcher.allowed(1280))[0].tolist() == [1277, 1279]
     assert matcher.failed == "no more memory"
-    matcher = Grammars(vocabulary).matcher({"const": 1})
+    matcher = Grammars(vocabulary).matcher(asked(json_schema={"const": 1}))
     matcher.accept(5)
     assert matcher.failed
     assert np.nonzero(matcher.allowed(1280))[0].tolist() == [1279]

@@ -7,24 +7,28 @@ from typing import Any
 
 import pytest
 
-from bot.engines.frames import Frames, parse, spell
+from bot.engines.frames import Frames, Shown, parse, spell
 from bot.errors import BadRequest, EngineError, TooLong
-from bot.generation import Delta, Finish, Prefill, Usage
+from bot.generation import Delta, Finish, Prefill, TokenLogprob, Usage
 
 GRIN = "😀".encode()
 
 
 class Vocabulary:
-    """Ids below 256 are bytes; 256 is the grin's first three bytes; 300 ends a turn."""
+    """Ids below 256 are bytes; 256 is the grin's first three bytes; 300 ends a turn; 301 is a control token."""
 
     end_ids = frozenset({300})
+    special_ids: Mapping[str, int] = {"<end>": 300, "<call>": 301}
 
     @property
     def index(self) -> Mapping[bytes, int]:
         return {**{bytes([i]): i for i in range(256)}, GRIN[:3]: 256}
 
     def token_bytes(self, index: int) -> bytes:
-        return {256: GRIN[:3], 300: b""}.get(index) if index >= 256 else bytes([index])  # type: ignore[return-value]
+        return {256: GRIN[:3]}.get(index, b"") if index >= 256 else bytes([index])
+
+    def named_bytes(self, index: int) -> bytes:
+        return {300: b"<end>", 301: b"<call>"}.get(index) or self.token_bytes(index)
 
 
 def token(text: str, ids: list[int], predicted: int) -> dict[str, Any]:
@@ -44,8 +48,8 @@ def end(kind: str, predicted: int) -> dict[str, Any]:
     }
 
 
-def read(*frames: dict[str, Any]) -> list[Prefill | Delta | Finish]:
-    state = Frames(Vocabulary(), alternatives=None)
+def read(*frames: dict[str, Any], shows: frozenset[str] = frozenset()) -> list[Prefill | Delta | Finish]:
+    state = Frames(Shown(Vocabulary(), shows), alternatives=None)
     return [event for frame in frames for event in state.read(frame)]
 
 
@@ -85,6 +89,45 @@ class TestFrames:
         assert events[:2] == [Delta("a", (97,)), Delta("")]
         assert isinstance(events[2], Finish)
         assert events[2].reason == "stop"
+
+    def test_control_tokens_without_text_come_with_what_follows_or_at_the_end(self) -> None:
+        events = read(token("a", [97], 1), token("", [301], 2), token("b", [98], 3), token("", [301], 4))
+        assert events == [Delta("a", (97,)), Delta(""), Delta("b", (301, 98)), Delta("")]
+        assert read(token("", [301], 1), token("", [300], 2), end("eos", 2))[2] == Delta("", (301,))
+        assert read(token("", [301], 1), end("limit", 1))[1] == Delta("", (301,))
+
+    def test_half_a_character_and_a_control_token_at_the_end_are_not_told(self) -> None:
+        events = read(token("a", [97], 1), token("", [301], 3), token("", [300], 4), end("eos", 4))
+        assert [event for event in events if isinstance(event, Delta) and event.token_ids] == [Delta("a", (97,))]
+
+    def test_control_tokens_that_are_shown_stand_in_the_text(self) -> None:
+        shows = frozenset({"<call>", "<end>", "<other>"})
+        assert Shown(Vocabulary(), shows).names == {"<call>"}
+        events = read(token("", [301], 1), token("<call>😀", [GRIN[3]], 3), shows=shows)
+        assert events == [Delta(""), Delta("<call>😀", (301, 256, GRIN[3]))]
+        assert read(token("", [301], 1), end("limit", 1), shows=shows)[1] == Delta("<call>", (301,))
+
+    def test_a_token_whose_frame_never_arrived_has_no_log_probability(self) -> None:
+        known = [{"id": GRIN[3], "logprob": -0.5, "top_logprobs": [{"id": 97, "logprob": -1.0}]}]
+        frame = {**token("a😀", [GRIN[3]], 3), "completion_probabilities": known}
+        [delta] = list(Frames(Shown(Vocabulary(), ()), alternatives=1).read(frame))
+        assert isinstance(delta, Delta)
+        assert delta.token_ids == (97, 256, GRIN[3])
+        assert [(one.raw, one.text, one.logprob) for one, _ in delta.logprobs] == [
+            (b"a", "a", None),
+            (GRIN[:3], "\ufffd", None),
+            (GRIN[3:], "\ufffd", -0.5),
+        ]
+        assert [others for _, others in delta.logprobs] == [(), (), (TokenLogprob(97, "a", -1.0, b"a"),)]
+
+    def test_the_end_of_the_turn_takes_its_log_probability_along(self) -> None:
+        def told(id_: int) -> list[dict[str, Any]]:
+            return [{"id": id_, "logprob": -0.5}]
+
+        state = Frames(Shown(Vocabulary(), ()), alternatives=0)
+        [held] = state.read({**token("", [97], 1), "completion_probabilities": told(97)})
+        [last] = state.read({**token("a", [300], 2), "completion_probabilities": told(300)})
+        assert (held, last) == (Delta(""), Delta("a", (97,), ((TokenLogprob(97, "a", -0.5, b"a"), ()),)))
 
     def test_bytes_that_are_no_character_are_spelled_as_they_are_shown(self) -> None:
         assert spell("\N{REPLACEMENT CHARACTER}".encode(), [None, 200], Vocabulary()) == (0xEF, 0xBF, 0xBD)

@@ -96,8 +96,7 @@ class ExllamaEngine:
             raise EngineBroken(detail=f"{self.name} is closed")
         tokens = request_body.room(request, self.context_length, self._size)
         request_body.check_texts(request, self._size)
-        schema = request.json_schema
-        matcher = None if schema is None else await asyncio.to_thread(self._grammars.matcher, schema)
+        matcher = await asyncio.to_thread(self._grammars.matcher, request) if request.is_constrained else None
         if tokens == 0:
             yield Finish(reason="length", usage=Usage(prompt_tokens=len(request.prompt)))
             return

@@ -1,20 +1,21 @@
-"""A JSON schema -> which tokens may come next, by llguidance, for both libraries alike.
+"""A JSON schema, regular expression or grammar -> which tokens may come next, by llguidance, for both libraries alike.
 
 In both an exception here would end everybody's answers, so what goes wrong is kept, and only the end is allowed then.
 """
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import llguidance
 import numpy as np
 import numpy.typing as npt
 
-from bot.engines import request_body
+from bot import constraints
 from bot.engines.exllama.vocabulary import Vocabulary
+from bot.errors import BadRequest
+from bot.generation import Generation
 
 WORD = 32
 """Tokens in one word of a mask."""
@@ -28,12 +29,14 @@ class Grammars:
         self._made: llguidance.LLTokenizer | None = None
         self._lock = threading.Lock()
 
-    def matcher(self, schema: Mapping[str, object]) -> Matcher:
-        """Raises BadRequest for a schema that is none, or that cannot be kept."""
-        request_body.check_schema(schema)
-        grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(request_body.guided(schema)))
+    def matcher(self, request: Generation) -> Matcher:
+        """For a request that is constrained. Raises BadRequest for what cannot be kept."""
         tokenizer = self._tokenizer()
-        return Matcher(llguidance.LLMatcher(tokenizer, grammar), tokenizer.vocab_size, self._vocabulary.end_ids)
+        constraints.check(request, tokenizer)
+        matcher = llguidance.LLMatcher(tokenizer, constraints.compiled(request), log_level=0)
+        if matcher.is_error():
+            raise BadRequest(f"This cannot be kept: {matcher.get_error()}", param=constraints.param(request))
+        return Matcher(matcher, tokenizer.vocab_size, self._vocabulary.end_ids)
 
     def _tokenizer(self) -> llguidance.LLTokenizer:
         with self._lock:

@@ -26,8 +26,7 @@ class Running:
         """It was told a Finish or an error."""
         self.still_generates = False
         """It has ended, but the generator does not know yet: a stop string came, or its grammar failed."""
-        self._vocabulary = vocabulary
-        self._writer = Writer(vocabulary, job.request.stop)
+        self._writer = Writer(vocabulary.showing(job.request.shows), job.request.stop)
         self._page = page
         self._ids = 0
         self._cached = 0

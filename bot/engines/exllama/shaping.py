@@ -92,7 +92,8 @@ class Shaping:
         return self._bias
 
     def _logprob(self, token: int, value: float) -> TokenLogprob:
-        return TokenLogprob(token, self._vocabulary.text_of(token), value)
+        raw = self._vocabulary.bytes_of(token)
+        return TokenLogprob(token, raw.decode("utf-8", "replace"), value, raw)
 
 
 def taken(reported: list[Logprobs], count: int) -> Sequence[Logprobs]:

@@ -6,16 +6,24 @@ strings in people's words for control tokens, and its configuration knows the fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Collection, Sequence
+from functools import cached_property
 from typing import Any
 
 import tokenizers
 
+from bot.engines import spelling
 from bot.engines.exllama.weights import ModelFolder, read_json
+from bot.engines.exllama.writing import Decoder
 from bot.engines.ggml import END_TEXTS
 from bot.engines.plain import fill_of, surroundings
 from bot.errors import ModelError
 from bot.generation import ChatTemplate, PlainText
+
+BYTE_TOKEN = re.compile("<0x[0-9A-F]{2}>")
+"""How SentencePiece's byte fallback is spelled."""
 
 
 class Vocabulary:
@@ -64,9 +72,27 @@ class Vocabulary:
         """What ids spell, without special tokens; U+FFFD for bytes that are no character (yet)."""
         return self._tokenizer.decode(list(ids), skip_special_tokens=True)
 
-    def text_of(self, id_: int) -> str:
-        """One token's text, control tokens by their names."""
-        return self._added.get(id_) or self._tokenizer.decode([id_], skip_special_tokens=False)
+    def showing(self, names: Collection[str]) -> Decoder:
+        """The same, but the special tokens of these names stand in the text. The end of a turn never does."""
+        shown = {id_ for id_ in self._specials - self.end_ids if self._added[id_] in names}
+        return _Showing(self._tokenizer, self._specials - shown) if shown else self
+
+    def bytes_of(self, id_: int) -> bytes:
+        """What one token spells, control tokens their names."""
+        if id_ in self._added:
+            return self._added[id_].encode()
+        token = self._tokenizer.id_to_token(id_) or ""
+        if self._is_byte_level:
+            return spelling.byte_level(token)
+        if BYTE_TOKEN.fullmatch(token):
+            return spelling.byte_token(token)
+        return token.replace("▁", " ").encode()
+
+    @cached_property
+    def _is_byte_level(self) -> bool:
+        """Whether its tokens are spelled in GPT-2's alphabet."""
+        settings = json.loads(self._tokenizer.to_str())
+        return '"ByteLevel"' in json.dumps([settings["decoder"], settings["pre_tokenizer"]])
 
     def serialized(self) -> str:
         """As tokenizer.json."""
@@ -114,6 +140,17 @@ class Vocabulary:
 
     def _written(self) -> frozenset[str]:
         return frozenset(text for text in self.control_strings if text in self.template.source)
+
+
+class _Showing:
+    """A Decoder that leaves out some tokens."""
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer, hidden: Collection[int]) -> None:
+        self._tokenizer = tokenizer
+        self._hidden = hidden
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode([id_ for id_ in ids if id_ not in self._hidden], skip_special_tokens=False)
 
 
 def _optional(folder: ModelFolder, name: str) -> dict[str, Any]:

@@ -18,6 +18,10 @@ def check(request: Generation) -> None:
         raise BadRequest("A stop string is empty.", param="stop")
     if request.sampling.logprobs is not None:
         raise BadRequest("A model on a server is not asked for log-probabilities.", param="logprobs")
+    if request.regex is not None:
+        raise BadRequest("A model on a server has no common name for a regular expression.", param="regex")
+    if request.grammar is not None:
+        raise BadRequest("A model on a server is not given a grammar.", param="grammar")
     if request.sampling.repeat_penalty != 1.0:
         raise BadRequest("A model on a server has no common name for this penalty.", param="repeat_penalty")
 

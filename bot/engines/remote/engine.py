@@ -12,8 +12,8 @@ from functools import partial
 import aiohttp
 import structlog
 
+from bot import constraints
 from bot.config import RemoteModelConfig
-from bot.engines import request_body
 from bot.engines.remote import asking, probe, wire
 from bot.engines.remote.attempt import Attempt
 from bot.engines.remote.faults import Fault, Refusal
@@ -134,8 +134,8 @@ class RemoteEngine:
         if self._closed:
             raise EngineBroken(detail=f"{self.name} is closed")
         asking.check(request)
-        if request.json_schema is not None:
-            await asyncio.to_thread(request_body.check_schema, request.json_schema)
+        if request.is_constrained:
+            await asyncio.to_thread(constraints.check, request)
         if request.max_tokens == 0:
             yield Finish(reason="length", usage=Usage(prompt_tokens=self._estimate.of(request.messages)))
             return

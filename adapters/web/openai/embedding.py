@@ -1,0 +1,56 @@
+"""POST /v1/embeddings."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import web
+
+from adapters.web.openai import asks, body
+from adapters.web.openai.frame import CALLER
+from adapters.web.openai.parameters.text import EmbeddingBody
+from adapters.web.openai.programs import Programs
+from bot.api import Embedded
+
+
+class Embedding:
+    """The route of embeddings."""
+
+    def __init__(self, programs: Programs) -> None:
+        self._programs = programs
+
+    def __call__(self, app: web.Application) -> None:
+        """Add it."""
+        app.router.add_post("/embeddings", self.embed, name="embeddings")
+
+    async def embed(self, request: web.Request) -> web.Response:
+        """The vectors of a batch."""
+        asked = EmbeddingBody.parse(await body.read(request))
+        embedded = await self._programs.completions.embed(asks.embedding(asked), request[CALLER])
+        # Thousands of numbers: not on the event loop.
+        return await asyncio.to_thread(_response, embedded, base64=asked.encoding_format == "base64")
+
+
+def _response(embedded: Embedded, *, base64: bool) -> web.Response:
+    encode = packed if base64 else list
+    data = [
+        {"object": "embedding", "index": number, "embedding": encode(vector)}
+        for number, vector in enumerate(embedded.vectors)
+    ]
+    tokens = embedded.usage.prompt_tokens
+    found: dict[str, Any] = {
+        "object": "list",
+        "data": data,
+        "model": embedded.model,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+    return web.json_response(found)
+
+
+def packed(vector: Sequence[float]) -> str:
+    """Little-endian 32-bit floats in base64."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

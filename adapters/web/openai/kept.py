@@ -1,0 +1,135 @@
+"""GET, POST and DELETE under /v1/chat/completions: what was kept by `store: true`, for who kept it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from adapters.web.openai import body
+from adapters.web.openai.faults import refused
+from adapters.web.openai.frame import CALLER
+from adapters.web.openai.parameters.chat import MAX_METADATA, MetadataBody
+from adapters.web.openai.programs import Programs
+from bot.api import Kept
+from bot.errors import BadRequest
+
+DEFAULT_PAGE, MOST_PAGE = 20, 100
+ID = "{completion_id:[A-Za-z0-9_-]+}"
+QUERY = frozenset({"after", "limit", "order", "model"})
+METADATA = "metadata["
+
+
+class KeptCompletions:
+    """The routes of kept completions."""
+
+    def __init__(self, programs: Programs) -> None:
+        self._store = programs.store
+
+    def __call__(self, app: web.Application) -> None:
+        """Add them."""
+        app.router.add_get("/chat/completions", self.list, name="kept.list")
+        app.router.add_get(f"/chat/completions/{ID}", self.retrieve, name="kept.retrieve")
+        app.router.add_post(f"/chat/completions/{ID}", self.change, name="kept.change")
+        app.router.add_delete(f"/chat/completions/{ID}", self.delete, name="kept.delete")
+        app.router.add_get(f"/chat/completions/{ID}/messages", self.messages, name="kept.messages")
+
+    async def list(self, request: web.Request) -> web.Response:
+        """A page of them."""
+        metadata = _query(request, QUERY, metadata=True)
+        limit, newest_first = _page(request)
+        try:
+            kept, more = await self._store.kept_completions(
+                caller=request[CALLER].id,
+                after=request.query.get("after"),
+                limit=limit,
+                newest_first=newest_first,
+                model=request.query.get("model"),
+                metadata=metadata or None,
+            )
+        except ValueError as error:
+            raise BadRequest(f"Invalid 'after': {error}", param="after") from error
+        return web.json_response(_listed([completion(one) for one in kept], more=more))
+
+    async def retrieve(self, request: web.Request) -> web.Response:
+        """One of them."""
+        return web.json_response(completion(await self._kept(request)))
+
+    async def change(self, request: web.Request) -> web.Response:
+        """Replace the metadata."""
+        asked = MetadataBody.parse(await body.read(request))
+        name = request.match_info["completion_id"]
+        changed = await self._store.change_metadata(name, asked.metadata, caller=request[CALLER].id)
+        return web.json_response(completion(_found(changed, name)))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Remove one."""
+        name = request.match_info["completion_id"]
+        if not await self._store.drop_completion(name, caller=request[CALLER].id):
+            raise _gone(name)
+        return web.json_response({"object": "chat.completion.deleted", "id": name, "deleted": True})
+
+    async def messages(self, request: web.Request) -> web.Response:
+        """The messages of the request."""
+        _query(request, QUERY - {"model"})
+        limit, newest_first = _page(request)
+        kept = await self._kept(request)
+        found = [{"id": f"{kept.id}-{n}", "name": None, **message} for n, message in enumerate(kept.messages)]
+        if newest_first:
+            found.reverse()
+        if (after := request.query.get("after")) is not None:
+            places = [n for n, message in enumerate(found) if message["id"] == after]
+            if not places:
+                raise BadRequest("Invalid 'after': there is no such message.", param="after")
+            found = found[places[0] + 1 :]
+        return web.json_response(_listed(found[:limit], more=len(found) > limit))
+
+    async def _kept(self, request: web.Request) -> Kept:
+        name = request.match_info["completion_id"]
+        return _found(await self._store.kept_completion(name, caller=request[CALLER].id), name)
+
+
+def completion(kept: Kept) -> dict[str, Any]:
+    """A completion as it was given, with its metadata."""
+    return {**kept.completion, "metadata": dict(kept.metadata)}
+
+
+def _listed(data: list[dict[str, Any]], *, more: bool) -> dict[str, Any]:
+    ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
+    return {"object": "list", "data": data, **ends, "has_more": more}
+
+
+def _page(request: web.Request) -> tuple[int, bool]:
+    """How many, and whether the newest come first. Raises BadRequest."""
+    given = request.query.get("limit", str(DEFAULT_PAGE))
+    if not (given.isascii() and given.isdecimal() and len(given) < len(str(MOST_PAGE)) + 1):
+        raise BadRequest(f"Invalid 'limit': a number from 1 to {MOST_PAGE}.", param="limit")
+    if not 1 <= int(given) <= MOST_PAGE:
+        raise BadRequest(f"Invalid 'limit': a number from 1 to {MOST_PAGE}.", param="limit")
+    order = request.query.get("order", "asc")
+    if order not in {"asc", "desc"}:
+        raise BadRequest("Invalid 'order': asc or desc.", param="order")
+    return int(given), order == "desc"
+
+
+def _query(request: web.Request, known: frozenset[str], *, metadata: bool = False) -> dict[str, str]:
+    """The metadata of the query, `metadata[key]=value`. Raises BadRequest for what is not known."""
+    found: dict[str, str] = {}
+    for name, value in request.query.items():
+        if metadata and name.startswith(METADATA) and name.endswith("]"):
+            found[name.removeprefix(METADATA).removesuffix("]")] = value
+        elif name not in known:
+            raise BadRequest(f"Unrecognized request argument supplied: {name}", param=name)
+    if len(found) > MAX_METADATA:
+        raise BadRequest(f"Invalid 'metadata': at most {MAX_METADATA}.", param="metadata")
+    return found
+
+
+def _found(kept: Kept | None, name: str) -> Kept:
+    if kept is None:
+        raise _gone(name)
+    return kept
+
+
+def _gone(name: str) -> Exception:
+    return refused(404, f"No completion is kept with the id '{name}'.", code="not_found", param="completion_id")

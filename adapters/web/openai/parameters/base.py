@@ -1,0 +1,115 @@
+"""What the bodies have in common: strict types, errors that name the parameter, and parameters that are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from bot.errors import BadRequest
+
+MAX_N = 128
+"""Choices: the specification's own bound."""
+MAX_STOPS = 4
+MAX_LOGPROBS = 20
+MAX_USER = 256
+
+Text = Annotated[str, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+User = Annotated[str, Field(strict=True, max_length=MAX_USER)]
+Seed = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
+Temperature = Annotated[float, Field(strict=True, ge=0, le=2)]
+TopP = Annotated[float, Field(strict=True, ge=0, le=1)]
+Penalty = Annotated[float, Field(strict=True, ge=-2, le=2)]
+Choices = Annotated[int, Field(strict=True, ge=1, le=MAX_N)]
+Stops = Text | Annotated[list[Text], Field(min_length=1, max_length=MAX_STOPS)]
+Bias = Annotated[float, Field(strict=True, ge=-100, le=100)]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Marks a parameter that is known and cannot be honoured. `harmless`: values that ask for nothing."""
+
+    why: str
+    harmless: tuple[Any, ...] = ()
+
+
+def refusal(why: str, *harmless: Any) -> Any:
+    """The type of such a parameter."""
+    return Annotated[Any, Refused(why, harmless), Field(description=f"Refused: {why}")]
+
+
+class Body(BaseModel):
+    """A JSON object whose unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, regex_engine="python-re")
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Self:
+        """Raises BadRequest with the parameter's name."""
+        try:
+            body = cls.model_validate(data)
+        except ValidationError as error:
+            raise _bad(error, data) from error
+        for name, mark in refused_in(cls).items():
+            value = getattr(body, name)
+            if value is not None and value not in mark.harmless:
+                raise BadRequest(f"{name} is not supported: {mark.why}", param=name)
+        return body
+
+
+def refused_in(model: type[BaseModel]) -> dict[str, Refused]:
+    """The refused parameters of a body, with the reasons."""
+    marks = ((name, mark) for name, field in model.model_fields.items() for mark in field.metadata)
+    return {name: mark for name, mark in marks if isinstance(mark, Refused)}
+
+
+def path(parts: Sequence[str | int]) -> str:
+    """`messages[0].content`, as OpenAI writes it."""
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _bad(error: ValidationError, data: Mapping[str, Any]) -> BadRequest:
+    """The first thing that is wrong; of a value that fits none of several types, the nearest one's complaint."""
+    places = [(item, _place(item, data)) for item in error.errors(include_url=False)]
+    item, place = max(places, key=lambda found: (len(found[1]) if len(found[1]) > 1 else 1, _near(found[0])))
+    name = path(place)
+    words = item["msg"].removeprefix("Value error, ")
+    match item["type"]:
+        case "extra_forbidden":
+            return BadRequest(f"Unrecognized request argument supplied: {name}", param=name)
+        case "missing":
+            return BadRequest(f"Missing required parameter: '{name}'.", param=name)
+        case "union_tag_invalid" | "union_tag_not_found":
+            key = str(item["ctx"]["discriminator"]).strip("'").removeprefix("_").removesuffix("()")
+            expected = item["ctx"].get("expected_tags", "an object with it")
+            return BadRequest(f"Invalid '{name}.{key}': supported values are {expected}.", param=f"{name}.{key}")
+        case "value_error" if not place:
+            return BadRequest(words, param=words.partition(":")[0])
+    return BadRequest(f"Invalid '{name}': {words}" if name else words, param=name or None)
+
+
+def _near(item: ErrorDetails) -> bool:
+    """Whether it is of the right type at least."""
+    return not item["type"].endswith("_type")
+
+
+def _place(item: ErrorDetails, data: Any) -> list[str | int]:
+    """Where it is in the body: without the names that pydantic gives to the members of a union."""
+    place: list[str | int] = []
+    for part in item["loc"]:
+        known = part in data if isinstance(data, dict) else isinstance(data, list) and part in range(len(data))
+        if known:
+            data = data[part]
+        elif item["type"] != "missing" or part is not item["loc"][-1]:
+            continue
+        place.append(part)
+    return place

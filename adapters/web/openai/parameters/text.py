@@ -1,0 +1,90 @@
+"""The bodies of text completions and embeddings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from adapters.web.openai.parameters.base import (
+    Bias,
+    Body,
+    Choices,
+    Flag,
+    Penalty,
+    Seed,
+    Stops,
+    Temperature,
+    Text,
+    TopP,
+    User,
+)
+from adapters.web.openai.parameters.chat import StreamOptions
+
+MAX_BEST_OF = 20
+MAX_PROMPTS = 128
+"""Texts in one request: each is a stream of its own."""
+MAX_INPUTS = 2048
+"""OpenAI's bound for a batch of embeddings."""
+DEFAULT_TOKENS = 16
+
+Ids = Annotated[list[Annotated[int, Field(strict=True, ge=0)]], Field(min_length=1)]
+
+
+class TextBody(Body):
+    """POST /v1/completions."""
+
+    model: Text
+    prompt: (
+        Text
+        | Ids
+        | Annotated[list[Text], Field(min_length=1, max_length=MAX_PROMPTS)]
+        | Annotated[list[Ids], Field(min_length=1, max_length=MAX_PROMPTS)]
+        | None
+    ) = Field(default=None, description="Left out: the model begins a text.")
+    suffix: Text | None = None
+    max_tokens: Annotated[int, Field(strict=True, ge=0)] | None = Field(default=None, description="Left out: 16.")
+    temperature: Temperature | None = Field(default=None, description="Left out: as the model is configured.")
+    top_p: TopP | None = Field(default=None, description="Left out: as the model is configured.")
+    n: Choices | None = None
+    stream: Flag | None = None
+    stream_options: StreamOptions | None = Field(default=None, description="With `stream` alone.")
+    logprobs: Annotated[int, Field(strict=True, ge=0, le=5)] | None = None
+    echo: Flag | None = None
+    stop: Stops | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    best_of: Annotated[int, Field(strict=True, ge=0, le=MAX_BEST_OF)] | None = None
+    logit_bias: dict[Text, Bias] | None = None
+    seed: Seed | None = None
+    user: User | None = None
+
+    @model_validator(mode="after")
+    def _is_of_a_piece(self) -> TextBody:
+        """What only makes sense together. The words begin with the parameter's name."""
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options: only with stream")
+        if (self.best_of or 0) > 1 and self.stream:
+            raise ValueError("best_of: the best can only be given when all are written; not with stream")
+        if self.best_of and self.best_of < (self.n or 1):
+            raise ValueError("best_of: at least n")
+        if self.echo and self.logprobs is not None:
+            raise ValueError("logprobs: those of a prompt (echo) are not told")
+        if self.echo and self.suffix:
+            raise ValueError("echo: not with suffix")
+        return self
+
+
+class EmbeddingBody(Body):
+    """POST /v1/embeddings."""
+
+    model: Text
+    input: (
+        Annotated[str, Field(strict=True, min_length=1)]
+        | Ids
+        | Annotated[list[Annotated[str, Field(strict=True, min_length=1)]], Field(min_length=1, max_length=MAX_INPUTS)]
+        | Annotated[list[Ids], Field(min_length=1, max_length=MAX_INPUTS)]
+    )
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[int, Field(strict=True, ge=1)] | None = None
+    user: User | None = None

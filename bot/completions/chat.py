@@ -1,0 +1,186 @@
+"""A chat completion: the prompt, the request to the engine, and what of a choice's stream is text, reasoning or a call."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Literal
+
+from bot.api import ApiEvent, Ask, CallPiece, ChatAsk, Ended, ReasoningPiece, TextPiece
+from bot.config import AnyModelConfig
+from bot.engines.registry import Loaded
+from bot.errors import BadRequest, TooLong
+from bot.generation import Delta, Finish, Generation, Sampling, TokenLogprob
+from bot.prompt import Prompt
+from bot.reasoning import CONTROLS, Visible
+from bot.tools.formats import Arguments, CallBegun, CallEnded, Parser, Said, ToolEvent, ToolFormat
+
+ALPHABET = string.ascii_letters + string.digits
+CALL_ID = 24
+ON_A_SERVER = "a model on another server is not given tools by Hearth"
+
+
+async def requests(ask: ChatAsk, loaded: Loaded, form: ToolFormat | None) -> list[Generation]:
+    """One for each choice. `form`: how this model calls functions; None where none are called.
+
+    Raises TooLong, and BadRequest for what this model cannot be asked.
+    """
+    prompt = await _prompt(ask, loaded, form)
+    grammar = None
+    if form is not None:
+        form.check(ask.tools)
+        grammar = form.constraint(
+            ask.tools,
+            ask.tool_choice,
+            parallel=ask.parallel_tool_calls,
+            head=loaded.prompts.answer_head,
+            schema=ask.json_schema,
+        )
+    first = Generation(
+        prompt=prompt.ids,
+        messages=prompt.messages,
+        max_tokens=room(ask, loaded, prompt.length),
+        sampling=sampling(ask, loaded.config),
+        stop=ask.stop,
+        json_schema=None if form is not None else ask.json_schema,
+        grammar=grammar,
+        shows=CONTROLS if form is None else CONTROLS | form.shows,
+    )
+    return seeded(first, ask.n)
+
+
+def calls(ask: ChatAsk) -> bool:
+    """Whether functions may be called."""
+    return bool(ask.tools) and ask.tool_choice.mode != "none"
+
+
+def format_of(ask: ChatAsk, form: ToolFormat | None) -> ToolFormat | None:
+    """`form`, if functions may be called. Raises BadRequest where the model is on another server."""
+    if not calls(ask):
+        return None
+    if form is None:
+        raise BadRequest(f"tools are not supported: {ON_A_SERVER}", param="tools")
+    return form
+
+
+def room(ask: Ask, loaded: Loaded, prompt: int) -> int:
+    """How many tokens may be written after a prompt of so many: what was asked, as far as they fit."""
+    left = loaded.engine.context_length - prompt
+    return left if ask.max_tokens is None else min(ask.max_tokens, left)
+
+
+def sampling(ask: Ask, config: AnyModelConfig) -> Sampling:
+    """As it was asked; temperature and top_p as the model is configured, where they were not."""
+    return replace(
+        ask.sampling,
+        temperature=config.temperature if ask.temperature is None else ask.temperature,
+        top_p=config.top_p if ask.top_p is None else ask.top_p,
+    )
+
+
+def seeded(first: Generation, n: int) -> list[Generation]:
+    """The same request `n` times. Equal seeds would write equal texts, so each further one has a seed higher by one."""
+    seed = first.sampling.seed
+    if seed is None:
+        return [first] * n
+    return [replace(first, sampling=replace(first.sampling, seed=seed + number)) for number in range(n)]
+
+
+def too_long(error: TooLong, loaded: Loaded) -> TooLong:
+    """In the API's words."""
+    most = loaded.engine.context_length
+    came = f"{error.tokens} tokens" if error.tokens else "more"
+    return TooLong(
+        f"This model's maximum context length is {most} tokens. However, your prompt resulted in {came}. "
+        "Please reduce its length.",
+        tokens=error.tokens,
+        room=error.room,
+    )
+
+
+async def _prompt(ask: ChatAsk, loaded: Loaded, form: ToolFormat | None) -> Prompt:
+    turns, tools = (list(ask.turns), None) if form is None else form.prepare(ask.turns, ask.tools)
+    try:
+        return await loaded.prompts.build(turns, day=datetime.now(UTC).date(), max_tokens=1, tools=tools, whole=True)
+    except TooLong as error:
+        raise too_long(error, loaded) from error
+
+
+class Choice:
+    """One choice while it is written: an engine's events in, the API's out."""
+
+    def __init__(self, number: int, *, head: str, parser: Parser | None, parallel: bool) -> None:
+        """`head`: what stands before the answer. `parser`: where functions may be called."""
+        self._number = number
+        self._visible = Visible(head)
+        self._parser = parser
+        self._parallel = parallel
+        self._calls = 0
+        self._pending: list[tuple[TokenLogprob, tuple[TokenLogprob, ...]]] = []
+        self.completion_tokens = 0
+        self.reasoning_tokens = 0
+        self.ended = False
+        """Whether `Ended` was told: what the engine writes after that is not wanted."""
+
+    def feed(self, event: Delta | Finish) -> Iterator[ApiEvent]:
+        """What the next event of the engine tells."""
+        if isinstance(event, Finish):
+            yield from self._finish(event)
+            return
+        count = len(event.token_ids) or bool(event.text)
+        self.completion_tokens += count
+        shown = self._visible.feed(event.text)
+        if self._visible.reasoning:
+            self.reasoning_tokens += count
+            self._pending.clear()
+        else:
+            self._pending.extend(event.logprobs)
+        yield from self._shown(shown)
+
+    def _finish(self, event: Finish) -> Iterator[ApiEvent]:
+        self.completion_tokens = event.usage.completion_tokens
+        yield from self._shown(self._visible.end())
+        if self._parser is not None and not self.ended:
+            yield from self._told(self._parser.end())
+        if not self.ended:
+            yield self._end("tool_calls" if self._calls and event.reason == "stop" else event.reason)
+
+    def _shown(self, text: str) -> Iterator[ApiEvent]:
+        if self._visible.thought:
+            yield ReasoningPiece(self._number, self._visible.thought)
+        if self._parser is None:
+            yield from self._said(text)
+        elif text:
+            yield from self._told(self._parser.feed(text))
+
+    def _said(self, text: str) -> Iterator[ApiEvent]:
+        if text or self._pending:
+            logprobs, self._pending = tuple(self._pending), []
+            yield TextPiece(self._number, text, logprobs)
+
+    def _told(self, events: Sequence[ToolEvent]) -> Iterator[ApiEvent]:
+        for event in events:
+            if self.ended:
+                return
+            match event:
+                case Said(text):
+                    yield from self._said(text)
+                case CallBegun(number, name):
+                    self._calls += 1
+                    yield CallPiece(choice=self._number, number=number, id=call_id(), name=name)
+                case Arguments(number, text):
+                    yield CallPiece(choice=self._number, number=number, arguments=text)
+                case CallEnded() if not self._parallel:
+                    yield self._end("tool_calls")
+
+    def _end(self, reason: Literal["stop", "length", "tool_calls"]) -> Ended:
+        self.ended = True
+        return Ended(self._number, reason)
+
+
+def call_id() -> str:
+    """As OpenAI's look."""
+    return "call_" + "".join(secrets.choice(ALPHABET) for _ in range(CALL_ID))

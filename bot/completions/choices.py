@@ -1,0 +1,70 @@
+"""Several generations of one request as one stream: each waits for a slot of its own, and all end together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+
+from bot.engines.scheduler import Scheduler
+from bot.engines.timed import StreamEvent
+from bot.generation import Generation
+
+AHEAD = 64
+"""Events that wait for a slow reader; then the engine waits."""
+
+
+async def run(
+    scheduler: Scheduler, requests: Sequence[Generation], *, user: str, most: int
+) -> AsyncGenerator[tuple[int, StreamEvent], None]:
+    """The events of each generation, with its number. Closing the iterator frees the engine.
+
+    `most`: slots and places of this user's, all requests together. One request takes no more places than there are
+    slots. Raises Busy and what the engine raises; then the other generations end too.
+    """
+    if len(requests) == 1:
+        async with aclosing(_one(scheduler, requests[0], user, most)) as events:
+            async for event in events:
+                yield 0, event
+        return
+    async with aclosing(_many(scheduler, requests, user, most)) as mixed:
+        async for pair in mixed:
+            yield pair
+
+
+async def _one(scheduler: Scheduler, request: Generation, user: str, most: int) -> AsyncGenerator[StreamEvent, None]:
+    async with scheduler.ticket(user, most=most) as ticket, aclosing(ticket.stream(request)) as stream:
+        async for event in stream:
+            yield event
+
+
+async def _many(
+    scheduler: Scheduler, requests: Sequence[Generation], user: str, most: int
+) -> AsyncGenerator[tuple[int, StreamEvent], None]:
+    queue: asyncio.Queue[tuple[int, StreamEvent] | None] = asyncio.Queue(AHEAD)
+    left = iter(enumerate(requests))
+
+    async def work(left: Iterator[tuple[int, Generation]]) -> None:
+        for number, request in left:
+            async with aclosing(_one(scheduler, request, user, most)) as events:
+                async for event in events:
+                    await queue.put((number, event))
+
+    workers = [asyncio.create_task(work(left)) for _ in range(min(len(requests), scheduler.slots))]
+    end = asyncio.create_task(_ended(workers, queue))
+    try:
+        while (pair := await queue.get()) is not None:
+            yield pair
+        for worker in workers:
+            if worker.done():
+                worker.result()
+    finally:
+        for task in (end, *workers):
+            task.cancel()
+        await asyncio.gather(end, *workers, return_exceptions=True)
+
+
+async def _ended(workers: Sequence[asyncio.Task[None]], queue: asyncio.Queue[tuple[int, StreamEvent] | None]) -> None:
+    """Say so when all have ended, or one has failed."""
+    await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+    await queue.put(None)

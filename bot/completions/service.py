@@ -1,0 +1,216 @@
+"""What programs are served: the right model, a place in its queue, its events as they come, and the count of the cost."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import cast
+from weakref import WeakKeyDictionary
+
+import structlog
+
+from bot.api import ApiEvent, ApiUse, Ask, Begun, Caller, ChatAsk, Embedded, EmbeddingAsk, ModelCard, TextAsk, Used
+from bot.completions import chat, choices, text
+from bot.completions.names import Kind, Model, Names
+from bot.config import Config
+from bot.engines.registry import Loaded, Registry
+from bot.errors import BadRequest, DatabaseError, EngineBroken, ModelError, NoSuchModel
+from bot.generation import Delta, Finish, Generation, Prefill, Usage
+from bot.ports import ChatEngine, Engine
+from bot.prompt import MessageBuilder, TextPrompts
+from bot.tools.formats import ToolFormat, format_for
+
+log = structlog.get_logger(__name__)
+
+Count = Callable[[ApiUse], Awaitable[None]]
+Choice = chat.Choice | text.Choice
+FINGERPRINT = 10
+"""Digits."""
+
+
+class ModelCompletions:
+    """Implements the port `Completions` over the models of a process."""
+
+    def __init__(self, registry: Registry, config: Callable[[], Config], count: Count) -> None:
+        """`count`: writes down what a request cost."""
+        self._registry = registry
+        self._config = config
+        self._count = count
+        self.names = Names(config())
+        self._forms: WeakKeyDictionary[Engine, ToolFormat] = WeakKeyDictionary()
+        self._texts: WeakKeyDictionary[Engine, TextPrompts] = WeakKeyDictionary()
+
+    async def models(self, caller: Caller) -> list[ModelCard]:
+        """See Completions."""
+        found = ((card, self.names.find(card.id)) for card in self.names.cards())
+        return [card for card, model in found if model is not None and self._may(caller, card.id, model)]
+
+    async def chat(self, ask: ChatAsk, caller: Caller) -> AsyncGenerator[ApiEvent, None]:
+        """See Completions."""
+        model, loaded = await self._load(ask.model, caller, "chat")
+        form = chat.format_of(ask, await self._form(loaded) if chat.calls(ask) else None)
+        requests = await chat.requests(ask, loaded, form)
+        made = [
+            chat.Choice(
+                number,
+                head=loaded.prompts.answer_head,
+                parser=form.parser(ask.tools) if form is not None else None,
+                parallel=ask.parallel_tool_calls,
+            )
+            for number in range(ask.n)
+        ]
+        work = _Work(model, ask, caller, "chat", made, each=ask.n)
+        async with aclosing(self._run(work, loaded, requests)) as events:
+            async for event in events:
+                yield event
+
+    async def complete(self, ask: TextAsk, caller: Caller) -> AsyncGenerator[ApiEvent, None]:
+        """See Completions."""
+        model, loaded = await self._load(ask.model, caller, "chat")
+        starts = await text.starts(ask, self._plain(loaded))
+        requests = text.requests(ask, loaded, starts)
+        made = [
+            text.Choice(
+                number,
+                echo=starts[number // ask.best_of].text if ask.echo else "",
+                logprobs=ask.sampling.logprobs is not None,
+            )
+            for number in range(len(requests))
+        ]
+        work = _Work(model, ask, caller, "completions", made, each=ask.best_of)
+        async with aclosing(self._run(work, loaded, requests)) as events:
+            if ask.best_of == ask.n:
+                async for event in events:
+                    yield event
+                return
+            async for event in text.best(made, events, ask):
+                yield event
+
+    async def embed(self, ask: EmbeddingAsk, caller: Caller) -> Embedded:
+        """See Completions."""
+        raise NotImplementedError
+
+    async def _run(self, work: _Work, loaded: Loaded, requests: Sequence[Generation]) -> AsyncGenerator[ApiEvent, None]:
+        """The events of all choices. What was used is counted whatever becomes of them."""
+        most = self._config().api.queue_per_key
+        begun = False
+        try:
+            async with aclosing(choices.run(loaded.scheduler, requests, user=work.caller.id, most=most)) as events:
+                async for number, event in events:
+                    if not begun:
+                        begun = True
+                        yield Begun(model=work.model.snapshot, fingerprint=fingerprint(loaded.engine.name))
+                    if isinstance(event, Prefill):
+                        work.read(number, event)
+                        continue
+                    work.note(number, event)
+                    choice = work.choices[number]
+                    if not choice.ended:
+                        for piece in choice.feed(event):
+                            yield piece
+                        if work.ended:
+                            break
+            yield Used(usage=work.usage, reasoning_tokens=work.reasoning_tokens)
+        finally:
+            if begun:
+                await self._count_use(work)
+
+    async def _count_use(self, work: _Work) -> None:
+        use = ApiUse(
+            caller=work.caller,
+            endpoint=work.endpoint,
+            model=work.model.alias,
+            user=work.ask.user,
+            usage=work.usage,
+        )
+        try:
+            await self._count(use)
+        except DatabaseError as error:
+            log.error("what a program used could not be counted", reason=str(error))
+
+    async def _load(self, name: str, caller: Caller, kind: Kind) -> tuple[Model, Loaded]:
+        model = self.names.find(name)
+        if model is None or not self._may(caller, name, model):
+            raise NoSuchModel(name)
+        if model.kind != kind:
+            raise BadRequest(f"The model `{name}` is not for this: it is one for {model.kind}.", param="model")
+        try:
+            return model, await self._registry.get(model.alias)
+        except ModelError as error:
+            raise EngineBroken("The model cannot be loaded just now; the log says why.", detail=str(error)) from error
+
+    def _may(self, caller: Caller, name: str, model: Model) -> bool:
+        return caller.models is None or bool({name, model.alias, model.snapshot} & caller.models)
+
+    def _plain(self, loaded: Loaded) -> TextPrompts:
+        """What makes this model's prompts of plain text. Raises BadRequest where that is another server's affair."""
+        engine = loaded.engine
+        if isinstance(loaded.prompts, MessageBuilder):
+            raise BadRequest("A model on another server continues no plain text here.", param="model")
+        if engine not in self._texts:
+            self._texts[engine] = TextPrompts(cast("ChatEngine", engine))
+        return self._texts[engine]
+
+    async def _form(self, loaded: Loaded) -> ToolFormat | None:
+        """How this model calls functions; None where that is another server's affair."""
+        engine = loaded.engine
+        if isinstance(loaded.prompts, MessageBuilder):
+            return None
+        if engine not in self._forms:
+            chat_engine = cast("ChatEngine", engine)
+            strings = sorted(chat_engine.control_strings)
+            found = await chat_engine.encode(strings)
+            ids = {string: tokens[0] for string, tokens in zip(strings, found, strict=True) if len(tokens) == 1}
+            self._forms[engine] = format_for(chat_engine.template, ids)
+        return self._forms[engine]
+
+
+@dataclass
+class _Work:
+    """A request in progress."""
+
+    model: Model
+    ask: Ask
+    caller: Caller
+    endpoint: str
+    choices: Sequence[Choice]
+    prompts: dict[int, Usage] = field(default_factory=dict)
+    """What reading each prompt cost, by the number of its first choice."""
+    each: int = 1
+    """Choices of one prompt."""
+
+    def read(self, number: int, event: Prefill) -> None:
+        """A prompt is being read; that of several choices counts once."""
+        self.prompts.setdefault(number // self.each, Usage(prompt_tokens=event.total, cached_tokens=event.cached))
+
+    def note(self, number: int, event: Delta | Finish) -> None:
+        """An engine that tells nothing while it reads tells at the end what the prompt was."""
+        if isinstance(event, Finish):
+            self.prompts.setdefault(number // self.each, event.usage)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all choices have ended."""
+        return all(choice.ended for choice in self.choices)
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """Of all choices."""
+        return sum(choice.reasoning_tokens for choice in self.choices)
+
+    @property
+    def usage(self) -> Usage:
+        """So far."""
+        return Usage(
+            prompt_tokens=sum(usage.prompt_tokens for usage in self.prompts.values()),
+            cached_tokens=sum(usage.cached_tokens for usage in self.prompts.values()),
+            completion_tokens=sum(choice.completion_tokens for choice in self.choices),
+        )
+
+
+def fingerprint(name: str) -> str:
+    """Of an engine's weights and of the program that runs them."""
+    return "fp_" + hashlib.sha256(f"{name} {version('hearth')}".encode()).hexdigest()[:FINGERPRINT]

@@ -1,0 +1,96 @@
+"""What an answer has to be, for llguidance, which every engine of ours has inside: checked first, because llama-server
+drops what it dislikes without a word and lets the model write what it likes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jsonschema
+import llguidance
+
+from bot.errors import BadRequest
+from bot.generation import Generation
+
+_ESCAPED = re.compile(r"\\?.", re.DOTALL)
+_AS_HEX = {"/": r"\x2F", "\n": r"\x0A", "\r": r"\x0D"}
+"""What would end a regular expression in Lark's text."""
+
+
+def check(request: Generation, tokenizer: Any = None) -> None:
+    """Raises BadRequest for a schema, regular expression or grammar that cannot be kept, and for more than one of them.
+
+    `tokenizer`: the model's llguidance.LLTokenizer; without it the names of special tokens in a grammar are not looked up.
+    """
+    given = [name for name in ("json_schema", "regex", "grammar") if getattr(request, name) is not None]
+    if len(given) > 1:
+        raise BadRequest(f"Only one of these can be kept: {', '.join(given)}.", param=given[-1])
+    if request.json_schema is not None:
+        check_schema(request.json_schema)
+    if request.regex is not None:
+        check_grammar(lark_of(request.regex), param="regex", words="This regular expression is not supported")
+    if request.grammar is not None:
+        check_grammar(request.grammar, tokenizer)
+
+
+def check_schema(
+    schema: Mapping[str, object], *, param: str = "response_format", words: str = "This JSON schema is not supported"
+) -> None:
+    """Raises BadRequest for a schema that is none, or that the grammar engine cannot keep."""
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+        grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(guided(schema)))
+    except (jsonschema.SchemaError, ValueError, TypeError, RecursionError) as error:
+        reason = error.message if isinstance(error, jsonschema.SchemaError) else str(error)
+        raise BadRequest(f"This is no JSON schema: {reason}", param=param) from error
+    if complaint := llguidance.LLMatcher.validate_grammar(grammar):
+        raise BadRequest(f"{words}: {complaint}", param=param)
+
+
+def check_grammar(
+    grammar: str, tokenizer: Any = None, *, param: str = "grammar", words: str = "This grammar is not supported"
+) -> None:
+    """Raises BadRequest for what is no Lark grammar, or names tokens that the model does not have."""
+    lark = llguidance.LLMatcher.grammar_from_lark(grammar)
+    if complaint := llguidance.LLMatcher.validate_grammar(lark, tokenizer):
+        raise BadRequest(f"{words}: {complaint.strip()}", param=param)
+
+
+def guided(schema: Mapping[str, object]) -> dict[str, object]:
+    """The schema with compact output: free whitespace lets a weak model write blanks until its tokens are used up."""
+    options = schema.get("x-guidance")
+    given = dict(options) if isinstance(options, Mapping) else {}
+    return {**schema, "x-guidance": {**given, "whitespace_flexible": False}}
+
+
+def lark_of(regex: str) -> str:
+    """A regular expression as a grammar."""
+    if not regex:
+        return 'start: ""'  # two slashes would be a comment
+    return f"start: /{_ESCAPED.sub(_in_lark, regex)}/"
+
+
+def _in_lark(match: re.Match[str]) -> str:
+    return _AS_HEX.get(match.group()[-1], match.group())
+
+
+def source(request: Generation) -> str | None:
+    """The request's grammar or regular expression as Lark; None where there is neither."""
+    return request.grammar if request.regex is None else lark_of(request.regex)
+
+
+def param(request: Generation) -> str:
+    """What the API calls the request's constraint."""
+    return "response_format" if request.json_schema is not None else "regex" if request.regex is not None else "grammar"
+
+
+def compiled(request: Generation) -> str:
+    """The constraint of a request that has one, as llguidance.LLMatcher takes it."""
+    if request.json_schema is not None:
+        return str(llguidance.LLMatcher.grammar_from_json_schema(json.dumps(guided(request.json_schema))))
+    lark = source(request)
+    assert lark is not None, "the request is constrained"
+    return str(llguidance.LLMatcher.grammar_from_lark(lark))

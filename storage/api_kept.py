@@ -1,0 +1,146 @@
+"""Completions that programs asked to keep: for the retention time, or until they are dropped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, bindparam, delete, select, tuple_, update
+
+from bot.api import Kept
+from storage.models import kept_completions
+from storage.transaction import Scrub, Transaction, insert
+from storage.values import DAY, dump, micros, time_of
+
+CHUNK = 200
+"""Rows that are looked through at once for those with some metadata."""
+
+_PLACE = (kept_completions.c.created_at, kept_completions.c.id)
+_ITS_OWN = (kept_completions.c.id == bindparam("k_id")) & (kept_completions.c.caller == bindparam("k_caller"))
+_ONE = select(kept_completions).where(_ITS_OWN)
+_DROP = delete(kept_completions).where(_ITS_OWN)
+_CHANGE = update(kept_completions).where(_ITS_OWN).values(metadata=bindparam("k_metadata")).returning(kept_completions)
+_FORGET = delete(kept_completions).where(kept_completions.c.caller == bindparam("k_caller"))
+
+
+def keep(transaction: Transaction, kept: Kept) -> None:
+    """See `bot.api.ApiStore.keep_completion`."""
+    if transaction.default_days == 0:
+        raise ValueError("nothing is kept here: retention.days is 0")
+    row = {
+        "id": kept.id,
+        "caller": kept.caller,
+        "model": kept.model,
+        "created_at": micros(kept.created),
+        "messages": dump(kept.messages),
+        "completion": dump(kept.completion),
+        "metadata": dump(kept.metadata),
+    }
+    # Run again after a lost connection, it changes nothing.
+    transaction.execute(insert(transaction, kept_completions).on_conflict_do_nothing(), row)
+
+
+def find(transaction: Transaction, id_: str, caller: str) -> Kept | None:
+    """See `bot.api.ApiStore.kept_completion`."""
+    row = transaction.execute(_ONE, {"k_id": id_, "k_caller": caller}).first()
+    return None if row is None else _kept(row)
+
+
+def page(
+    transaction: Transaction,
+    *,
+    caller: str,
+    after: str | None,
+    limit: int,
+    newest_first: bool,
+    model: str | None,
+    metadata: Mapping[str, str] | None,
+) -> tuple[list[Kept], bool]:
+    """See `bot.api.ApiStore.kept_completions`."""
+    place = None if after is None else _place(transaction, after, caller)
+    wanted = select(kept_completions).where(kept_completions.c.caller == caller)
+    if model is not None:
+        wanted = wanted.where(kept_completions.c.model == model)
+    found: list[Kept] = []
+    for row in _rows(transaction, wanted, place, newest_first=newest_first, most=CHUNK if metadata else limit + 1):
+        kept = _kept(row)
+        if metadata is None or metadata.items() <= kept.metadata.items():
+            if len(found) == limit:
+                return found, True
+            found.append(kept)
+    return found, False
+
+
+def change_metadata(transaction: Transaction, id_: str, metadata: Mapping[str, str], caller: str) -> Kept | None:
+    """See `bot.api.ApiStore.change_metadata`."""
+    row = transaction.execute(_CHANGE, {"k_id": id_, "k_caller": caller, "k_metadata": dump(metadata)}).first()
+    return None if row is None else _kept(row)
+
+
+def drop(transaction: Transaction, id_: str, caller: str) -> bool:
+    """See `bot.api.ApiStore.drop_completion`."""
+    if not transaction.execute(_DROP, {"k_id": id_, "k_caller": caller}).rowcount:
+        return False
+    transaction.scrub = max(transaction.scrub, Scrub.LOG)
+    return True
+
+
+def every(transaction: Transaction, caller: str) -> list[Kept]:
+    """All of a caller's, oldest first."""
+    wanted = select(kept_completions).where(kept_completions.c.caller == caller).order_by(*_PLACE)
+    return [_kept(row) for row in transaction.execute(wanted)]
+
+
+def forget(transaction: Transaction, caller: str) -> None:
+    """Remove all of a caller's."""
+    transaction.execute(_FORGET, {"k_caller": caller})
+
+
+def expired(transaction: Transaction, now: datetime, days: int, most: int) -> list[str]:
+    """The ids of those that are older than the retention: at most so many."""
+    old = select(kept_completions.c.id).where(kept_completions.c.created_at < micros(now) - days * DAY).limit(most)
+    return list(transaction.execute(old).scalars())
+
+
+def remove(transaction: Transaction, ids: list[str]) -> None:
+    """Remove a batch of what `expired` found; what it leaves in the file is scrubbed at the end of all batches."""
+    transaction.execute(delete(kept_completions).where(kept_completions.c.id.in_(ids)))
+
+
+def _place(transaction: Transaction, id_: str, caller: str) -> tuple[int, str]:
+    """Raises ValueError."""
+    row = transaction.execute(_ONE, {"k_id": id_, "k_caller": caller}).first()
+    if row is None:
+        raise ValueError(f"no completion {id_!r} is kept")
+    return row.created_at, row.id
+
+
+def _rows(
+    transaction: Transaction, wanted: Select[Any], place: tuple[int, str] | None, *, newest_first: bool, most: int
+) -> Iterator[Any]:
+    """Those behind a place, in order, `most` at a time."""
+    order = tuple(column.desc() for column in _PLACE) if newest_first else _PLACE
+    here = tuple_(*_PLACE)
+    while True:
+        behind = wanted
+        if place is not None:
+            behind = wanted.where(here < place if newest_first else here > place)
+        rows = transaction.execute(behind.order_by(*order).limit(most)).all()
+        yield from rows
+        if len(rows) < most:
+            return
+        place = (rows[-1].created_at, rows[-1].id)
+
+
+def _kept(row: Any) -> Kept:
+    return Kept(
+        id=row.id,
+        caller=row.caller,
+        model=row.model,
+        created=time_of(row.created_at),
+        messages=tuple(json.loads(row.messages)),
+        completion=json.loads(row.completion),
+        metadata=json.loads(row.metadata),
+    )
