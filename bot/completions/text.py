@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -59,8 +60,8 @@ class Choice:
 
     @property
     def score(self) -> float:
-        """The mean log-probability of its tokens."""
-        return self._sum / self._counted if self._counted else 0.0
+        """The mean log-probability of its tokens. What says nothing is the last."""
+        return self._sum / self._counted if self._counted else -math.inf
 
     def feed(self, event: Delta | Finish) -> Iterator[ApiEvent]:
         """What the next event of the engine tells."""
@@ -73,8 +74,9 @@ class Choice:
             yield Ended(self.number, event.reason)
             return
         self.completion_tokens += len(event.token_ids) or bool(event.text)
-        self._sum += sum(token.logprob or 0.0 for token, _ in event.logprobs)
-        self._counted += len(event.logprobs)
+        known = [token.logprob for token, _ in event.logprobs if token.logprob is not None]
+        self._sum += sum(known)
+        self._counted += len(known)
         logprobs = event.logprobs if self._logprobs else ()
         if event.text or logprobs:
             yield TextPiece(self.number, event.text, logprobs)
