@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from typing import cast
 from weakref import WeakKeyDictionary
@@ -211,6 +212,7 @@ class _Work:
         )
 
 
+@cache
 def fingerprint(name: str) -> str:
     """Of an engine's weights and of the program that runs them."""
     return "fp_" + hashlib.sha256(f"{name} {version('hearth')}".encode()).hexdigest()[:FINGERPRINT]
