@@ -16,6 +16,7 @@ import structlog
 
 from adapters.console.account import account_in
 from adapters.console.adapter import Console
+from adapters.console.keys import ApiOwner
 from adapters.console.operator import Operator, numbers
 from adapters.console.wire import ACCOUNT
 from adapters.delivery import Delivery
@@ -31,6 +32,7 @@ from bot.metered import Metered
 from bot.metrics import Metrics
 from bot.page import page
 from bot.ports import Adapter, Forgotten, Notes
+from bot.programs import programs
 from bot.recent import LastErrors
 from bot.speech.decode import AudioLimits, Decoder
 from bot.speech.models import SpeechModels
@@ -93,11 +95,14 @@ class App:
         self.health, self.readiness, self.scrape = vitals.health, vitals.readiness, vitals.scrape
         account = account_in(config.data_dir) if config.shared_database else ACCOUNT
         operator = Operator(store, self.health, self._removed, account=account)
-        routes = (operator, numbers(self.readiness, self.scrape))
+        routes = (operator, ApiOwner(store), numbers(self.readiness, self.scrape))
         self.console = Console(socket, *routes, is_open=store.is_open, answer_to=store.answer_to, account=account)
         self.add(account, self.console)
         self.page: WebPage | None = None
         if errors is not None and config.web.enabled:
+            api = None
+            if config.api.enabled:
+                api = programs(lambda: self.config, store, registry, speech, account=account)
             self.page = page(
                 lambda: self.config,
                 store,
@@ -106,7 +111,7 @@ class App:
                 account=account,
                 errors=errors,
                 removed=self._removed,
-                programs=None,
+                programs=api,
             )
             self.add(account, self.page)
 

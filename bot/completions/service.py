@@ -20,7 +20,7 @@ from bot.engines.registry import Loaded, Registry
 from bot.errors import BadRequest, DatabaseError, EngineBroken, ModelError, NoSuchModel
 from bot.generation import Delta, Finish, Generation, Prefill, Usage
 from bot.ports import ChatEngine, Engine
-from bot.prompt import MessageBuilder
+from bot.prompt import MessageBuilder, TextPrompts
 from bot.tools.formats import ToolFormat, format_for
 
 log = structlog.get_logger(__name__)
@@ -41,6 +41,7 @@ class ModelCompletions:
         self._count = count
         self.names = Names(config())
         self._forms: WeakKeyDictionary[Engine, ToolFormat] = WeakKeyDictionary()
+        self._texts: WeakKeyDictionary[Engine, TextPrompts] = WeakKeyDictionary()
 
     async def models(self, caller: Caller) -> list[ModelCard]:
         """See Completions."""
@@ -69,7 +70,7 @@ class ModelCompletions:
     async def complete(self, ask: TextAsk, caller: Caller) -> AsyncGenerator[ApiEvent, None]:
         """See Completions."""
         model, loaded = await self._load(ask.model, caller, "chat")
-        starts = await text.starts(ask, loaded)
+        starts = await text.starts(ask, self._plain(loaded))
         requests = text.requests(ask, loaded, starts)
         made = [
             text.Choice(
@@ -143,6 +144,15 @@ class ModelCompletions:
 
     def _may(self, caller: Caller, name: str, model: Model) -> bool:
         return caller.models is None or bool({name, model.alias, model.snapshot} & caller.models)
+
+    def _plain(self, loaded: Loaded) -> TextPrompts:
+        """What makes this model's prompts of plain text. Raises BadRequest where that is another server's affair."""
+        engine = loaded.engine
+        if isinstance(loaded.prompts, MessageBuilder):
+            raise BadRequest("A model on another server continues no plain text here.", param="model")
+        if engine not in self._texts:
+            self._texts[engine] = TextPrompts(cast("ChatEngine", engine))
+        return self._texts[engine]
 
     async def _form(self, loaded: Loaded) -> ToolFormat | None:
         """How this model calls functions; None where that is another server's affair."""

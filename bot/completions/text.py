@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from bot.api import ApiEvent, Begun, Ended, TextAsk, TextPiece
 from bot.completions import chat
 from bot.engines.registry import Loaded
+from bot.errors import BadRequest
 from bot.generation import Delta, Finish, Generation
+from bot.prompt import TextPrompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,15 @@ class Start:
     ids: tuple[int, ...]
     text: str
     """What `echo` says."""
+
+
+async def starts(ask: TextAsk, prompts: TextPrompts) -> list[Start]:
+    """The prompts as ids. Raises BadRequest, TooLong, RoleForgery."""
+    if ask.echo and not all(isinstance(prompt, str) for prompt in ask.prompts):
+        raise BadRequest("echo: only a prompt that is text is said back, not token ids.", param="echo")
+    ids = await prompts.prompts(ask.prompts, suffix=ask.suffix)
+    texts = (prompt if isinstance(prompt, str) else "" for prompt in ask.prompts)
+    return [Start(found, text) for found, text in zip(ids, texts, strict=True)]
 
 
 def requests(ask: TextAsk, loaded: Loaded, starts: Sequence[Start]) -> list[Generation]:
@@ -48,7 +59,7 @@ class Choice:
 
     @property
     def score(self) -> float:
-        """The mean log-probability of its tokens."""
+        """The mean log-probability of its tokens, as far as that is known."""
         return self._sum / self._counted if self._counted else 0.0
 
     def feed(self, event: Delta | Finish) -> Iterator[ApiEvent]:

@@ -246,5 +246,6 @@ def _token(token: TokenLogprob) -> dict[str, Any]:
     return {"token": token.text, "logprob": _number(token.logprob), "bytes": list(token.raw)}
 
 
-def _number(logprob: float | None) -> float:
-    return LEAST_LOGPROB if logprob is None else max(logprob, LEAST_LOGPROB)
+def _number(logprob: float | None) -> float | None:
+    """None where the engine does not tell it."""
+    return None if logprob is None else max(logprob, LEAST_LOGPROB)
