@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from aiohttp import web
 
 from adapters.web.guard import Guard, open_to_all
+from adapters.web.openai import openapi
 from adapters.web.openai.audio import Audio
 from adapters.web.openai.completing import Completing
 from adapters.web.openai.embedding import Embedding
@@ -34,17 +37,9 @@ class Api:
             KeptCompletions(self._programs),
         ):
             add(api)
-        if self._programs.speech is not None:
-            speech, config = self._programs.speech, self._programs.config().speech
-            Audio(
-                speech,
-                self._programs.decode,
-                self._programs.used,
-                self._programs.speech_names,
-                language=config.language,
-                max_bytes=config.max_bytes,
-                workers=config.workers,
-            )(api)
+        if (speech := self._programs.speech) is not None:
+            Audio(self._programs, speech)(api)
+        openapi.routes(api, version("hearth"), audio=speech is not None)
         self._frames.append(frame)
         app.add_subapp(PREFIX, api)
 
