@@ -15,6 +15,7 @@ from bot.messages import Author, ConversationKey
 from bot.permissions import is_admin, may_talk, messages_per_minute, tokens_per_day
 from bot.ports import SpeechToText
 from bot.speech.decode import AudioLimits, Decoder
+from bot.speech.names import names
 from bot.ways_in import WEB_PLATFORM, PermissionsConfig
 
 
@@ -32,6 +33,7 @@ def programs(
         limits=Allowance(store),
         used=store.count_api_use,
         speech=speech,
+        speech_names=names(config()),
         decode=Decoder(AudioLimits(heard.max_duration, heard.max_bytes)),
     )
 

@@ -197,7 +197,7 @@ def text_logprobs(tokens: Iterable[tuple[TokenLogprob, tuple[TokenLogprob, ...]]
     told: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
     for token, alternatives in tokens:
         told["tokens"].append(token.text)
-        told["token_logprobs"].append(_number(token.logprob))
+        told["token_logprobs"].append(None if token.logprob is None else _number(token.logprob))
         told["top_logprobs"].append({other.text: _number(other.logprob) for other in alternatives} or None)
         told["text_offset"].append(begin)
         begin += len(token.text)

@@ -119,6 +119,7 @@ OBJECTS: dict[str, Any] = {
         "duration",
         "segments",
         "words",
+        "languages",
         "usage",
         text=TEXT,
         task={"enum": ["transcribe", "translate"]},
@@ -126,7 +127,8 @@ OBJECTS: dict[str, Any] = {
         duration=NUMBER,
         segments=_list(_SEGMENT),
         words=_list(_object(word=TEXT, start=NUMBER, end=NUMBER)),
-        usage={"type": "object"},
+        languages=_list(_object(code=TEXT)),
+        usage=_object(type={"const": "duration"}, seconds=WHOLE),
     ),
     "ModelList": _object(object={"const": "list"}, data=_list(_ref("Model"))),
     "Model": _object(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from bot.api import ApiStore, ApiUse, Caller, Completions
+from bot.api import ApiStore, ApiUse, Caller, Completions, SpeechNames
 from bot.api_limits import Door, Limits
 from bot.config import Config
 from bot.ports import Decode, SpeechToText
@@ -27,4 +27,5 @@ class Programs:
     """Counts what a request cost."""
     speech: SpeechToText | None
     """None where nothing is heard."""
+    speech_names: SpeechNames
     decode: Decode
