@@ -23,6 +23,7 @@ from bot.cleaning import clean
 from bot.config import Config, load
 from bot.engine_cli import engine
 from bot.errors import ConfigError, HearthError
+from bot.keys_cli import keys
 from bot.models_cli import models
 from bot.transcribe_cli import transcribe
 
@@ -39,6 +40,7 @@ db = typer.Typer(help="Back up and restore the database.", no_args_is_help=True)
 cli.add_typer(db, name="db")
 cli.add_typer(models, name="models")
 cli.add_typer(engine, name="engine")
+cli.add_typer(keys, name="keys")
 cli.command()(transcribe)
 
 
@@ -138,22 +140,20 @@ def check(
 
 @cli.command()
 def usage(context: typer.Context) -> None:
-    """Show messages and tokens by day and model."""
+    """Show messages and tokens by day and model; of the API by day, key, user and model."""
 
-    async def show(client: Client) -> None:
-        from rich.console import Console
-        from rich.table import Table
+    async def tell(client: Client) -> None:
+        from bot.tables import show
 
-        rows = await client.usage()
-        if not rows:
+        counts = {"of conversations": await client.usage(), "of the API": await client.api_usage()}
+        for what, rows in counts.items():
+            if rows:
+                print(f"Used {what}:")
+                show([name.replace("_", " ") for name in rows[0]], [[str(one) for one in row.values()] for row in rows])
+        if not any(counts.values()):
             print("Nothing has been used yet.")
-            return
-        table = Table(*(name.replace("_", " ") for name in rows[0]))
-        for row in rows:
-            table.add_row(*(str(value) for value in row.values()))
-        Console().print(table)
 
-    _run(connected(_read(context), show, answering=False))
+    _run(connected(_read(context), tell, answering=False))
 
 
 @cli.command()
@@ -225,6 +225,8 @@ async def _serve(path: Path | None) -> None:
         loop.add_signal_handler(signal.SIGHUP, app.reload)
         where = f"at {app.page.address}" if app.page else "with `hearth chat`"
         print(f"Hearth is ready. Talk to it {where}; its data is in {config.data_dir}.", flush=True)
+        if app.page and (about := await app.page.about_programs()):
+            print(about, flush=True)
         await done.wait()
         print("Stopping: answers in progress are finished, the rest waits for the next start.", flush=True)
 

@@ -29,7 +29,7 @@ from bot.messages import (
 )
 from bot.ports import Store
 from bot.prompt import Turn
-from bot.reasoning import Visible
+from bot.reasoning import CONTROLS, Visible
 from bot.settings import merged, model_of, persona_of, transcripts_of
 
 QUEUE_NOTICE_SECONDS = 2.0
@@ -289,7 +289,13 @@ async def _request(
         top_p=loaded.config.top_p if persona.top_p is None else persona.top_p,
     )
     tokens = min(config.chat.max_tokens, engine.context_length - prompt.length)
-    return Generation(prompt=prompt.ids, messages=prompt.messages, max_tokens=tokens, sampling=sampling)
+    return Generation(
+        prompt=prompt.ids,
+        messages=prompt.messages,
+        max_tokens=tokens,
+        sampling=sampling,
+        shows=CONTROLS,
+    )
 
 
 async def _load(models: Registry, alias: str) -> Loaded:

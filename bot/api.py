@@ -250,6 +250,24 @@ class ModelCard:
     description: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechModel:
+    """A speech model towards programs."""
+
+    alias: str
+    snapshot: str
+    """With the day of its weights; of one from a hub its name there, which is no promise of ours."""
+    released: datetime
+    model: str
+    """As SpeechToText takes it."""
+    translator: str
+    """The same, for what translates in its place."""
+
+
+SpeechNames = Mapping[str, SpeechModel]
+"""By every name that programs may use. No other model can be asked for: it could be any path, or any download."""
+
+
 class Completions(Protocol):
     """The models, for programs. Each method raises Told: NoSuchModel, BadRequest, TooLong, Busy, NotAllowed, EngineError."""
 

@@ -182,6 +182,8 @@ class SpeechConfig(Section):
 
     enabled: bool = True
     model: str = EMBEDDED_SPEECH
+    translation_model: str = ""
+    names: dict[Annotated[str, Field(min_length=1)], Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     compute_type: str = "default"
     threads: int = Field(default=0, ge=0)
@@ -192,6 +194,11 @@ class SpeechConfig(Section):
     max_duration: Seconds = 900.0
     max_bytes: int = Field(default=25 * 2**20, ge=1, le=MAX_RECORDING)
     keep_recordings: bool = False
+
+    @property
+    def translator(self) -> str:
+        """The model that translates, as `model`."""
+        return self.translation_model or self.model
 
     def path_of(self, name: str) -> str:
         """A model's name, directory or repository, as faster-whisper takes it."""
@@ -291,7 +298,7 @@ class Config(Section):
     @property
     def shared_database(self) -> bool:
         """Whether several processes may use the database at the same time: one owns a SQLite file."""
-        return not self.database_url.startswith("sqlite")
+        return bool(self.database.url) and not self.database.url.startswith("sqlite")
 
     @property
     def socket(self) -> Path:

@@ -6,7 +6,7 @@ import asyncio
 import difflib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +18,7 @@ from bot import local_models
 from bot.config import EMBEDDED_CHAT_MODEL, Config, ModelConfig, load, model_tables
 from bot.errors import ConfigError
 from bot.local_models import DEMO, Entry
+from bot.tables import show
 
 if TYPE_CHECKING:
     from bot.pulling import Progress, Unclear
@@ -26,8 +27,6 @@ models = typer.Typer(help="The models: download them, look at them, choose one."
 
 INTERRUPTED = 130
 """The exit code that shells give to a command that Ctrl-C ended."""
-WIDTH = 200
-"""Characters of a line where no terminal says how many it has."""
 
 Name = Annotated[
     str | None, typer.Option("--name", help="What the model is to be called; its file's name if left out.")
@@ -74,7 +73,7 @@ def show_list(context: typer.Context) -> None:
     """List the models: what they are, which is the default, whether they can be used."""
     from bot.model_table import rows
 
-    _show(
+    show(
         ("name", "what it is", "size", "context", "quantisation", "state"),
         [(row.name, row.what, row.size, row.context, row.quantisation, row.state) for row in rows(_read(context))],
     )
@@ -266,7 +265,7 @@ def _unknown(config: Config, name: str) -> str:
 
 
 def _offer(unclear: Unclear) -> None:
-    _show(
+    show(
         ("FILE", "size", "parts"),
         [(one.path, local_models.size_words(one.size), str(len(one.files))) for one in unclear.candidates],
     )
@@ -278,19 +277,6 @@ def _running(config: Config) -> bool:
 
 def _read(context: typer.Context) -> Config:
     return load(context.obj, os.environ)
-
-
-def _show(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; where there is no terminal its lines are not folded to 80 characters."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    Console(width=None if known else WIDTH).print(table)
 
 
 @contextmanager

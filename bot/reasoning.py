@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-_PAIRS = {"<think>": "</think>", "<thinking>": "</thinking>", "[THINK]": "[/THINK]"}
+TAGS = {"<think>": "</think>", "<thinking>": "</thinking>", "[THINK]": "[/THINK]"}
 """As DeepSeek R1, Qwen 3 and their kin write it; some distillates; Mistral's Magistral."""
+CONTROLS = frozenset({*TAGS, *TAGS.values()})
+"""For `Generation.shows`: some models write them as control tokens, which leave no text otherwise."""
 
 
 class Visible:
@@ -17,14 +19,14 @@ class Visible:
 
     def __init__(self, head: str = "") -> None:
         """`head`: what the template wrote before the answer; the reasoning may begin there."""
-        opened = next((tag for tag in _PAIRS if head.rstrip().endswith(tag)), None)
+        opened = next((tag for tag in TAGS if head.rstrip().endswith(tag)), None)
         self.hidden = opened is not None
         """Whether there was reasoning."""
         self._state: Literal["start", "reasoning", "gap", "answer"] = "reasoning" if opened else "start"
         self.thought = ""
         """The reasoning that was taken out by the last `feed` or `end`."""
         self._held = ""
-        self._closing = _PAIRS[opened] if opened else ""
+        self._closing = TAGS[opened] if opened else ""
 
     @property
     def undecided(self) -> bool:
@@ -57,11 +59,11 @@ class Visible:
 
     def _begin(self) -> None:
         start = self._held.lstrip()
-        opening = next((tag for tag in _PAIRS if start.startswith(tag)), None)
+        opening = next((tag for tag in TAGS if start.startswith(tag)), None)
         if opening is not None:
             self._state, self.hidden = "reasoning", True
-            self._closing, self._held = _PAIRS[opening], start.removeprefix(opening)
-        elif start and not any(tag.startswith(start) for tag in _PAIRS):
+            self._closing, self._held = TAGS[opening], start.removeprefix(opening)
+        elif start and not any(tag.startswith(start) for tag in TAGS):
             self._state = "answer"
 
     def _seek_end(self) -> None:

@@ -86,6 +86,7 @@ def transcribe(
     task = Task.TRANSLATE if translate else Task.TRANSCRIBE
     options = TranscribeOptions(language=language or config.speech.language or None, task=task, words=words)
     headed = len(files) > 1 and form is Format.TEXT
+    model = model or (config.speech.translator if translate else None)
     wanted = _Wanted(options, model, form, output, headed, len({file.stem for file in files}) < len(files))
     if not asyncio.run(_all(files, config.speech, config.data_dir, wanted)):
         raise typer.Exit(1)

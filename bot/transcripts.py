@@ -51,10 +51,8 @@ def written(transcript: Transcript, form: Format, *, words: bool = False) -> str
     match form:
         case Format.TEXT:
             return transcript.text + "\n"
-        case Format.JSON:
-            return _json({"text": transcript.text})
-        case Format.VERBOSE_JSON:
-            return _json(_verbose(transcript, words=words))
+        case Format.JSON | Format.VERBOSE_JSON:
+            return json.dumps(described(transcript, form, words=words), ensure_ascii=False) + "\n"
         case Format.SRT:
             cues = [f"{number}\n{_cue(one, ',')}\n" for number, one in enumerate(transcript.segments, 1)]
             return "\n".join(cues)
@@ -62,18 +60,18 @@ def written(transcript: Transcript, form: Format, *, words: bool = False) -> str
             return "\n".join(["WEBVTT\n", *(f"{_cue(one, '.', escape=True)}\n" for one in transcript.segments)])
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False) + "\n"
-
-
-def _verbose(transcript: Transcript, *, words: bool) -> dict[str, object]:
+def described(transcript: Transcript, form: Format, *, words: bool = False, segments: bool = True) -> dict[str, object]:
+    """The object of `json` or `verbose_json`. `words`, `segments`: of which `verbose_json` tells when each is said."""
+    if form is Format.JSON:
+        return {"text": transcript.text}
     found: dict[str, object] = {
         "task": transcript.task.value,
         "language": NAMES.get(transcript.language, transcript.language),
         "duration": round(transcript.duration, 3),
         "text": transcript.text,
-        "segments": [_segment(number, segment) for number, segment in enumerate(transcript.segments)],
     }
+    if segments:
+        found["segments"] = [_segment(number, segment) for number, segment in enumerate(transcript.segments)]
     if words:
         every = (word for segment in transcript.segments for word in segment.words)
         found["words"] = [

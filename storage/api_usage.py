@@ -98,7 +98,7 @@ def by_day(transaction: Transaction, caller: str | None) -> list[dict[str, objec
             "endpoint": row.endpoint,
             "model": row.model,
             **{name: int(getattr(row, name)) for name in _COUNTERS[:-1]},
-            "seconds": round(float(row.seconds), 3),
+            "audio_seconds": round(float(row.seconds), 3),
         }
         for row in transaction.execute(statement)
     ]

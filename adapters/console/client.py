@@ -148,6 +148,23 @@ class Client:
         """Messages and tokens of everybody."""
         return list(await self._json("GET", "/usage"))
 
+    async def api_usage(self) -> list[dict[str, Any]]:
+        """What programs used of the API."""
+        return list(await self._json("GET", "/api/usage"))
+
+    async def api_keys(self) -> list[dict[str, Any]]:
+        """All of the API's keys, as `bot.api.Key` has them, with times as text; none tells its secret."""
+        return list(await self._json("GET", "/api/keys"))
+
+    async def add_api_key(self, secret: str, **values: object) -> dict[str, Any]:
+        """Make a key. `values`: those of `bot.api.ApiStore.add_key`, times as text. Raises StartError if its name is given."""
+        return dict(await self._json("POST", "/api/keys", {"secret": secret, **values}))
+
+    async def revoke_api_key(self, name: str) -> dict[str, Any] | None:
+        """Refuse a key from now on; None if there is none of this name."""
+        key: dict[str, Any] | None = await self._json("DELETE", f"/api/keys/{quote(name, safe='')}")
+        return key
+
     async def export(self, platform: str, author: str) -> dict[str, Any]:
         """Everything of one person."""
         return dict(await self._json("GET", _person(platform, author)))

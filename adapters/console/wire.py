@@ -21,6 +21,9 @@ RESTART_SECONDS = 3
 """How long after its process is gone a client leaves the place to whoever starts it anew. systemd does after 0.1 s, and
 Python's imports take a second or two until the database is locked."""
 
+MAX_COUNT = 2**63
+"""Above what both databases count with."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -49,6 +52,22 @@ def paths(data: dict[str, Any], field: str) -> list[str]:
     if not isinstance(values, list) or not all(isinstance(value, str) and value.startswith("/") for value in values):
         raise web.HTTPBadRequest(text=f"{field}: must be a list of absolute paths")
     return [clean(value) for value in values]
+
+
+def texts(data: dict[str, Any], field: str) -> list[str]:
+    """A field that must be a list of texts, cleaned. Raises HTTPBadRequest."""
+    values = data.get(field)
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise web.HTTPBadRequest(text=f"{field}: must be a list of texts")
+    return [clean(value) for value in values]
+
+
+def number(data: dict[str, Any], field: str) -> int:
+    """A field that must be a count that a database can hold. Raises HTTPBadRequest."""
+    value = data.get(field)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < MAX_COUNT:
+        raise web.HTTPBadRequest(text=f"{field}: must be a whole number, 0 or more")
+    return value
 
 
 def state(number: int, what: Outgoing) -> dict[str, Any]:

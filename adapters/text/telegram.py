@@ -17,6 +17,8 @@ _LANGUAGE = re.compile(r"[\w+#.-]{1,32}")
 _TAG = re.compile(r"<[^>]*>")
 _LINKS = ("http://", "https://")
 """Other schemes are shown, not linked: `tg://user?id=...` would ping a person."""
+_PLAIN = re.compile(r"[^\W\d_][^\n\r\0\\`*_~\[\]<>&]*")
+"""A line that begins with a letter and holds no sign of Markdown: most short answers, and the first words of most others."""
 _TAGS = {"strong_open": "b", "em_open": "i", "s_open": "s"}
 
 
@@ -27,8 +29,15 @@ class _Style(NamedTuple):
 
 def telegram_html(markdown: str) -> str:
     """Well-formed HTML with b, i, s, code, pre, a and blockquote alone. Unfinished Markdown is text as it is."""
-    html = _Renderer(markdown).render(md.parser().parse(markdown))
+    if _PLAIN.fullmatch(markdown):
+        return markdown.strip()
+    html = rendered(markdown)
     return html if visible_text(html).strip() else escape(markdown.strip(), quote=False)
+
+
+def rendered(markdown: str) -> str:
+    """The HTML as the parser has it; nothing where it sees nothing."""
+    return _Renderer(markdown).render(md.parser().parse(markdown))
 
 
 def telegram_length(markdown: str) -> int:

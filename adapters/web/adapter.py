@@ -44,8 +44,8 @@ class WebPage:
         """`programs`: the rest of Hearth as programs see it; with these the API is served too."""
         self._store = house.store
         self.screens = Screens(house.store, Streams(), account=account)
-        self._api = None if programs is None else Api(programs)
-        self.server = Server(config, house, self.screens, self._api)
+        self.api = None if programs is None else Api(programs)
+        self.server = Server(config, house, self.screens, self.api)
         self._numbers = count(time.time_ns() // 1_000_000)
         """Of messages. Later processes count from higher on: no number is used twice."""
 
@@ -58,6 +58,10 @@ class WebPage:
     def address(self) -> str:
         """Where people of this machine find it, while it answers."""
         return self.server.address
+
+    async def about_programs(self) -> str:
+        """Where programs find the API, and whether they need a key; empty where it is not served."""
+        return "" if self.api is None else await self.api.about(self.address)
 
     async def listen(self, receive: Receive) -> None:
         """Serve the page until cancelled. Raises StartError if that cannot be done here."""
@@ -74,13 +78,13 @@ class WebPage:
     def refuse(self) -> None:
         """Take no message from now on; those that are being answered go on."""
         self.server.leaving = True
-        if self._api is not None:
-            self._api.refuse()
+        if self.api is not None:
+            self.api.refuse()
 
     async def drain(self, seconds: float) -> None:
         """Return when the requests of programs have ended, or have had so long."""
-        if self._api is not None:
-            await self._api.drain(seconds)
+        if self.api is not None:
+            await self.api.drain(seconds)
 
     def removed(self, gone: Forgotten) -> None:
         """Something was removed from the store: what was rendered of it must go too."""

@@ -15,9 +15,8 @@ from bot.engines.registry import Loaded
 from bot.errors import BadRequest, TooLong
 from bot.generation import Delta, Finish, Generation, Sampling, TokenLogprob
 from bot.prompt import Prompt
-from bot.reasoning import Visible
-from bot.tools.formats.base import Parser, ToolFormat
-from bot.tools.formats.events import Arguments, CallBegun, CallEnded, Said, ToolEvent
+from bot.reasoning import CONTROLS, Visible
+from bot.tools.formats import Arguments, CallBegun, CallEnded, Parser, Said, ToolEvent, ToolFormat
 
 Logprobs = tuple[TokenLogprob, tuple[TokenLogprob, ...]]
 
@@ -50,7 +49,7 @@ async def requests(ask: ChatAsk, loaded: Loaded, form: ToolFormat | None) -> lis
         stop=ask.stop,
         json_schema=None if form is not None else ask.json_schema,
         grammar=grammar,
-        shows=frozenset() if form is None else form.shows,
+        shows=CONTROLS if form is None else CONTROLS | form.shows,
     )
     return seeded(first, ask.n)
 

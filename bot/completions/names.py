@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from bot.api import ModelCard
+from bot.api import ModelCard, SpeechModel
 from bot.config import Config
 from bot.snapshots import snapshot_of
+from bot.speech.names import names as speech_names
 
 Kind = Literal["chat", "embedding", "speech"]
 
@@ -53,6 +54,9 @@ class Names:
             if alias in config.models and name not in self._cards:
                 self._add(replace(self._cards[alias], id=name), alias)
 
+        for name, speech in speech_names(config).items():
+            self._add_speech(name, speech)
+
     def find(self, name: str) -> Model | None:
         """What a name stands for."""
         return self._models.get(name)
@@ -60,6 +64,10 @@ class Names:
     def cards(self) -> list[ModelCard]:
         """All names, the configured ones first."""
         return list(self._cards.values())
+
+    def _add_speech(self, name: str, speech: SpeechModel) -> None:
+        card = ModelCard(id=name, created=speech.released, kind="speech", snapshot=speech.snapshot)
+        self._add(card, speech.alias)
 
     def _add(self, card: ModelCard, alias: str) -> None:
         if card.id not in self._cards:

@@ -21,8 +21,7 @@ from bot.errors import BadRequest, DatabaseError, EngineBroken, ModelError, NoSu
 from bot.generation import Delta, Finish, Generation, Prefill, Usage
 from bot.ports import ChatEngine, Engine
 from bot.prompt import MessageBuilder, TextPrompts
-from bot.tools import formats
-from bot.tools.formats.base import ToolFormat
+from bot.tools.formats import ToolFormat, format_for
 
 log = structlog.get_logger(__name__)
 
@@ -165,7 +164,7 @@ class ModelCompletions:
             strings = sorted(chat_engine.control_strings)
             found = await chat_engine.encode(strings)
             ids = {string: tokens[0] for string, tokens in zip(strings, found, strict=True) if len(tokens) == 1}
-            self._forms[engine] = formats.format_for(chat_engine.template, ids)
+            self._forms[engine] = format_for(chat_engine.template, ids)
         return self._forms[engine]
 
 

@@ -8,7 +8,7 @@ control ids must be those of the control strings that the template wrote in it, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bot.prompt.aside import Aside
 from bot.prompt.guard import MARK, SPLICE_OPEN, Guard
@@ -27,8 +27,7 @@ class ForgedError(Exception):
     """A segment has control ids that the template did not write."""
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """A stretch of rendered text, with marks where it is to be split."""
 
     text: str

@@ -78,6 +78,8 @@ class Layout:
         self._knows_developer = "developer" in self._renderer.words and self._takes_developer()
         self._folds_system = self._find_folding()
         self._history_head, self.prompt_head = self._find_heads()
+        developer = Role.DEVELOPER if self._knows_developer else Role.SYSTEM
+        self._roles = {role: (developer if role is Role.DEVELOPER else role).value for role in Role}
         self._before_splice = re.compile(f"{re.escape(self._history_head)}(?={SPLICE_OPEN}[0-9]+{SPLICE_CLOSE})")
 
     def render(self, window: Window, *, only: int | None = None) -> Rendered:
@@ -127,7 +129,7 @@ class Layout:
             content = self.protect(turn)
         else:
             content = _word(index)
-        message: TemplateMessage = {"role": self._role(turn), "content": content}
+        message: TemplateMessage = {"role": self._roles[turn.role], "content": content}
         if turn.role is not Role.TOOL and not turn.tool_calls:
             return message
         change = self._change(window, real=real)
@@ -140,10 +142,6 @@ class Layout:
             ]
             message["tool_calls"] = [{"type": "function", **_change_call(call, change)} for call in calls]
         return message
-
-    def _role(self, turn: Turn) -> str:
-        known = turn.role is not Role.DEVELOPER or self._knows_developer
-        return turn.role.value if known else Role.SYSTEM.value
 
     def _change(self, window: Window, *, real: bool) -> Callable[[str], str]:
         """What to do with the strings of tool definitions and calls."""

@@ -137,8 +137,9 @@ async def _in_a_process(data: bytes, limits: AudioLimits) -> tuple[bytearray, Re
 async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
     assert process.stdin is not None
     with suppress(BrokenPipeError, ConnectionResetError):  # its report says why it does not want them
-        process.stdin.write(data)
-        await process.stdin.drain()
+        for start in range(0, len(data), READ_BYTES):  # a pipe that is given all at once keeps a copy of it
+            process.stdin.write(data[start : start + READ_BYTES])
+            await process.stdin.drain()
     process.stdin.close()
 
 

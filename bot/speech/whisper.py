@@ -81,7 +81,8 @@ class Whisper:
         if options.language is not None and options.language not in self._model.supported_languages:
             raise BadRequest(f"The speech model does not know the language {options.language!r}.", param="language")
         if options.task is Task.TRANSLATE and not self._translates:
-            raise BadRequest(f"The speech model {self.name} was not trained to translate.", param="model")
+            name = Path(self.name).name  # a folder's path is nobody else's business
+            raise BadRequest(f"The speech model {name} was not trained to translate.", param="model")
 
     def transcribe(self, audio: Audio, options: TranscribeOptions) -> Iterator[Detected | Segment]:
         """The language, if there is speech, and the segments as they are found: at least one window lies between two.

@@ -34,7 +34,7 @@ ROW = {
     "prompt_tokens": 10,
     "cached_tokens": 4,
     "completion_tokens": 3,
-    "seconds": 0.0,
+    "audio_seconds": 0.0,
 }
 
 
@@ -198,7 +198,7 @@ class TestUsage:
             "endpoint": "transcriptions",
             "model": "whisper",
             "requests": 3,
-            "seconds": 3.75,
+            "audio_seconds": 3.75,
         }
 
     @pytest.mark.parametrize(

@@ -96,6 +96,29 @@ class TestTurns:
         assert served[:7] == ["ann", "ann", "ben", "ann", "ben", "ann", "ben"]
         assert len(served) == 103
 
+    async def test_the_last_free_slot_is_for_whoever_has_none(self) -> None:
+        scheduler = make(slots=4)
+        async with AsyncExitStack() as stack:
+            flood = [await stack.enter_async_context(scheduler.ticket("key", most=64)) for _ in range(64)]
+            assert [ticket.has_slot for ticket in flood[:5]] == [True, True, True, False, False]
+            ann = await stack.enter_async_context(scheduler.ticket("ann"))
+            assert ann.has_slot, "nobody ended, and she is served"
+            scheduler.leave(flood[0])
+            assert not flood[3].has_slot, "the one that is free again is kept back too"
+            ben = await stack.enter_async_context(scheduler.ticket("ben"))
+            assert ben.has_slot
+            scheduler.leave(ann)
+            scheduler.leave(ben)
+            assert flood[3].has_slot
+
+    async def test_who_may_have_more_places_has_them(self) -> None:
+        scheduler = make(slots=1, per_user=2)
+        async with AsyncExitStack() as stack:
+            for _ in range(3):
+                await stack.enter_async_context(scheduler.ticket("key", most=3))
+            with pytest.raises(Busy):
+                await stack.enter_async_context(scheduler.ticket("key", most=3))
+
     async def test_the_place_is_that_of_the_turn_and_moves_up(self) -> None:
         scheduler = make()
         async with AsyncExitStack() as stack:

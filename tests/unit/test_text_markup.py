@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.text import discord_length, discord_markdown, telegram_html, telegram_length, utf16_length
-from adapters.text.telegram import visible_text
+from adapters.text.telegram import rendered, visible_text
 from adapters.text.weights import Scale
 
 SIGNS = [
@@ -96,6 +96,16 @@ def test_every_word_stays_visible_and_in_order(pieces: list[tuple[str, int]]) ->
     words = re.findall(r"w\d+w", text)
     assert re.findall(r"w\d+w", visible_text(telegram_html(text))) == words
     assert re.findall(r"w\d+w", discord_markdown(text)) == words
+
+
+@given(
+    st.one_of(
+        st.from_regex(r"[a-zß字][^\n]{0,40}", fullmatch=True),
+        st.text("ab1 -+=#:!()|.\"'\t\x0b\u2028/", max_size=40).map("a{}".format),
+    )
+)
+def test_a_line_without_signs_is_what_the_parser_makes_of_it(text: str) -> None:
+    assert telegram_html(text) == (rendered(text) or text.strip())
 
 
 @given(st.text(alphabet="abc xyz,.!?äß字😀", max_size=80))

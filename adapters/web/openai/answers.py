@@ -204,7 +204,7 @@ class TextLogprobs:
         told: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
         for token, alternatives in tokens:
             told["tokens"].append(_spelt(token))
-            told["token_logprobs"].append(_number(token.logprob))
+            told["token_logprobs"].append(None if token.logprob is None else _number(token.logprob))
             # The chosen token is always among them, so there may be one more than was asked for.
             top = {_spelt(other): _number(other.logprob) for other in (*alternatives, token)}
             told["top_logprobs"].append(top if alternatives else None)
@@ -263,5 +263,6 @@ def _token(token: TokenLogprob) -> dict[str, Any]:
     return {"token": token.text, "logprob": _number(token.logprob), "bytes": list(token.raw)}
 
 
-def _number(logprob: float | None) -> float:
-    return LEAST_LOGPROB if logprob is None else max(logprob, LEAST_LOGPROB)
+def _number(logprob: float | None) -> float | None:
+    """None where the engine does not tell it."""
+    return None if logprob is None else max(logprob, LEAST_LOGPROB)

@@ -16,7 +16,7 @@ from aiohttp import web
 from adapters.web.openai import asks, body
 from adapters.web.openai.answers import ChatChunks, Collected, Head, TextChunks
 from adapters.web.openai.faults import FAILED, HANDLED, SERVER, Fault
-from adapters.web.openai.frame import CALLER, route, told
+from adapters.web.openai.frame import CALLER, about, told
 from adapters.web.openai.parameters.chat import ChatBody
 from adapters.web.openai.parameters.text import TextBody
 from adapters.web.openai.programs import Programs
@@ -145,6 +145,6 @@ async def _stream(
     except HANDLED as error:
         return await stream.fail(told(error, request))
     except Exception:
-        log.exception("a program's stream failed", route=route(request))
+        log.exception("a program's stream failed", **about(request))
         return await stream.fail(Fault(status=500, message=FAILED, type=SERVER))
     return await stream.end()

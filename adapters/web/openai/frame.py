@@ -31,8 +31,8 @@ SPENDING = web.RequestKey("spending", Spending)
 REQUEST_ID = web.RequestKey("request_id", str)
 BEGAN = web.RequestKey("began", float)
 OPEN = Caller(id="open", name="anybody on this machine")
-FREE = frozenset({"models", "engines", "openapi.json", "kept"})
-"""Routes, by name, that cost no model's time: they count for no limit of requests."""
+FREE = frozenset({"models", "engines", "openapi", "kept"})
+"""Families of routes, by the beginning of their names, that cost no model's time: they count for no limit of requests."""
 EXPOSED = (
     "x-request-id, openai-processing-ms, openai-version, retry-after, x-ratelimit-limit-requests, "
     "x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
@@ -94,7 +94,7 @@ class Frame:
             except HANDLED as error:
                 return _response(request, told(error, request))
             except Exception:
-                log.exception("a program's request failed", route=route(request))
+                log.exception("a program's request failed", **about(request))
                 return _response(request, Fault(status=500, message=faults.FAILED, type=faults.SERVER))
 
         return answered
@@ -116,7 +116,7 @@ class Frame:
                 return _preflight(request)
             request[CALLER] = OPEN if open_to_all else await self._caller(request)
             with self._in_progress():
-                if request.match_info.route.name in FREE or request.match_info.http_exception is not None:
+                if request.match_info.http_exception is not None or _family(request) in FREE:
                     return await handler(request)
                 with await self._programs.limits.admit(request[CALLER]) as spending:
                     request[SPENDING] = spending
@@ -145,7 +145,7 @@ class Frame:
             )
         secret = _bearer(request)
         if secret and (person := self._people.who(secret)) is not None:
-            return Caller(id=f"page/{person}", name=person)
+            return self._programs.person(person)
         try:
             return await self._programs.door.caller(secret, request.headers.get("OpenAI-Organization", ""))
         except BadKey:
@@ -172,11 +172,15 @@ class Frame:
         headers.add("Vary", "Origin")
 
 
+def _family(request: web.Request) -> str:
+    return (request.match_info.route.name or "").partition(".")[0]
+
+
 def told(error: Refused | Told | DatabaseError, request: web.Request) -> Fault:
     """The error in the API's words; in full in the log, where it is nobody's request that is wrong."""
     fault = faults.of_error(error)
     if fault.status >= web.HTTPInternalServerError.status_code and not isinstance(error, Refused):
-        log.error("a program's request failed", route=route(request), reason=str(error))
+        log.error("a program's request failed", **about(request), reason=str(error))
     return fault
 
 
@@ -187,10 +191,10 @@ def _response(request: web.Request, fault: Fault) -> web.Response:
     return response
 
 
-def route(request: web.Request) -> str:
-    """Which route it is, without what a program wrote into it."""
+def about(request: web.Request) -> dict[str, str]:
+    """For the log: which route it is, without what a program wrote into it, and the id that the program was told."""
     resource = request.match_info.route.resource
-    return "unknown" if resource is None else resource.canonical
+    return {"route": "unknown" if resource is None else resource.canonical, "request": request[REQUEST_ID]}
 
 
 def _preflight(request: web.Request) -> web.Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from bot.api import ApiStore, ApiUse, Completions
+from bot.api import ApiStore, ApiUse, Caller, Completions, SpeechNames
 from bot.api_limits import Door, Limits
 from bot.config import Config
 from bot.ports import Decode, SpeechToText
@@ -20,9 +20,12 @@ class Programs:
     completions: Completions
     store: ApiStore
     door: Door
+    person: Callable[[str], Caller]
+    """Who has a token of the page, as a caller. Raises NotAllowed for who may not talk."""
     limits: Limits
     used: Callable[[ApiUse], Awaitable[None]]
     """Counts what a request cost."""
     speech: SpeechToText | None
     """None where nothing is heard."""
+    speech_names: SpeechNames
     decode: Decode

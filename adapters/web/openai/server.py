@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 from aiohttp import web
 
-from adapters.web.guard import Guard
+from adapters.web.guard import Guard, open_to_all
+from adapters.web.openai import openapi
+from adapters.web.openai.audio import Audio
 from adapters.web.openai.completing import Completing
 from adapters.web.openai.embedding import Embedding
 from adapters.web.openai.frame import PREFIX, Frame
@@ -20,7 +24,8 @@ class Api:
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
         self._frames: list[Frame] = []
-        self.leaving = False
+        self.routes: set[tuple[str, str]] = set()
+        """Method and path of everything that is served, once it is mounted."""
 
     def mount(self, app: web.Application, guard: Guard, people: People) -> None:
         """Put it under /v1 of an application whose own middlewares leave that alone."""
@@ -34,8 +39,28 @@ class Api:
             KeptCompletions(self._programs),
         ):
             add(api)
+        if self._programs.speech is not None:
+            speech, config = self._programs.speech, self._programs.config().speech
+            Audio(
+                speech,
+                self._programs.decode,
+                self._programs.used,
+                self._programs.speech_names,
+                language=config.language,
+                max_bytes=config.max_bytes,
+                workers=config.workers,
+            )(api)
+        openapi.routes(api, version("hearth"), audio=self._programs.speech is not None)
         self._frames.append(frame)
+        self.routes |= {(route.method, _path(route)) for route in api.router.routes()}
         app.add_subapp(PREFIX, api)
+
+    async def about(self, address: str) -> str:
+        """Where programs find it, and whether they need a key."""
+        where = f"Programs find OpenAI's API at {address}{PREFIX}"
+        if open_to_all(self._programs.config().web) and not await self._programs.door.is_guarded():
+            return f"{where}, every one on this machine: there is no key yet (hearth keys create NAME)."
+        return f"{where}, with a key."
 
     def refuse(self) -> None:
         """Take no request from now on; those in progress go on."""
@@ -46,6 +71,11 @@ class Api:
         """Refuse new requests, and return when those in progress have ended or have had so long."""
         for frame in self._frames:
             await frame.drain(seconds)
+
+
+def _path(route: web.AbstractRoute) -> str:
+    assert route.resource is not None, "every route here has an address"
+    return route.resource.canonical
 
 
 def is_program(path: str) -> bool:

@@ -11,3 +11,9 @@ The text that the parser is fed is the answer without its reasoning. Events of o
 of another between them. With `tool_choice: none` nothing of this is used. Where calls may not be parallel and there is
 no grammar, whoever reads the events stops at the first CallEnded. Call ids are made by whoever reads the events.
 """
+
+from bot.tools.formats.base import Parser, ToolFormat
+from bot.tools.formats.choosing import format_for
+from bot.tools.formats.events import Arguments, CallBegun, CallEnded, Said, ToolEvent
+
+__all__ = ["Arguments", "CallBegun", "CallEnded", "Parser", "Said", "ToolEvent", "ToolFormat", "format_for"]

@@ -80,9 +80,7 @@ def path(parts: Sequence[str | int]) -> str:
 def _bad(error: ValidationError, data: Mapping[str, Any]) -> BadRequest:
     """The first thing that is wrong; of a value that fits none of several types, the nearest one's complaint."""
     places = [(item, _place(item, data)) for item in error.errors(include_url=False)]
-    item, place = max(places, key=lambda found: len(found[1]))
-    if len(place) == 1:
-        item, place = places[0]
+    item, place = max(places, key=lambda found: (len(found[1]) if len(found[1]) > 1 else 1, _near(found[0])))
     name = path(place)
     words = item["msg"].removeprefix("Value error, ")
     match item["type"]:
@@ -97,6 +95,11 @@ def _bad(error: ValidationError, data: Mapping[str, Any]) -> BadRequest:
         case "value_error" if not place:
             return BadRequest(words, param=words.partition(":")[0])
     return BadRequest(f"Invalid '{name}': {words}" if name else words, param=name or None)
+
+
+def _near(item: ErrorDetails) -> bool:
+    """Whether it is of the right type at least."""
+    return not item["type"].endswith("_type")
 
 
 def _place(item: ErrorDetails, data: Any) -> list[str | int]:

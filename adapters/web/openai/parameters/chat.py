@@ -120,11 +120,12 @@ class FunctionMessage(Part):
 
 def _role(value: Any) -> str | None:
     role = value.get("role") if isinstance(value, dict) else getattr(value, "role", None)
-    return "system" if role == "developer" else role if isinstance(role, str) else None
+    return role if isinstance(role, str) else None
 
 
 Message = Annotated[
     Annotated[SystemMessage, Tag("system")]
+    | Annotated[SystemMessage, Tag("developer")]
     | Annotated[UserMessage, Tag("user")]
     | Annotated[AssistantMessage, Tag("assistant")]
     | Annotated[ToolMessage, Tag("tool")]

@@ -1,0 +1,118 @@
+"""Grammars of answers with calls in them, in llguidance's dialect of Lark."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bot.api import Function
+from bot.reasoning import TAGS
+
+GUIDANCE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""JSON as the models were shown it, which is how Python writes it: free white space lets a weak one write blanks."""
+_COMBINED = frozenset({"$ref", "allOf", "anyOf", "oneOf", "not", "if", "patternProperties", "additionalProperties"})
+"""Keywords beside which `additionalProperties` would change what a schema means, or is said already."""
+
+
+class Rules:
+    """A grammar in the making."""
+
+    def __init__(self, ids: Mapping[str, int]) -> None:
+        """`ids`: control strings that are one token."""
+        self._ids = ids
+        self._rules: list[str] = []
+
+    def add(self, name: str, body: str, *, attributes: str = "") -> str:
+        """Returns the name."""
+        self._rules.append(f"{name}{attributes}: {body}")
+        return name
+
+    def control(self, string: str) -> str:
+        """The token, or the text if it is none."""
+        return f"<[{self._ids[string]}]>" if string in self._ids else literal(string)
+
+    def is_token(self, string: str) -> bool:
+        """Whether it is one token."""
+        return string in self._ids
+
+    def thinking(self, head: str, known: Sequence[str]) -> str:
+        """The reasoning before the answer: its end, if the template opened it, or perhaps a block that the model opens."""
+        opened = next((tag for tag in TAGS if head.rstrip().endswith(tag)), None)
+        tag = opened or next(iter(known), None)
+        if tag is None:
+            return ""
+        close = TAGS[tag]
+        if self.is_token(close):
+            self.add("THOUGHT", without(close))
+            self.add("thought", f"THOUGHT {self.control(close)}")
+        else:
+            self.add("thought", ANY, attributes=f"[suffix={literal(close)}]")
+        self.add("SPACE", r"/[ \n]{0,4}/")
+        return "thought SPACE" if opened else f"({self.control(tag)} thought SPACE)?"
+
+    def text(self, start: str) -> str:
+        """The grammar."""
+        return "\n".join([f"start: {start}", *self._rules])
+
+
+ANY = "/(?s:.*)/"
+
+
+def literal(text: str) -> str:
+    """A string of the grammar."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def pattern(text: str) -> str:
+    """A string within a regular expression of the grammar."""
+    return "".join(char if char.isalnum() or ord(char) > 127 else f"\\x{ord(char):02X}" for char in text)
+
+
+def without(text: str) -> str:
+    """Anything that does not have this in it."""
+    return f"{ANY} & ~/(?s:.*){pattern(text)}(?s:.*)/"
+
+
+def inline(schema: Mapping[str, Any]) -> str:
+    """JSON of a schema, within a grammar."""
+    return f"%json {json.dumps(schema)}"
+
+
+def arguments_schema(function: Function) -> dict[str, Any]:
+    """What the arguments have to be. Of a function that is not strict, keywords that cannot be kept are left out."""
+    schema = {"type": "object", **closed(function.parameters)}
+    return {**schema, "x-guidance": {**GUIDANCE, "lenient": not function.strict}}
+
+
+def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema with no properties but those that it names: a weak model would make some up."""
+    new = dict(schema)
+    properties = schema.get("properties")
+    if isinstance(properties, Mapping):
+        new["properties"] = {key: _closed_part(part) for key, part in properties.items()}
+    if "items" in schema:
+        new["items"] = _closed_part(schema["items"])
+    is_object = schema.get("type", "object" if isinstance(properties, Mapping) or not schema else None) == "object"
+    if is_object and not _COMBINED & schema.keys() and (properties or not schema.get("required")):
+        new["additionalProperties"] = False
+    return new
+
+
+def _closed_part(part: Any) -> Any:
+    return closed(part) if isinstance(part, Mapping) and part else part
+
+
+def as_property(schema: Mapping[str, Any], key: str) -> Any:
+    """A schema of its own -> the same as that of a property: where its references lead is further down then."""
+    return _moved({name: part for name, part in schema.items() if name != "x-guidance"}, f"#/properties/{key}")
+
+
+def _moved(part: Any, place: str) -> Any:
+    if isinstance(part, Mapping):
+        return {
+            key: re.sub("^#", place, value) if key == "$ref" and isinstance(value, str) else _moved(value, place)
+            for key, value in part.items()
+        }
+    return [_moved(one, place) for one in part] if isinstance(part, list | tuple) else part
