@@ -60,7 +60,7 @@ class Choice:
 
     @property
     def score(self) -> float:
-        """The mean log-probability of its tokens. What says nothing is the last."""
+        """The mean log-probability of its tokens, as far as that is known. What says nothing comes last."""
         return self._sum / self._counted if self._counted else -math.inf
 
     def feed(self, event: Delta | Finish) -> Iterator[ApiEvent]:

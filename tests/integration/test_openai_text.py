@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from adapters.web.openai.answers import LEAST_LOGPROB
 from bot.config import EMBEDDED_CHAT_MODEL
 from bot.errors import EngineBroken
 from bot.generation import FillInMiddle
@@ -202,7 +201,7 @@ async def test_the_best_of_several_is_the_most_probable(embedded: Program) -> No
     each = [(await embedded.text(**asked, seed=5 + number))["choices"][0] for number in range(6)]
 
     def score(choice: Any) -> float:
-        told = [one for one in choice["logprobs"]["token_logprobs"] if one != LEAST_LOGPROB]  # that: nobody knows
+        told = [one for one in choice["logprobs"]["token_logprobs"] if one is not None]
         return sum(told) / len(told) if told else -math.inf
 
     ranked = [choice["text"] for choice in sorted(each, key=lambda choice: -score(choice))]

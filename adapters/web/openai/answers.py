@@ -204,7 +204,7 @@ class TextLogprobs:
         told: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
         for token, alternatives in tokens:
             told["tokens"].append(_spelt(token))
-            told["token_logprobs"].append(_number(token.logprob))
+            told["token_logprobs"].append(None if token.logprob is None else _number(token.logprob))
             # The chosen token is always among them, so there may be one more than was asked for.
             top = {_spelt(other): _number(other.logprob) for other in (*alternatives, token)}
             told["top_logprobs"].append(top if alternatives else None)
