@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-STEPS = 1400
+STEPS = 1000
 SEED = 1
 
 

@@ -1,4 +1,4 @@
-"""The model's shape: a BERT of two layers whose answer is the mean over all tokens, without positions.
+"""The model's shape: a BERT of one layer whose answer is the mean over all tokens, without positions.
 
 A model this small learns what words mean, and little about their order. Without positions it reads a page as it reads a
 sentence, although it was trained on short texts alone.
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-HIDDEN, FEED_FORWARD, LAYERS, HEADS = 256, 512, 2, 4
+HIDDEN, FEED_FORWARD, LAYERS, HEADS = 256, 512, 1, 4
 CONTEXT = 2048
 NORM_EPSILON = 1e-12
 
