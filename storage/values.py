@@ -29,6 +29,7 @@ from bot.messages import (
     StoredMessage,
 )
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 DAY = 86_400_000_000
@@ -207,7 +208,7 @@ def _draft(draft: Draft) -> dict[str, Any]:
 
 
 def _dump(values: dict[str, Any]) -> str:
-    return json.dumps(_cleaned(values), ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(_cleaned(values))
 
 
 def _cleaned(value: Any) -> Any:
