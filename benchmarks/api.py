@@ -233,8 +233,10 @@ async def comparison_table(subjects: Sequence[Subject]) -> Table:
         for subject in subjects
     )
     notes = [
-        f"{SLOTS} slots each. Clients x requests of tokens: {lengths}. Ratios are of requests per second, Hearth over the other, "
-        "pair by pair. Of 64 clients eight are served at a time by Hearth, which keeps a slot back, and nine by llama.cpp.",
+        (
+            f"{SLOTS} slots each. Clients x requests of tokens: {lengths}. Ratios are of requests per second, Hearth over the other, "
+            "pair by pair. Of 64 clients eight are served at a time by Hearth, which keeps a slot back, and nine by llama.cpp."
+        ),
     ]
     if not RIVAL.exists():
         notes.append("Without llama-cpp-python, which `make rival` installs (it compiles llama.cpp).")

@@ -17,6 +17,7 @@ from telegram.error import NetworkError, TimedOut
 from telegram.request import BaseRequest, RequestData
 
 _JSON = "application/json"
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _Seconds = Any
 """Seconds, None for no end, or the library's mark for its default."""
 
@@ -26,7 +27,7 @@ class Parameters:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.contains_files = False
-        self.body = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        self.body = _ENCODER.encode(values).encode("utf-8", "replace")
 
 
 class Requests(BaseRequest):

@@ -88,7 +88,7 @@ def calls_in(one: Family, text: str) -> list[tuple[str, Any]]:
     events = [*parser.feed(text), *parser.end()]
     assert all(event.whole for event in events if isinstance(event, CallEnded))
     names = [event.name for event in events if isinstance(event, CallBegun)]
-    texts = {n: "" for n in range(len(names))}
+    texts = dict.fromkeys(range(len(names)), "")
     for event in events:
         if isinstance(event, Arguments):
             texts[event.number] += event.text
