@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import string
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +34,7 @@ async def requests(ask: ChatAsk, loaded: Loaded, form: ToolFormat | None) -> lis
     prompt = await _prompt(ask, loaded, form)
     grammar = None
     if form is not None:
-        form.check(ask.tools)
+        await asyncio.to_thread(form.check, ask.tools)
         grammar = form.constraint(
             ask.tools,
             ask.tool_choice,

@@ -12,7 +12,7 @@ ORGANISATION = "org-ss4ERZ44zrBMPdIQiB2btAQQ"
 """The one of the published snippets."""
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 SPOKEN = "what is my name"
-GERMAN = "guten morgen"
+GERMAN, TRANSLATED = "guten morgen", "good morning"
 """Within what the embedded speech model knows."""
 
 HELLO = [{"role": "user", "content": "Hello!"}]

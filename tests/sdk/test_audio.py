@@ -10,10 +10,9 @@ import srt
 import webvtt
 
 from tests.sdk.conftest import Told
-from tests.sdk.plan import GERMAN, SPOKEN
+from tests.sdk.plan import SPOKEN, TRANSLATED
 
-KINDS = [("transcribe", SPOKEN), ("translate", GERMAN)]
-"""The embedded model cannot translate: it writes down what it hears."""
+KINDS = [("transcribe", SPOKEN), ("translate", TRANSLATED)]
 SEGMENT = {
     *("id", "seek", "start", "end", "text", "tokens", "temperature"),
     *("avg_logprob", "compression_ratio", "no_speech_prob"),
