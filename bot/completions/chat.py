@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from bot.api import ApiEvent, Ask, CallPiece, ChatAsk, Ended, ReasoningPiece, TextPiece
+from bot.completions.choices import tokens_in
 from bot.config import AnyModelConfig
 from bot.engines.registry import Loaded
 from bot.errors import BadRequest, TooLong
@@ -136,16 +137,16 @@ class Choice:
         if isinstance(event, Finish):
             yield from self._finish(event)
             return
-        count = len(event.token_ids) or bool(event.text)
-        self.completion_tokens += count
+        tokens = tokens_in(event)
+        self.completion_tokens += tokens
         answering = not (self._visible.undecided or self._visible.reasoning)
         shown = self._visible.feed(event.text)
         self._pending.extend(event.logprobs)
         if self._visible.undecided:
-            self._opening += count
+            self._opening += tokens
             return
         if self._visible.reasoning:
-            self.reasoning_tokens += self._opening + count
+            self.reasoning_tokens += self._opening + tokens
             self._opening = 0
             self._pending.clear()
         elif self._visible.hidden and not answering:  # the same delta ended the reasoning and began the answer

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from bot.api import ApiEvent, Begun, Ended, TextAsk, TextPiece
 from bot.completions import chat
+from bot.completions.choices import tokens_in
 from bot.engines.registry import Loaded
 from bot.errors import BadRequest
 from bot.generation import Delta, Finish, Generation
@@ -73,7 +74,7 @@ class Choice:
             self.ended = True
             yield Ended(self.number, event.reason)
             return
-        self.completion_tokens += len(event.token_ids) or bool(event.text)
+        self.completion_tokens += tokens_in(event)
         known = [token.logprob for token, _ in event.logprobs if token.logprob is not None]
         self._sum += sum(known)
         self._counted += len(known)

@@ -29,6 +29,7 @@ INVALID, SERVER, LIMIT = "invalid_request_error", "server_error", "rate_limit_er
 BUSY_SECONDS = 3
 """After which a refused request may come again: about one short answer."""
 FAILED = "The server had an error while processing your request. It is in the log."
+GUESSED = "Too many wrong keys came from here."
 LEAVING = "The server is shutting down. Please try again in a moment."
 STATUSES = {
     400: "The request cannot be read.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -136,19 +137,22 @@ class Frame:
                 self._idle.set()
 
     async def _caller(self, request: web.Request) -> Caller:
-        """Who has the key. Raises BadKey; Refused for too many wrong ones."""
-        network = self._guard.client(request)
-        if (wait := self._failures.wait(network)) > 0:
-            headers = {"Retry-After": str(int(wait) + 1)}
-            raise Refused(
-                Fault(status=429, message="Too many wrong keys came from here.", type=faults.LIMIT, headers=headers)
-            )
-        secret = _bearer(request)
-        if secret and (person := self._people.who(secret)) is not None:
+        """Who has the key. Raises BadKey; Refused for too many wrong ones.
+
+        A right key is always heard: nobody guesses one, and a program with an old one must not shut the others of its
+        network out. A token of the page may be shorter.
+        """
+        network, secret = self._guard.client(request), _bearer(request)
+        wait = self._failures.wait(network) if secret else 0.0
+        if secret and not wait and (person := self._people.who(secret)) is not None:
             return self._programs.person(person)
         try:
             return await self._programs.door.caller(secret, request.headers.get("OpenAI-Organization", ""))
-        except BadKey:
+        except BadKey as error:
+            if wait:
+                headers = {"Retry-After": str(math.ceil(wait))}
+                fault = Fault(status=429, message=faults.GUESSED, type=faults.LIMIT, headers=headers)
+                raise Refused(fault) from error
             if secret:
                 self._failures.failed(network)
                 log.warning("a wrong key for the API", network=network)
