@@ -131,11 +131,20 @@ class TooLong(Told):
 
     words = "This is too long for the model. Please send less at a time."
 
-    def __init__(self, words: str | None = None, *, detail: str = "", tokens: int = 0, room: int = 0) -> None:
-        """`tokens`: how many it has, and `room` for how many there is; 0 if that was not counted."""
+    def __init__(
+        self,
+        words: str | None = None,
+        *,
+        detail: str = "",
+        tokens: int = 0,
+        room: int = 0,
+        param: str = "messages",
+    ) -> None:
+        """`tokens`: how many it has, and `room` for how many there is; 0 if that was not counted. `param` as of BadRequest."""
         super().__init__(words, detail=detail)
         self.tokens = tokens
         self.room = room
+        self.param = param
 
 
 class NotAllowed(Told):
@@ -148,6 +157,11 @@ class RoleForgery(Told):
     """The prompt could not be made safe: its control tokens are not those of the template."""
 
     words = "I cannot pass this text to the model safely."
+
+    def __init__(self, words: str | None = None, *, detail: str = "", param: str = "messages") -> None:
+        """`param` as of BadRequest."""
+        super().__init__(words, detail=detail)
+        self.param = param
 
 
 class BadKey(Told):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bot.api import ModelCard, SpeechModel
-from bot.config import Config
+from bot.config import EMBEDDINGS, AnyModelConfig, Config
 from bot.snapshots import snapshot_of
 from bot.speech.names import names as speech_names
 
@@ -18,6 +18,7 @@ OFFERED = {
     "gpt-3.5-turbo-0613": "default",
     "gpt-3.5-turbo-instruct": "default",
     "text-davinci-003": "default",
+    "text-embedding-ada-002": EMBEDDINGS,
 }
 """The names that OpenAI's own examples use, for programs that were written after them."""
 
@@ -38,22 +39,12 @@ class Names:
         self._cards: dict[str, ModelCard] = {}
         self._models: dict[str, Model] = {}
         for alias, model in config.models.items():
-            snapshot = snapshot_of(alias, model)
-            card = ModelCard(
-                id=alias,
-                created=snapshot.released,
-                kind="chat",
-                snapshot=snapshot.id,
-                deprecated=snapshot.deprecated,
-                context_length=model.context_length,
-                description=model.description,
-            )
-            self._add(card, alias)
-            self._add(replace(card, id=snapshot.id), alias)
+            self._add_model(alias, model, "chat")
+        for alias, model in config.embedding_models.items():
+            self._add_model(alias, model, "embedding")
         for name, alias in {**OFFERED, **config.api.aliases}.items():
-            if alias in config.models and name not in self._cards:
-                self._add(replace(self._cards[alias], id=name), alias)
-
+            if alias in self._cards and name not in self._cards:
+                self._add(replace(self._cards[alias], id=name), self._models[alias].alias)
         for name, speech in speech_names(config).items():
             self._add_speech(name, speech)
 
@@ -64,6 +55,20 @@ class Names:
     def cards(self) -> list[ModelCard]:
         """All names, the configured ones first."""
         return list(self._cards.values())
+
+    def _add_model(self, alias: str, model: AnyModelConfig, kind: Kind) -> None:
+        snapshot = snapshot_of(alias, model)
+        card = ModelCard(
+            id=alias,
+            created=snapshot.released,
+            kind=kind,
+            snapshot=snapshot.id,
+            deprecated=snapshot.deprecated,
+            context_length=model.context_length,
+            description=model.description,
+        )
+        self._add(card, alias)
+        self._add(replace(card, id=snapshot.id), alias)
 
     def _add_speech(self, name: str, speech: SpeechModel) -> None:
         card = ModelCard(id=name, created=speech.released, kind="speech", snapshot=speech.snapshot)

@@ -6,27 +6,29 @@ import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
-from typing import cast
+from typing import TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import structlog
 
 from bot.api import ApiEvent, ApiUse, Ask, Begun, Caller, ChatAsk, Embedded, EmbeddingAsk, ModelCard, TextAsk, Used
-from bot.completions import chat, choices, text
+from bot.completions import chat, choices, embedding, text
 from bot.completions.names import Kind, Model, Names
 from bot.config import Config
 from bot.engines.registry import Loaded, Registry
 from bot.errors import BadRequest, DatabaseError, EngineBroken, ModelError, NoSuchModel
 from bot.generation import Delta, Finish, Generation, Prefill, Usage
 from bot.ports import ChatEngine, Engine
-from bot.prompt import MessageBuilder, TextPrompts
+from bot.prompt import MessageBuilder
 from bot.tools.formats import ToolFormat, format_for
 
 log = structlog.get_logger(__name__)
 
 Count = Callable[[ApiUse], Awaitable[None]]
 Choice = chat.Choice | text.Choice
+Ready = TypeVar("Ready")
 FINGERPRINT = 10
 """Digits."""
 
@@ -41,7 +43,6 @@ class ModelCompletions:
         self._count = count
         self.names = Names(config())
         self._forms: WeakKeyDictionary[Engine, ToolFormat] = WeakKeyDictionary()
-        self._texts: WeakKeyDictionary[Engine, TextPrompts] = WeakKeyDictionary()
 
     async def models(self, caller: Caller) -> list[ModelCard]:
         """See Completions."""
@@ -50,7 +51,8 @@ class ModelCompletions:
 
     async def chat(self, ask: ChatAsk, caller: Caller) -> AsyncGenerator[ApiEvent, None]:
         """See Completions."""
-        model, loaded = await self._load(ask.model, caller, "chat")
+        model = self._find(ask.model, caller, "chat")
+        loaded = await self._loaded(self._registry.get(model.alias))
         form = chat.format_of(ask, await self._form(loaded) if chat.calls(ask) else None)
         requests = await chat.requests(ask, loaded, form)
         made = [
@@ -69,8 +71,11 @@ class ModelCompletions:
 
     async def complete(self, ask: TextAsk, caller: Caller) -> AsyncGenerator[ApiEvent, None]:
         """See Completions."""
-        model, loaded = await self._load(ask.model, caller, "chat")
-        starts = await text.starts(ask, self._plain(loaded))
+        model = self._find(ask.model, caller, "chat")
+        loaded = await self._loaded(self._registry.get(model.alias))
+        if loaded.texts is None:
+            raise BadRequest("A model on another server continues no plain text here.", param="model")
+        starts = await text.starts(ask, loaded.texts)
         requests = text.requests(ask, loaded, starts)
         made = [
             text.Choice(
@@ -91,7 +96,13 @@ class ModelCompletions:
 
     async def embed(self, ask: EmbeddingAsk, caller: Caller) -> Embedded:
         """See Completions."""
-        raise NotImplementedError
+        model = self._find(ask.model, caller, "embedding")
+        loaded = await self._loaded(self._registry.get_embedding(model.alias))
+        most = self._config().api.queue_per_key
+        vectors, usage = await embedding.embed(ask, loaded, user=caller.id, most=most)
+        use = ApiUse(caller=caller, endpoint="embeddings", model=model.alias, user=ask.user, usage=usage)
+        await self._write_down(use)
+        return Embedded(model=model.snapshot, vectors=vectors, usage=usage)
 
     async def _run(self, work: _Work, loaded: Loaded, requests: Sequence[Generation]) -> AsyncGenerator[ApiEvent, None]:
         """The events of all choices. What was used is counted whatever becomes of them."""
@@ -126,33 +137,31 @@ class ModelCompletions:
             user=work.ask.user,
             usage=work.usage,
         )
+        await self._write_down(use)
+
+    async def _write_down(self, use: ApiUse) -> None:
         try:
             await self._count(use)
         except DatabaseError as error:
             log.error("what a program used could not be counted", reason=str(error))
 
-    async def _load(self, name: str, caller: Caller, kind: Kind) -> tuple[Model, Loaded]:
+    def _find(self, name: str, caller: Caller, kind: Kind) -> Model:
+        """Raises NoSuchModel; BadRequest for a model of another kind."""
         model = self.names.find(name)
         if model is None or not self._may(caller, name, model):
             raise NoSuchModel(name)
         if model.kind != kind:
             raise BadRequest(f"The model `{name}` is not for this: it is one for {model.kind}.", param="model")
+        return model
+
+    async def _loaded(self, load: Awaitable[Ready]) -> Ready:
         try:
-            return model, await self._registry.get(model.alias)
+            return await load
         except ModelError as error:
             raise EngineBroken("The model cannot be loaded just now; the log says why.", detail=str(error)) from error
 
     def _may(self, caller: Caller, name: str, model: Model) -> bool:
         return caller.models is None or bool({name, model.alias, model.snapshot} & caller.models)
-
-    def _plain(self, loaded: Loaded) -> TextPrompts:
-        """What makes this model's prompts of plain text. Raises BadRequest where that is another server's affair."""
-        engine = loaded.engine
-        if isinstance(loaded.prompts, MessageBuilder):
-            raise BadRequest("A model on another server continues no plain text here.", param="model")
-        if engine not in self._texts:
-            self._texts[engine] = TextPrompts(cast("ChatEngine", engine))
-        return self._texts[engine]
 
     async def _form(self, loaded: Loaded) -> ToolFormat | None:
         """How this model calls functions; None where that is another server's affair."""
@@ -211,6 +220,7 @@ class _Work:
         )
 
 
+@cache
 def fingerprint(name: str) -> str:
     """Of an engine's weights and of the program that runs them."""
     return "fp_" + hashlib.sha256(f"{name} {version('hearth')}".encode()).hexdigest()[:FINGERPRINT]

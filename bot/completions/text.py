@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -59,8 +60,8 @@ class Choice:
 
     @property
     def score(self) -> float:
-        """The mean log-probability of its tokens, as far as that is known."""
-        return self._sum / self._counted if self._counted else 0.0
+        """The mean log-probability of its tokens, as far as that is known. What says nothing comes last."""
+        return self._sum / self._counted if self._counted else -math.inf
 
     def feed(self, event: Delta | Finish) -> Iterator[ApiEvent]:
         """What the next event of the engine tells."""

@@ -23,6 +23,8 @@ class Rules:
         """`ids`: control strings that are one token."""
         self._ids = ids
         self._rules: list[str] = []
+        self._tag = ""
+        """With which the model may begin to reason."""
 
     def add(self, name: str, body: str, *, attributes: str = "") -> str:
         """Returns the name."""
@@ -50,7 +52,14 @@ class Rules:
         else:
             self.add("thought", ANY, attributes=f"[suffix={literal(close)}]")
         self.add("SPACE", r"/[ \n]{0,4}/")
-        return "thought SPACE" if opened else f"({self.control(tag)} thought SPACE)?"
+        if opened:
+            return "thought SPACE"
+        self._tag = tag
+        return f"({self.control(tag)} thought SPACE)?"
+
+    def answer(self, pattern_: str) -> str:
+        """A terminal for text that may not be taken for reasoning: what is in that binds nothing."""
+        return f"({pattern_}) & ~/\\s*{pattern(self._tag)}(?s:.*)/" if self._tag else pattern_
 
     def text(self, start: str) -> str:
         """The grammar."""
@@ -58,6 +67,13 @@ class Rules:
 
 
 ANY = "/(?s:.*)/"
+FURTHER = 31
+"""So many calls beside the first: a weak model would repeat itself until its tokens are used up."""
+
+
+def repeated(expression: str) -> str:
+    """For the calls after the first."""
+    return f"({expression}){{0,{FURTHER}}}"
 
 
 def literal(text: str) -> str:
