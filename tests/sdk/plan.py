@@ -71,6 +71,9 @@ FORUM = {
 }
 """What the PHP program in OpenAI's forum sends; the four that are variables there have the API's usual values."""
 
+WRONG = f"hk-{'x' * 43}"
+"""A key that nobody has. One of another form is a guess at a token of the page, and after ten of those none is looked at."""
+
 Call = dict[str, Any]
 
 
@@ -142,6 +145,7 @@ def _errors() -> dict[str, Call]:
         "wrong key": {**_chat(), "key": WRONG},
         "wrong key streamed": {**_chat(stream=True), "key": WRONG},
         "wrong key for models": {"call": "models", "arguments": {}, "key": WRONG},
+        "key of another service": {**_chat(), "key": "sk-proj-1234"},
         "wrong organisation": {**_chat(), "organization": "org-of-others"},
         "own organisation": {**_chat(), "organization": ORGANISATION},
         "unknown model": {"call": "chat", "arguments": {"model": "no-such-model", "messages": HELLO}},

@@ -18,6 +18,7 @@ ERRORS = [
     ("wrong key", 401, None, "invalid_api_key"),
     ("wrong key streamed", 401, None, "invalid_api_key"),
     ("wrong key for models", 401, None, "invalid_api_key"),
+    ("key of another service", 401, None, "invalid_api_key"),
     ("wrong organisation", 401, None, "mismatched_organization"),
     ("unknown model", 404, "model", "model_not_found"),
     ("unknown model looked up", 404, "model", "model_not_found"),
