@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time
 
 from bot.config import EMBEDDED_CHAT_MODEL, EMBEDDED_EMBEDDING_MODEL, AnyModelConfig, ModelConfig, RemoteModelConfig
 
-EMBEDDED = {EMBEDDED_CHAT_MODEL: date(2026, 11, 21)}
+EMBEDDED = {EMBEDDED_EMBEDDING_MODEL: date(2026, 11, 29), EMBEDDED_CHAT_MODEL: date(2026, 11, 21)}
 """When the embedded models were made: an install gives their files a day of its own."""
 EMBEDDED_EMBEDDING = "hearth-demo-embedding"
 UNKNOWN = date(1970, 1, 1)

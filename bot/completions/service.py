@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.metadata import version
 from typing import TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -51,8 +51,7 @@ class ModelCompletions:
 
     async def chat(self, ask: ChatAsk, caller: Caller) -> AsyncGenerator[ApiEvent, None]:
         """See Completions."""
-        model = self._find(ask.model, caller, "chat")
-        loaded = await self._loaded(self._registry.get(model.alias))
+        model, loaded = await self._load(ask.model, caller, "chat")
         form = chat.format_of(ask, await self._form(loaded) if chat.calls(ask) else None)
         requests = await chat.requests(ask, loaded, form)
         made = [
@@ -71,8 +70,7 @@ class ModelCompletions:
 
     async def complete(self, ask: TextAsk, caller: Caller) -> AsyncGenerator[ApiEvent, None]:
         """See Completions."""
-        model = self._find(ask.model, caller, "chat")
-        loaded = await self._loaded(self._registry.get(model.alias))
+        model, loaded = await self._load(ask.model, caller, "chat")
         if loaded.texts is None:
             raise BadRequest("A model on another server continues no plain text here.", param="model")
         starts = await text.starts(ask, loaded.texts)
@@ -97,12 +95,23 @@ class ModelCompletions:
     async def embed(self, ask: EmbeddingAsk, caller: Caller) -> Embedded:
         """See Completions."""
         model = self._find(ask.model, caller, "embedding")
-        loaded = await self._loaded(self._registry.get_embedding(model.alias))
-        most = self._config().api.queue_per_key
-        vectors, usage = await embedding.embed(ask, loaded, user=caller.id, most=most)
-        use = ApiUse(caller=caller, endpoint="embeddings", model=model.alias, user=ask.user, usage=usage)
-        await self._write_down(use)
-        return Embedded(model=model.snapshot, vectors=vectors, usage=usage)
+        loaded = await _loading(self._registry.get_embedding(model.alias))
+        ids = await embedding.prompts(ask, loaded)
+        usage = Usage(prompt_tokens=sum(map(len, ids)))
+        begun = False
+
+        async def work() -> list[array[float]]:
+            nonlocal begun
+            begun = True
+            return await loaded.engine.embed(ids)
+
+        try:
+            async with loaded.scheduler.ticket(caller.id, most=self._config().api.queue_per_key) as ticket:
+                found = await ticket.run(work)
+        finally:
+            if begun:
+                await self._count_use(caller, "embeddings", model, ask.user, usage)
+        return Embedded(model=model.snapshot, vectors=await embedding.vectors(ask, found), usage=usage)
 
     async def _run(self, work: _Work, loaded: Loaded, requests: Sequence[Generation]) -> AsyncGenerator[ApiEvent, None]:
         """The events of all choices. What was used is counted whatever becomes of them."""
@@ -127,38 +136,27 @@ class ModelCompletions:
             yield Used(usage=work.usage, reasoning_tokens=work.reasoning_tokens)
         finally:
             if begun:
-                await self._count_use(work)
+                await self._count_use(work.caller, work.endpoint, work.model, work.ask.user, work.usage)
 
-    async def _count_use(self, work: _Work) -> None:
-        use = ApiUse(
-            caller=work.caller,
-            endpoint=work.endpoint,
-            model=work.model.alias,
-            user=work.ask.user,
-            usage=work.usage,
-        )
-        await self._write_down(use)
-
-    async def _write_down(self, use: ApiUse) -> None:
+    async def _count_use(self, caller: Caller, endpoint: str, model: Model, user: str, usage: Usage) -> None:
+        use = ApiUse(caller=caller, endpoint=endpoint, model=model.alias, user=user, usage=usage)
         try:
             await self._count(use)
         except DatabaseError as error:
             log.error("what a program used could not be counted", reason=str(error))
 
+    async def _load(self, name: str, caller: Caller, kind: Kind) -> tuple[Model, Loaded]:
+        model = self._find(name, caller, kind)
+        return model, await _loading(self._registry.get(model.alias))
+
     def _find(self, name: str, caller: Caller, kind: Kind) -> Model:
-        """Raises NoSuchModel; BadRequest for a model of another kind."""
+        """Raises NoSuchModel, and BadRequest for a model of another kind."""
         model = self.names.find(name)
         if model is None or not self._may(caller, name, model):
             raise NoSuchModel(name)
         if model.kind != kind:
             raise BadRequest(f"The model `{name}` is not for this: it is one for {model.kind}.", param="model")
         return model
-
-    async def _loaded(self, load: Awaitable[Ready]) -> Ready:
-        try:
-            return await load
-        except ModelError as error:
-            raise EngineBroken("The model cannot be loaded just now; the log says why.", detail=str(error)) from error
 
     def _may(self, caller: Caller, name: str, model: Model) -> bool:
         return caller.models is None or bool({name, model.alias, model.snapshot} & caller.models)
@@ -175,6 +173,14 @@ class ModelCompletions:
             ids = {string: tokens[0] for string, tokens in zip(strings, found, strict=True) if len(tokens) == 1}
             self._forms[engine] = format_for(chat_engine.template, ids)
         return self._forms[engine]
+
+
+async def _loading(load: Awaitable[Ready]) -> Ready:
+    """What is loaded, in the words that programs are told if it cannot be."""
+    try:
+        return await load
+    except ModelError as error:
+        raise EngineBroken("The model cannot be loaded just now; the log says why.", detail=str(error)) from error
 
 
 @dataclass
@@ -220,7 +226,6 @@ class _Work:
         )
 
 
-@cache
 def fingerprint(name: str) -> str:
     """Of an engine's weights and of the program that runs them."""
     return "fp_" + hashlib.sha256(f"{name} {version('hearth')}".encode()).hexdigest()[:FINGERPRINT]

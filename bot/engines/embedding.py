@@ -88,9 +88,9 @@ class LlamaCppEmbedding:
     async def embed(self, inputs: Sequence[Ids]) -> list[array[float]]:
         """A vector of length 1 for each input, in their order; a call that is cancelled ends with its present part."""
         if sum(map(len, inputs)) > MANY_TOKENS:
-            await asyncio.to_thread(self._check, inputs)
+            await asyncio.to_thread(check, inputs, self.context_length, self.plain.size)
         else:
-            self._check(inputs)
+            check(inputs, self.context_length, self.plain.size)
         vectors: list[array[float]] = []
         for part in _parts(inputs, min(PART_TOKENS, self._room.tokens)):
             async with self._room.take(sum(map(len, part))):
@@ -118,19 +118,18 @@ class LlamaCppEmbedding:
             raise EngineError(detail=f"llama.cpp made {len(vectors)} vectors of {len(inputs)} texts")
         return vectors
 
-    def _check(self, inputs: Sequence[Ids]) -> None:
-        """Raises BadRequest, TooLong."""
-        if len(inputs) > MOST_INPUTS:
-            raise BadRequest(f"There are {len(inputs)} inputs; {MOST_INPUTS} are the most.", param="input")
-        for number, ids in enumerate(inputs):
-            if not ids:
-                raise BadRequest(f"Input {number} is empty.", param="input")
-            if len(ids) > self.context_length:
-                raise TooLong(
-                    f"Input {number} has {len(ids)} tokens; this model's context is {self.context_length} tokens."
-                )
-            if min(ids) < 0 or max(ids) >= self.plain.size:
-                raise BadRequest(f"Input {number} has token ids that this model does not have.", param="input")
+
+def check(inputs: Sequence[Ids], context_length: int, vocabulary: int) -> None:
+    """Raises BadRequest, and TooLong with the numbers, for inputs that no engine of this vocabulary can place."""
+    if len(inputs) > MOST_INPUTS:
+        raise BadRequest(f"There are {len(inputs)} inputs; {MOST_INPUTS} are the most.", param="input")
+    for number, ids in enumerate(inputs):
+        if not ids:
+            raise BadRequest(f"Input {number} is empty.", param="input")
+        if len(ids) > context_length:
+            raise TooLong(f"Input {number} has {len(ids)} tokens; this model's context is {context_length}.")
+        if min(ids) < 0 or max(ids) >= vocabulary:
+            raise BadRequest(f"Input {number} has token ids that this model does not have.", param="input")
 
 
 class _Room:
