@@ -49,9 +49,11 @@ class KeyDoor:
     async def caller(self, secret: str | None, organisation: str = "") -> Caller:
         """See Door."""
         if not secret:
-            raise BadKey(MISSING, code=None)
+            raise BadKey(MISSING, code=None, formed=False)
         # What cannot be a key is not looked up: every other try costs the database a look.
-        key = await self._store.find_key(secret) if _SECRET.fullmatch(secret) else None
+        if not _SECRET.fullmatch(secret):
+            raise BadKey(UNKNOWN, formed=False)
+        key = await self._store.find_key(secret)
         if key is None:
             raise BadKey(UNKNOWN)
         self._check(key, organisation)

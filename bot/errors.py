@@ -165,11 +165,15 @@ class RoleForgery(Told):
 
 
 class BadKey(Told):
-    """A program shows no key, or none that opens anything (any more). `code` is the OpenAI API's word for it."""
+    """A program shows no key, or none that opens anything (any more). `code` is the OpenAI API's word for it.
 
-    def __init__(self, words: str, *, code: str | None = "invalid_api_key") -> None:
+    `formed`: what it shows has the form of a key, and so is no guess.
+    """
+
+    def __init__(self, words: str, *, code: str | None = "invalid_api_key", formed: bool = True) -> None:
         super().__init__(words)
         self.code = code
+        self.formed = formed
 
 
 class LimitReached(Told):

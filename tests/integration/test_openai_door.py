@@ -235,9 +235,9 @@ async def test_wrong_revoked_and_expired_keys_are_told_apart(home: Site) -> None
 
 
 async def test_who_guesses_is_made_to_wait_and_who_has_a_key_is_not(home: Site) -> None:
-    """A program with a key of yesterday must not shut the others of its machine out."""
+    """What cannot be a key may be a guess at a token of the page."""
     right = await key(home)
-    async with program(home, new_secret()) as guesser, program(home, right) as website, program(home) as nobody:
+    async with program(home, "a guess at a key") as guesser, program(home, right) as website, program(home) as nobody:
         for _ in range(FAILURES):
             assert (await guesser.get("/models")).status == 401
         answer = await guesser.get("/models")

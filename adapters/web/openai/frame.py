@@ -137,26 +137,34 @@ class Frame:
                 self._idle.set()
 
     async def _caller(self, request: web.Request) -> Caller:
-        """Who has the key. Raises BadKey; Refused for too many wrong ones.
+        """Who has the key, or the page's token. Raises BadKey; Refused for too many guesses.
 
-        A right key is always heard: nobody guesses one, and a program with an old one must not shut the others of its
-        network out. A token of the page may be shorter.
+        Keys are too long to be guessed, so a right one is let in whatever else came from its network, and a program
+        that shows an old one again and again shuts nobody out. A page's token may be short: guesses at one are counted.
         """
-        network, secret = self._guard.client(request), _bearer(request)
-        wait = self._failures.wait(network) if secret else 0.0
-        if secret and not wait and (person := self._people.who(secret)) is not None:
-            return self._programs.person(person)
+        secret = _bearer(request)
         try:
             return await self._programs.door.caller(secret, request.headers.get("OpenAI-Organization", ""))
         except BadKey as error:
-            if wait:
-                headers = {"Retry-After": str(math.ceil(wait))}
-                fault = Fault(status=429, message=faults.GUESSED, type=faults.LIMIT, headers=headers)
-                raise Refused(fault) from error
-            if secret:
-                self._failures.failed(network)
-                log.warning("a wrong key for the API", network=network)
-            raise
+            network = self._guard.client(request)
+            person = self._person(secret, None if error.formed else network) if secret else None
+            if person is None:
+                if secret:
+                    log.warning("a wrong key for the API", network=network)
+                raise
+            return self._programs.person(person)
+
+    def _person(self, token: str, network: str | None) -> str | None:
+        """Whose token of the page this is. `network`: whose guess it may be. Raises Refused for too many of them."""
+        if network is None:
+            return self._people.who(token)
+        if (wait := self._failures.wait(network)) > 0:
+            headers = {"Retry-After": str(math.ceil(wait))}
+            raise Refused(Fault(status=429, message=faults.GUESSED, type=faults.LIMIT, headers=headers))
+        person = self._people.who(token)
+        if person is None:
+            self._failures.failed(network)
+        return person
 
     async def _headed(self, request: web.Request, response: web.StreamResponse) -> None:
         headers = response.headers
