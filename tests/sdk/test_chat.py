@@ -86,7 +86,7 @@ def test_logprobs(told: Told) -> None:
 
 
 def test_json(told: Told) -> None:
-    assert isinstance(json.loads(message(told, "json")["content"]), dict)
+    assert json.loads(message(told, "json")["content"]) == {"result": 5}
 
 
 def test_json_of_a_schema(told: Told) -> None:
