@@ -88,7 +88,7 @@ def calls_in(one: Family, text: str) -> list[tuple[str, Any]]:
     events = [*parser.feed(text), *parser.end()]
     assert all(event.whole for event in events if isinstance(event, CallEnded))
     names = [event.name for event in events if isinstance(event, CallBegun)]
-    texts = {n: "" for n in range(len(names))}
+    texts = dict.fromkeys(range(len(names)), "")
     for event in events:
         if isinstance(event, Arguments):
             texts[event.number] += event.text
@@ -151,7 +151,14 @@ class TestAuto:
     def test_text_or_calls_that_keep_to_the_schema(self, family: type[Family], ids: bool) -> None:
         one = form(family, ids=ids)
         grammar = one.constraint(BOTH, AUTO)
-        for text in ("", "Hello.", "A {brace} and [a](link), 1 < 2", "Two\n\nparagraphs.", "`x` is code", "```c\nx\n```"):
+        for text in (
+            "",
+            "Hello.",
+            "A {brace} and [a](link), 1 < 2",
+            "Two\n\nparagraphs.",
+            "`x` is code",
+            "```c\nx\n```",
+        ):
             assert accepted(grammar, text, ids=ids)
             assert calls_in(one, text) == []
         for calls in ([ASK_WEATHER], [ASK_TIME, ASK_WEATHER]):
@@ -273,7 +280,9 @@ def value_of(data: st.DataObject, schema: Mapping[str, Any]) -> Any:
 @every_family
 @settings(deadline=None, max_examples=40)
 @given(part=SCHEMAS, data=st.data())
-def test_all_that_a_schema_allows_can_be_called(family: type[Family], part: dict[str, Any], data: st.DataObject) -> None:
+def test_all_that_a_schema_allows_can_be_called(
+    family: type[Family], part: dict[str, Any], data: st.DataObject
+) -> None:
     parameters = {
         "type": "object",
         "properties": {"it": part},
@@ -348,7 +357,9 @@ class TestCheck:
 def test_where_further_properties_are_left_out(schema: dict[str, Any], is_closed: bool) -> None:
     assert (closed(schema).get("additionalProperties") is False) is is_closed
     nested = {"type": "array", "items": {"properties": {"a": schema}}}
-    assert (closed(nested)["items"]["properties"]["a"].get("additionalProperties") is False) is (is_closed and schema != {})
+    assert (closed(nested)["items"]["properties"]["a"].get("additionalProperties") is False) is (
+        is_closed and schema != {}
+    )
 
 
 def test_references_lead_to_where_the_schema_stands_now() -> None:

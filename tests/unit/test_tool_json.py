@@ -40,7 +40,9 @@ def strict(text: str) -> Any:
 
 
 @settings(deadline=None)
-@given(st.lists(VALUES, max_size=3) | st.dictionaries(st.text(max_size=5), VALUES, max_size=3), st.booleans(), st.data())
+@given(
+    st.lists(VALUES, max_size=3) | st.dictionaries(st.text(max_size=5), VALUES, max_size=3), st.booleans(), st.data()
+)
 def test_every_value_is_read_and_ends_where_it_ends(value: Any, compact: bool, data: st.DataObject) -> None:
     text = json.dumps(value, ensure_ascii=compact, indent=None if compact else 1)
     assert read(text + "} rest") == ("done", text, len(text))

@@ -158,9 +158,7 @@ TABLE = [(family, *case) for family in FAMILIES for case in [*EVERYWHERE, *CASES
 
 
 @pytest.mark.parametrize(("family", "text", "events"), TABLE)
-def test_what_an_answer_tells_wherever_it_is_split(
-    family: type[Family], text: str, events: list[ToolEvent]
-) -> None:
+def test_what_an_answer_tells_wherever_it_is_split(family: type[Family], text: str, events: list[ToolEvent]) -> None:
     assert read(family, text) == events
     assert read(family, *text) == events
     for at in range(1, len(text)):
@@ -191,8 +189,34 @@ def test_text_is_not_held_back_longer_than_it_could_become_a_call() -> None:
 
 
 FRAGMENTS = [
-    *("<tool_call>", "</tool_call>", "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]", "<|python_tag|>", "```json", "```", "[", "]"),
-    *(CALL, OTHER, BROKEN, '{"name": "f", "arguments": ', '{"name": "', "f", "get_time", "{", "}", '"', ",", ";", " ", "\n"),
+    *(
+        "<tool_call>",
+        "</tool_call>",
+        "[TOOL_CALLS]",
+        "[ARGS]",
+        "[CALL_ID]",
+        "<|python_tag|>",
+        "```json",
+        "```",
+        "[",
+        "]",
+    ),
+    *(
+        CALL,
+        OTHER,
+        BROKEN,
+        '{"name": "f", "arguments": ',
+        '{"name": "',
+        "f",
+        "get_time",
+        "{",
+        "}",
+        '"',
+        ",",
+        ";",
+        " ",
+        "\n",
+    ),
     *("a", "é", ":", "\\", '{"a": 1}', '"arguments"', '"name"', "null", "<", "tool_call>"),
 ]
 SOUP = st.lists(st.sampled_from(FRAGMENTS), max_size=14).map("".join)

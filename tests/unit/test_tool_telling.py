@@ -63,8 +63,10 @@ def test_a_template_that_knows_functions_is_given_them() -> None:
     [
         (
             Hermes,
-            "To call functions, answer with nothing but this for each call:\n"
-            '<tool_call>\n{"name": NAME, "arguments": {ARGUMENTS}}\n</tool_call>',
+            (
+                "To call functions, answer with nothing but this for each call:\n"
+                '<tool_call>\n{"name": NAME, "arguments": {ARGUMENTS}}\n</tool_call>'
+            ),
         ),
         (
             Generic,
@@ -72,8 +74,10 @@ def test_a_template_that_knows_functions_is_given_them() -> None:
         ),
         (
             Mistral,
-            "To call functions, answer with nothing but a list of the calls:\n"
-            '[TOOL_CALLS][{"name": NAME, "arguments": {ARGUMENTS}}]',
+            (
+                "To call functions, answer with nothing but a list of the calls:\n"
+                '[TOOL_CALLS][{"name": NAME, "arguments": {ARGUMENTS}}]'
+            ),
         ),
         (
             NamedMistral,
