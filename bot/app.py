@@ -280,6 +280,7 @@ def _registry(config: Config, loaders: Mapping[str, Loader] | None, metrics: Met
         config.models,
         config.queue,
         config.data_dir,
+        embedding=config.embedding_models,
         loaded_models=config.engine.loaded_models,
         loaders=loaders,
         metrics=metrics,

@@ -32,7 +32,8 @@ async def inspect(config: Config) -> list[Finding]:
     findings.append(await _process(config) if running else Finding("process", True, "none is running"))
     findings.append(await _database(config.database_url))
     findings += [
-        _try(f"model {alias}", partial(_model, model, running=running)) for alias, model in config.own_models.items()
+        _try(f"model {alias}", partial(_model, model, running=running))
+        for alias, model in {**config.own_models, **config.embedding_models}.items()
     ]
     findings += await asyncio.to_thread(_gpu, config)
     findings += await _remote(config)
@@ -84,8 +85,11 @@ def _model(model: ModelConfig, *, running: bool) -> str:
 
         return report.model(model, memory=not running)  # a running process has taken what is not free
     file = gguf.read(path)
-    _ = file.template
-    return f"{path.name}: {file.architecture}, context {file.context_length}, {path.stat().st_size // MEBIBYTE} MiB"
+    if model.kind == "embedding":
+        what = f"{file.architecture} for embeddings, {file.dimensions} dimensions"
+    else:
+        what, _ = file.architecture, file.template
+    return f"{path.name}: {what}, context {file.context_length}, {path.stat().st_size // MEBIBYTE} MiB"
 
 
 def _gpu(config: Config) -> list[Finding]:

@@ -21,6 +21,7 @@ from pydantic import (
     BaseModel,
     Discriminator,
     Field,
+    PrivateAttr,
     SecretStr,
     Tag,
     ValidationError,
@@ -31,6 +32,7 @@ from bot import local_models
 from bot.conversations import Transcripts
 from bot.environment import gathered
 from bot.errors import ConfigError
+from bot.gguf_format import Kind, Pooling, kind_of
 from bot.ways_in import (
     ApiConfig,
     DiscordConfig,
@@ -50,6 +52,9 @@ DEFAULT_SYSTEM_PROMPT = (
 """Under 300 tokens in every tokenizer, so that a model with a window of 4k has room for the conversation."""
 
 EMBEDDED_CHAT_MODEL = Path(__file__).parent / "assets" / "hearth-demo-chat.gguf"
+EMBEDDED_EMBEDDING_MODEL = EMBEDDED_CHAT_MODEL
+EMBEDDINGS = "embedding"
+"""What the model is called that makes embeddings where a program does not choose one of Hearth's names."""
 EMBEDDED_SPEECH = "demo"
 EMBEDDED_SPEECH_MODEL = Path(__file__).parent / "assets" / "hearth-demo-speech"
 MAX_RECORDING = 2**30
@@ -138,10 +143,19 @@ class ModelConfig(AnyModelConfig):
     """A model of our own engines."""
 
     path: Path
+    kind: Kind | None = None
+    """None: a model for chat. `load` asks the file where the configuration does not say."""
+    pooling: Pooling | None = None
     threads: int | None = Field(default=None, ge=1)
     gpu_layers: int = Field(default=0, ge=-1)
     prompt_cache_mib: int = Field(default=256, ge=0)
     gpu: GpuConfig = GpuConfig()
+
+    @model_validator(mode="after")
+    def _pools_what_is_embedded(self) -> ModelConfig:
+        if self.pooling is not None and self.kind != "embedding":
+            raise ValueError('pooling is for a model with kind = "embedding"')
+        return self
 
 
 class RemoteModelConfig(AnyModelConfig):
@@ -261,6 +275,7 @@ class Config(Section):
     chat: ChatConfig = ChatConfig()
     personas: dict[str, PersonaConfig] = Field(default_factory=dict)
     models: dict[str, AModel] = Field(default_factory=dict)
+    """The models that chat. Those for embeddings, which stand under [models] too, are `embedding_models`."""
     queue: QueueConfig = QueueConfig()
     speech: SpeechConfig = SpeechConfig()
     engine: EngineConfig = EngineConfig()
@@ -273,21 +288,44 @@ class Config(Section):
     telegram: TelegramConfig = TelegramConfig()
     discord: DiscordConfig = DiscordConfig()
     log: LogConfig = LogConfig()
+    _embedding_models: dict[str, ModelConfig] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _with_defaults(self) -> Config:
-        """There is always a model and a persona called `default`."""
+        """There is always a model and a persona called `default`, and a model for embeddings."""
         embedded = ModelConfig(path=EMBEDDED_CHAT_MODEL, temperature=0.0, threads=1, description="embedded demo")
-        object.__setattr__(self, "models", {"default": embedded, **self.models})
+        embedding = {n: m for n, m in self.models.items() if isinstance(m, ModelConfig) and m.kind == "embedding"}
+        models = {"default": embedded, **{n: m for n, m in self.models.items() if n not in embedding}}
+        if "default" in embedding:
+            raise ValueError(
+                f"models.default: is a model for embeddings, which cannot chat; call it models.{EMBEDDINGS}"
+            )
+        if EMBEDDINGS in models:
+            raise ValueError(f"models.{EMBEDDINGS}: is a model for chat; this name is for one that makes embeddings")
+        demo = ModelConfig(path=EMBEDDED_EMBEDDING_MODEL, kind="embedding", threads=1, description="embedded demo")
+        object.__setattr__(self, "models", models)
         object.__setattr__(self, "personas", {"default": PersonaConfig(), **self.personas})
+        self._embedding_models = {EMBEDDINGS: demo, **embedding}
+        for name, alias in self.api.aliases.items():
+            if alias and alias not in {*models, *self._embedding_models}:
+                raise ValueError(f"api.aliases.{name}: there is no model {alias!r} under [models]")
         for name, persona in self.personas.items():
+            if persona.model in embedding:
+                raise ValueError(
+                    f"personas.{name}.model: {persona.model!r} is a model for embeddings, which cannot chat"
+                )
             if persona.model is not None and persona.model not in self.models:
                 raise ValueError(f"personas.{name}.model: there is no model {persona.model!r} under [models]")
         return self
 
     @property
+    def embedding_models(self) -> dict[str, ModelConfig]:
+        """The models that place texts in a space, and write none; they run in this process. No face offers them."""
+        return self._embedding_models
+
+    @property
     def own_models(self) -> dict[str, ModelConfig]:
-        """The models that run in this process."""
+        """The models for chat that run in this process."""
         return {alias: model for alias, model in self.models.items() if isinstance(model, ModelConfig)}
 
     @property
@@ -325,11 +363,20 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     folder, models = data.get("data_dir", platformdirs.user_data_dir("hearth")), data.setdefault("models", {})
     if isinstance(folder, str) and isinstance(models, dict):
         local_models.merge(models, Path(folder))
+        _tell_kinds(models)
     try:
         return Config.model_validate(data)
     except ValidationError as error:
         where = str(file) if file else "the environment"
         raise ConfigError(f"{where}: " + "; ".join(_explain(item) for item in error.errors())) from error
+
+
+def _tell_kinds(models: dict[str, Any]) -> None:
+    """Write into each table what its model is for, where it does not say and the file is for embeddings."""
+    for table in models.values():
+        path = table.get("path") if isinstance(table, dict) and "kind" not in table else None
+        if isinstance(path, str) and kind_of(Path(path)) == "embedding":
+            table["kind"] = "embedding"
 
 
 def model_tables(path: Path | None, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from bot.generation import Generation
 _ESCAPED = re.compile(r"\\?.", re.DOTALL)
 _AS_HEX = {"/": r"\x2F", "\n": r"\x0A", "\r": r"\x0D"}
 """What would end a regular expression in Lark's text."""
+SEPARATORS = {"item_separator": ", ", "key_separator": ": "}
+"""Of JSON, as Python writes it. Neither has a character that llguidance, of which xllamacpp has another version, takes for a pattern."""
 REMEMBERED = 4096
 _GOOD: set[bytes] = set()
 """Digests of schemas that were found good: a program sends the same ones again and again."""
@@ -74,10 +76,13 @@ def check_grammar(
 
 
 def guided(schema: Mapping[str, object]) -> dict[str, object]:
-    """The schema with compact output: free whitespace lets a weak model write blanks until its tokens are used up."""
+    """The schema with output on one line: free whitespace lets a weak model write blanks until its tokens are used up.
+
+    A blank follows each comma and colon: models have learnt to write one, and one that may not is led astray.
+    """
     options = schema.get("x-guidance")
     given = dict(options) if isinstance(options, Mapping) else {}
-    return {**schema, "x-guidance": {**given, "whitespace_flexible": False}}
+    return {**schema, "x-guidance": {**SEPARATORS, **given, "whitespace_flexible": False}}
 
 
 def lark_of(regex: str) -> str:

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from bot import local_models
-from bot.config import EMBEDDED_CHAT_MODEL, Config, ModelConfig, RemoteModelConfig
+from bot.config import EMBEDDED_CHAT_MODEL, EMBEDDED_EMBEDDING_MODEL, Config, ModelConfig, RemoteModelConfig
 from bot.engines import gguf
+from bot.engines.embedding import way_for
 from bot.engines.exllama import sizing, weights
 from bot.engines.llamacpp import context_for
 from bot.errors import ModelError
 from bot.local_models import Entry, size_words
 
 DEMO_WORDS = "embedded demo of about 3 million parameters: small talk only"
+EMBEDDING_WORDS = "embedded demo for embeddings: English words and what they mean"
 INFO_SLOTS = (1, 8)
 """For one person, and what a model has if nothing else is configured."""
 
@@ -32,13 +34,18 @@ class Row:
 
 
 def rows(config: Config) -> Iterator[Row]:
-    """Every model: those that can be chosen by name, then those that are here in part. The default is marked."""
+    """Every model: those that can be chosen by name, those for embeddings, then those that are here in part.
+
+    The default is marked.
+    """
     twins = [name for name, model in config.models.items() if name != "default" and model == config.models["default"]]
     for name, model in config.models.items():
         if name == "default" and twins:
             continue
         row = _row(name, model)
         yield replace(row, name=f"{name} (default)") if name in twins else row
+    for name, embedding in config.embedding_models.items():
+        yield _embedding_row(name, embedding)
     for entry in local_models.entries(config.data_dir).values():
         if not entry.complete:
             yield Row(entry.name, entry.source, size_words(entry.size), state=_rest(config, entry))
@@ -59,12 +66,14 @@ def facts(config: Config, name: str, model: ModelConfig) -> Iterator[tuple[str, 
     yield "parameters", _count(file.parameters)
     yield "quantisation", file.quantisation or "unknown"
     yield "context", f"{file.context_length} tokens, as trained"
+    embeds = model.kind == "embedding"
+    yield "for", f"embeddings of {file.dimensions} dimensions" if embeds else "chat"
     yield "chat template", _template(file)
     yield "licence", _clean((entry and entry.licence) or file.text("general.license")) or "unknown"
     yield "from", (entry and entry.source) or _clean(file.text("general.source.url")) or "unknown"
     if entry and entry.revision:
         yield "commit", entry.revision
-    for slots in dict.fromkeys((*INFO_SLOTS, model.slots)):
+    for slots in () if embeds else dict.fromkeys((*INFO_SLOTS, model.slots)):
         yield f"memory, {slots} at once", memory(file, model.model_copy(update={"slots": slots}))
     yield "this machine has", f"{size_words(_machine())} of memory"
 
@@ -107,6 +116,17 @@ def _row(name: str, model: ModelConfig | RemoteModelConfig) -> Row:
     what = what or f"{_count(file.parameters)} parameters, {_clean(file.architecture)}"
     context = str(context_for(file, model))
     return Row(name, what, size_words(file.size), context, file.quantisation, "can be read")
+
+
+def _embedding_row(name: str, model: ModelConfig) -> Row:
+    demo = EMBEDDING_WORDS if model.path == EMBEDDED_EMBEDDING_MODEL else ""
+    try:
+        file = gguf.read(model.path)
+    except ModelError as error:
+        return Row(name, demo or model.description or model.path.name, state=str(error))
+    what = demo or model.description or f"embeddings, {_count(file.parameters)} parameters, {_clean(file.architecture)}"
+    context = str(way_for(file, model).context_length)
+    return Row(name, what, size_words(file.size), context, file.quantisation, "can be read; for programs alone")
 
 
 def _folder_row(name: str, model: ModelConfig) -> Row:

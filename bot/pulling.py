@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from bot import local_models
 from bot.engines import gguf
 from bot.errors import HubError, ModelError
+from bot.gguf_format import kind_of
 from bot.local_models import Entry
 
 if TYPE_CHECKING:
@@ -276,9 +277,10 @@ def _told(place: Path, kept: str = "") -> Iterator[None]:
 
 
 def _model(path: Path) -> gguf.ModelFile:
-    """A model that can answer. Raises ModelError."""
+    """A model that can answer or makes embeddings. Raises ModelError."""
     file = gguf.read(path)
-    _ = file.template
+    if kind_of(path) == "chat":
+        _ = file.template
     return file
 
 

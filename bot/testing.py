@@ -18,6 +18,7 @@ from bot.engines import guides, request_body
 from bot.errors import EngineBroken
 from bot.generation import ChatTemplate, Delta, Finish, Generation, PlainText, Prefill, TokenLogprob, Usage
 from bot.ports import ChatEngine
+from bot.testing_embedding import ScriptedEmbedding
 from bot.testing_platform import Call, Fault, MemoryAdapter, Posted, VirtualClock
 from bot.testing_speech import ScriptedSpeech
 
@@ -26,6 +27,7 @@ __all__ = [
     "Fault",
     "MemoryAdapter",
     "Posted",
+    "ScriptedEmbedding",
     "ScriptedEngine",
     "ScriptedSpeech",
     "ThrottledEngine",

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bot.api import ModelCard, SpeechModel
-from bot.config import Config
-from bot.snapshots import snapshot_of
+from bot.config import EMBEDDINGS, AnyModelConfig, Config, ModelConfig
+from bot.snapshots import Snapshot, named, snapshot_of
 from bot.speech.names import names as speech_names
 
 Kind = Literal["chat", "embedding", "speech"]
@@ -20,6 +20,10 @@ OFFERED = {
     "text-davinci-003": "default",
 }
 """The names that OpenAI's own examples use, for programs that were written after them."""
+OFFERED_EMBEDDINGS = dict.fromkeys(
+    ("text-embedding-ada-002", "text-embedding-3-small", "text-embedding-3-large"), EMBEDDINGS
+)
+"""The same for embeddings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +41,16 @@ class Names:
     def __init__(self, config: Config) -> None:
         self._cards: dict[str, ModelCard] = {}
         self._models: dict[str, Model] = {}
+        self._weights: dict[str, tuple[object, Kind]] = {}
+        """What each snapshot is."""
         for alias, model in config.models.items():
-            snapshot = snapshot_of(alias, model)
-            card = ModelCard(
-                id=alias,
-                created=snapshot.released,
-                kind="chat",
-                snapshot=snapshot.id,
-                deprecated=snapshot.deprecated,
-                context_length=model.context_length,
-                description=model.description,
-            )
-            self._add(card, alias)
-            self._add(replace(card, id=snapshot.id), alias)
-        for name, alias in {**OFFERED, **config.api.aliases}.items():
-            if alias in config.models and name not in self._cards:
+            self._add_model(alias, model, "chat")
+        for alias, embedding in config.embedding_models.items():
+            self._add_model(alias, embedding, "embedding")
+        known = {*config.models, *config.embedding_models}
+        for name, alias in {**OFFERED, **OFFERED_EMBEDDINGS, **config.api.aliases}.items():
+            if alias in known and name not in self._cards:
                 self._add(replace(self._cards[alias], id=name), alias)
-
         for name, speech in speech_names(config).items():
             self._add_speech(name, speech)
 
@@ -64,6 +61,29 @@ class Names:
     def cards(self) -> list[ModelCard]:
         """All names, the configured ones first."""
         return list(self._cards.values())
+
+    def _add_model(self, alias: str, model: AnyModelConfig, kind: Kind) -> None:
+        snapshot = self._snapshot(alias, model, kind)
+        card = ModelCard(
+            id=alias,
+            created=snapshot.released,
+            kind=kind,
+            snapshot=snapshot.id,
+            deprecated=snapshot.deprecated,
+            context_length=model.context_length,
+            description=model.description,
+        )
+        self._add(card, alias)
+        self._add(replace(card, id=snapshot.id), alias)
+
+    def _snapshot(self, alias: str, model: AnyModelConfig, kind: Kind) -> Snapshot:
+        """With a name that stands for these weights alone: files may be called alike, and one may serve two ends."""
+        snapshot = snapshot_of(alias, model)
+        what = (model.path if isinstance(model, ModelConfig) else snapshot.id, kind)
+        if self._weights.setdefault(snapshot.id, what) != what:
+            snapshot = replace(snapshot, id=f"{named(alias)}-{snapshot.id}")
+            self._weights[snapshot.id] = what
+        return snapshot
 
     def _add_speech(self, name: str, speech: SpeechModel) -> None:
         card = ModelCard(id=name, created=speech.released, kind="speech", snapshot=speech.snapshot)

@@ -3,30 +3,47 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import cast
+from typing import TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import structlog
 
-from bot.api import ApiEvent, ApiUse, Ask, Begun, Caller, ChatAsk, Embedded, EmbeddingAsk, ModelCard, TextAsk, Used
-from bot.completions import chat, choices, text
+from bot.api import (
+    ApiEvent,
+    ApiUse,
+    Ask,
+    Begun,
+    Caller,
+    ChatAsk,
+    Embedded,
+    EmbeddingAsk,
+    ModelCard,
+    TextAsk,
+    Took,
+    Used,
+    nobody,
+)
+from bot.completions import chat, choices, embedding, text
+from bot.completions.choices import tokens_in
 from bot.completions.names import Kind, Model, Names
 from bot.config import Config
 from bot.engines.registry import Loaded, Registry
 from bot.errors import BadRequest, DatabaseError, EngineBroken, ModelError, NoSuchModel
 from bot.generation import Delta, Finish, Generation, Prefill, Usage
 from bot.ports import ChatEngine, Engine
-from bot.prompt import MessageBuilder, TextPrompts
+from bot.prompt import MessageBuilder
 from bot.tools.formats import ToolFormat, format_for
 
 log = structlog.get_logger(__name__)
 
 Count = Callable[[ApiUse], Awaitable[None]]
 Choice = chat.Choice | text.Choice
+Ready = TypeVar("Ready")
 FINGERPRINT = 10
 """Digits."""
 
@@ -41,14 +58,13 @@ class ModelCompletions:
         self._count = count
         self.names = Names(config())
         self._forms: WeakKeyDictionary[Engine, ToolFormat] = WeakKeyDictionary()
-        self._texts: WeakKeyDictionary[Engine, TextPrompts] = WeakKeyDictionary()
 
     async def models(self, caller: Caller) -> list[ModelCard]:
         """See Completions."""
         found = ((card, self.names.find(card.id)) for card in self.names.cards())
         return [card for card, model in found if model is not None and self._may(caller, card.id, model)]
 
-    async def chat(self, ask: ChatAsk, caller: Caller) -> AsyncGenerator[ApiEvent, None]:
+    async def chat(self, ask: ChatAsk, caller: Caller, *, took: Took = nobody) -> AsyncGenerator[ApiEvent, None]:
         """See Completions."""
         model, loaded = await self._load(ask.model, caller, "chat")
         form = chat.format_of(ask, await self._form(loaded) if chat.calls(ask) else None)
@@ -62,15 +78,17 @@ class ModelCompletions:
             )
             for number in range(ask.n)
         ]
-        work = _Work(model, ask, caller, "chat", made, each=ask.n)
+        work = _Work(model, ask, caller, "chat", made, each=ask.n, took=took)
         async with aclosing(self._run(work, loaded, requests)) as events:
             async for event in events:
                 yield event
 
-    async def complete(self, ask: TextAsk, caller: Caller) -> AsyncGenerator[ApiEvent, None]:
+    async def complete(self, ask: TextAsk, caller: Caller, *, took: Took = nobody) -> AsyncGenerator[ApiEvent, None]:
         """See Completions."""
         model, loaded = await self._load(ask.model, caller, "chat")
-        starts = await text.starts(ask, self._plain(loaded))
+        if loaded.texts is None:
+            raise BadRequest("A model on another server continues no plain text here.", param="model")
+        starts = await text.starts(ask, loaded.texts)
         requests = text.requests(ask, loaded, starts)
         made = [
             text.Choice(
@@ -80,7 +98,7 @@ class ModelCompletions:
             )
             for number in range(len(requests))
         ]
-        work = _Work(model, ask, caller, "completions", made, each=ask.best_of)
+        work = _Work(model, ask, caller, "completions", made, each=ask.best_of, took=took)
         async with aclosing(self._run(work, loaded, requests)) as events:
             if ask.best_of == ask.n:
                 async for event in events:
@@ -91,7 +109,24 @@ class ModelCompletions:
 
     async def embed(self, ask: EmbeddingAsk, caller: Caller) -> Embedded:
         """See Completions."""
-        raise NotImplementedError
+        model = self._find(ask.model, caller, "embedding")
+        loaded = await _loading(self._registry.get_embedding(model.alias))
+        ids = await embedding.prompts(ask, loaded)
+        usage = Usage(prompt_tokens=sum(map(len, ids)))
+        begun = False
+
+        async def work() -> list[array[float]]:
+            nonlocal begun
+            begun = True
+            return await loaded.engine.embed(ids)
+
+        try:
+            async with loaded.scheduler.ticket(caller.id, most=self._config().api.queue_per_key) as ticket:
+                found = await ticket.run(work)
+        finally:
+            if begun:
+                await self._count_use(caller, "embeddings", model, ask.user, usage)
+        return Embedded(model=model.snapshot, vectors=await embedding.vectors(ask, found), usage=usage)
 
     async def _run(self, work: _Work, loaded: Loaded, requests: Sequence[Generation]) -> AsyncGenerator[ApiEvent, None]:
         """The events of all choices. What was used is counted whatever becomes of them."""
@@ -116,43 +151,30 @@ class ModelCompletions:
             yield Used(usage=work.usage, reasoning_tokens=work.reasoning_tokens)
         finally:
             if begun:
-                await self._count_use(work)
+                await self._count_use(work.caller, work.endpoint, work.model, work.ask.user, work.usage)
 
-    async def _count_use(self, work: _Work) -> None:
-        use = ApiUse(
-            caller=work.caller,
-            endpoint=work.endpoint,
-            model=work.model.alias,
-            user=work.ask.user,
-            usage=work.usage,
-        )
+    async def _count_use(self, caller: Caller, endpoint: str, model: Model, user: str, usage: Usage) -> None:
+        use = ApiUse(caller=caller, endpoint=endpoint, model=model.alias, user=user, usage=usage)
         try:
             await self._count(use)
         except DatabaseError as error:
             log.error("what a program used could not be counted", reason=str(error))
 
     async def _load(self, name: str, caller: Caller, kind: Kind) -> tuple[Model, Loaded]:
+        model = self._find(name, caller, kind)
+        return model, await _loading(self._registry.get(model.alias))
+
+    def _find(self, name: str, caller: Caller, kind: Kind) -> Model:
+        """Raises NoSuchModel, and BadRequest for a model of another kind."""
         model = self.names.find(name)
         if model is None or not self._may(caller, name, model):
             raise NoSuchModel(name)
         if model.kind != kind:
             raise BadRequest(f"The model `{name}` is not for this: it is one for {model.kind}.", param="model")
-        try:
-            return model, await self._registry.get(model.alias)
-        except ModelError as error:
-            raise EngineBroken("The model cannot be loaded just now; the log says why.", detail=str(error)) from error
+        return model
 
     def _may(self, caller: Caller, name: str, model: Model) -> bool:
         return caller.models is None or bool({name, model.alias, model.snapshot} & caller.models)
-
-    def _plain(self, loaded: Loaded) -> TextPrompts:
-        """What makes this model's prompts of plain text. Raises BadRequest where that is another server's affair."""
-        engine = loaded.engine
-        if isinstance(loaded.prompts, MessageBuilder):
-            raise BadRequest("A model on another server continues no plain text here.", param="model")
-        if engine not in self._texts:
-            self._texts[engine] = TextPrompts(cast("ChatEngine", engine))
-        return self._texts[engine]
 
     async def _form(self, loaded: Loaded) -> ToolFormat | None:
         """How this model calls functions; None where that is another server's affair."""
@@ -168,6 +190,14 @@ class ModelCompletions:
         return self._forms[engine]
 
 
+async def _loading(load: Awaitable[Ready]) -> Ready:
+    """What is loaded, in the words that programs are told if it cannot be."""
+    try:
+        return await load
+    except ModelError as error:
+        raise EngineBroken("The model cannot be loaded just now; the log says why.", detail=str(error)) from error
+
+
 @dataclass
 class _Work:
     """A request in progress."""
@@ -177,19 +207,27 @@ class _Work:
     caller: Caller
     endpoint: str
     choices: Sequence[Choice]
+    each: int
+    """Choices of one prompt."""
+    took: Took
     prompts: dict[int, Usage] = field(default_factory=dict)
     """What reading each prompt cost, by the number of its first choice."""
-    each: int = 1
-    """Choices of one prompt."""
 
     def read(self, number: int, event: Prefill) -> None:
         """A prompt is being read; that of several choices counts once."""
-        self.prompts.setdefault(number // self.each, Usage(prompt_tokens=event.total, cached_tokens=event.cached))
+        self._prompt(number, Usage(prompt_tokens=event.total, cached_tokens=event.cached))
 
     def note(self, number: int, event: Delta | Finish) -> None:
         """An engine that tells nothing while it reads tells at the end what the prompt was."""
         if isinstance(event, Finish):
-            self.prompts.setdefault(number // self.each, event.usage)
+            self._prompt(number, event.usage)
+        else:
+            self.took(tokens_in(event))
+
+    def _prompt(self, number: int, usage: Usage) -> None:
+        if number // self.each not in self.prompts:
+            self.prompts[number // self.each] = usage
+            self.took(usage.prompt_tokens)
 
     @property
     def ended(self) -> bool:

@@ -19,6 +19,8 @@ from bot.errors import ModelError
 from bot.generation import ChatTemplate, PlainText
 from bot.gguf_format import Damaged, Pooling, Reader, counts, mapped, pooling, values
 
+DIGEST_DIGITS = 12
+"""Of an engine's name."""
 MAX_DIMENSIONS = 4
 """GGML_MAX_DIMS."""
 SAMPLES, SAMPLE_BYTES = 16, 65536
@@ -56,6 +58,10 @@ class ModelFile:
     token_types: list[int] = field(repr=False)
     parts: tuple[Path, ...] = ()
     """The files after the first."""
+
+    def called(self, alias: str) -> str:
+        """The alias and what tells the weights: an engine's name."""
+        return f"{alias}@{self.digest[:DIGEST_DIGITS]}"
 
     @property
     def architecture(self) -> str:

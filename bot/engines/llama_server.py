@@ -58,11 +58,13 @@ class Way:
     """How a model is run, beside what is configured."""
 
     context_length: int
-    """Tokens of each slot."""
+    """Tokens of each slot, or of the longest input."""
     batch: int
     """Tokens per step of reading."""
     pooling: Pooling | None = None
     """The model writes nothing, but places texts in a space, each by its tokens' places together."""
+    shared: int | None = None
+    """So many tokens of context are there for all slots together, and none has a share of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +236,8 @@ def parameters(xllamacpp: Any, config: ModelConfig, way: Way, listens: Path, key
     params = xllamacpp.CommonParams()
     params.model.path = str(config.path)
     params.n_parallel = config.slots
-    params.n_ctx = way.context_length * config.slots
+    params.n_ctx = way.context_length * config.slots if way.shared is None else way.shared
+    params.kv_unified = way.shared is not None
     params.n_batch = params.n_ubatch = way.batch
     if way.pooling is not None:
         params.embedding = True

@@ -32,7 +32,6 @@ LEAST_KV_BYTES = 2**30
 context length. llama.cpp writes to all of it at the start, so it is not only reserved."""
 LEAST_CONTEXT, CONTEXT_STEP = 2048, 256
 """llama.cpp pads a slot's context to 256 tokens; under 2048 no conversation fits."""
-DIGEST_DIGITS = 12
 
 
 class LlamaCppEngine:
@@ -41,7 +40,7 @@ class LlamaCppEngine:
     def __init__(
         self, name: str, file: gguf.ModelFile, context_length: int, connection: Connection, plain: PlainText
     ) -> None:
-        self.name = f"{name}@{file.digest[:DIGEST_DIGITS]}"
+        self.name = file.called(name)
         self.control_strings = file.control_strings
         self.context_length = context_length
         self.template = file.template

@@ -12,8 +12,10 @@ from typing import Protocol, runtime_checkable
 
 import structlog
 
+from bot.api import EmbeddingEngine
 from bot.config import AnyModelConfig, ModelConfig, QueueConfig, RemoteModelConfig
 from bot.engines import gguf
+from bot.engines.embedding import LlamaCppEmbedding
 from bot.engines.exllama import weights
 from bot.engines.llamacpp import LlamaCppEngine
 from bot.engines.remote import Health, Patience, RemoteEngine
@@ -21,12 +23,15 @@ from bot.engines.scheduler import Scheduler
 from bot.errors import BadRequest, EngineBroken, ModelError, NoGpu
 from bot.metrics import Metrics
 from bot.ports import ChatEngine, Engine
-from bot.prompt import MessageBuilder, PromptBuilder, Prompts
+from bot.prompt import MessageBuilder, PromptBuilder, Prompts, TextPrompts
 
 log = structlog.get_logger(__name__)
 
 Loader = Callable[[str, ModelConfig, Path], Awaitable[ChatEngine]]
 """Alias, configuration and data directory -> the engine. Raises ModelError."""
+
+EmbeddingLoader = Callable[[str, ModelConfig, Path], Awaitable[EmbeddingEngine]]
+"""The same for a model that makes embeddings."""
 
 GGUF, FOLDER = ".gguf", "folder"
 REMOTE = "on another server"
@@ -55,6 +60,18 @@ class Loaded:
     scheduler: Scheduler
     prompts: Prompts
     config: AnyModelConfig
+    texts: TextPrompts | None = None
+    """Of a model that continues plain texts; one on a server is given messages alone."""
+
+
+@dataclass(frozen=True)
+class LoadedEmbedding:
+    """A model for embeddings that is ready. Who uses it has a ticket, and asks within `QueueTicket.run`."""
+
+    engine: EmbeddingEngine
+    scheduler: Scheduler
+    texts: TextPrompts
+    config: ModelConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +105,16 @@ class _Failure:
     until: float = field(default_factory=lambda: time.monotonic() + RETRY_AFTER)
 
 
+_Ready = Loaded | LoadedEmbedding
+
+
 class Registry:
     """Every configured model.
 
     `loaders` are by the suffix of the model's path, or FOLDER; llama.cpp has the last word. A model on a server takes no
     memory: it counts for no limit, and no other waits for it. Of folders, which run on a GPU, one is loaded at a time.
+    The models for embeddings (`embedding`) are no names of this: they have a limit of their own, so that who chats and
+    programs that embed do not take each other's model away all the time.
     """
 
     def __init__(
@@ -101,24 +123,29 @@ class Registry:
         queue: QueueConfig,
         data_dir: Path,
         *,
+        embedding: Mapping[str, ModelConfig] | None = None,
         loaded_models: int = 2,
         loaders: Mapping[str, Loader] | None = None,
+        embedding_loader: EmbeddingLoader = LlamaCppEmbedding.load,
         grace: float = GRACE,
         metrics: Metrics | None = None,
     ) -> None:
         self._models = models
-        self._twins = {alias: [other for other in models if models[other] == models[alias]][-1] for alias in models}
+        self._embedding = embedding or {}
+        self._all = every = {**models, **self._embedding}
+        self._twins = {alias: [other for other in every if every[other] == every[alias]][-1] for alias in every}
         """Names of the same model run in the same way are loaded once: `default` is often another name of one."""
         self._queue = queue
         self._data_dir = data_dir
         self._limit = loaded_models
         self._loaders: dict[str, Loader] = {GGUF: LlamaCppEngine.load, FOLDER: load_folder, **(loaders or {})}
+        self._embedding_loader = embedding_loader
         self._grace = grace
         self._metrics = metrics or Metrics()
-        self._loaded: dict[str, Loaded] = {}
+        self._loaded: dict[str, _Ready] = {}
         self._used: dict[str, float] = {}
         self._failed: dict[str, _Failure] = {}
-        self._loading: dict[str, asyncio.Task[Loaded]] = {}
+        self._loading: dict[str, asyncio.Task[_Ready]] = {}
         self._one_at_a_time = asyncio.Lock()
         self._closed = False
 
@@ -131,21 +158,42 @@ class Registry:
                 loaded.engine.patience = Patience.within(queue)
 
     def names(self) -> list[str]:
-        """The aliases, in the order of the configuration."""
+        """The aliases of the models that chat, in the order of the configuration."""
         return list(self._models)
 
     def describe(self) -> list[ModelState]:
-        """Every model and how it is."""
+        """Every model that chats and how it is."""
         return [self._state(alias, config) for alias, config in self._models.items()]
+
+    def describe_embedding(self) -> list[ModelState]:
+        """Every model for embeddings and how it is."""
+        return [self._state(alias, config) for alias, config in self._embedding.items()]
 
     async def get(self, alias: str) -> Loaded:
         """The model, loaded if it is not.
 
-        Raises BadRequest, which lists the names, for an unknown one; ModelError for one that cannot be loaded; and
-        EngineBroken after aclose().
+        Raises BadRequest, which lists the names, for an unknown one, and for one that cannot chat; ModelError for one
+        that cannot be loaded; and EngineBroken after aclose().
         """
+        if alias in self._embedding:
+            raise BadRequest(f"The model {alias!r} makes embeddings; it cannot chat or write.", param="model")
         if alias not in self._models:
             raise BadRequest(f"There is no model {alias!r}. There are: {', '.join(self._models)}.", param="model")
+        ready = await self._get(alias)
+        assert isinstance(ready, Loaded), alias
+        return ready
+
+    async def get_embedding(self, alias: str) -> LoadedEmbedding:
+        """A model for embeddings, as `get`; one that chats is refused."""
+        if alias in self._models:
+            raise BadRequest(f"The model {alias!r} chats; it makes no embeddings.", param="model")
+        if alias not in self._embedding:
+            raise BadRequest(f"There is no model {alias!r}. There are: {', '.join(self._embedding)}.", param="model")
+        ready = await self._get(alias)
+        assert isinstance(ready, LoadedEmbedding), alias
+        return ready
+
+    async def _get(self, alias: str) -> _Ready:
         if self._closed:
             raise EngineBroken(detail="the models are closed")
         alias = self._twins[alias]
@@ -153,7 +201,7 @@ class Registry:
         if (loaded := self._loaded.get(alias)) is not None:
             return loaded
         failure = self._failed.get(alias)
-        if failure is not None and time.monotonic() < failure.until and isinstance(self._models[alias], ModelConfig):
+        if failure is not None and time.monotonic() < failure.until and isinstance(self._all[alias], ModelConfig):
             raise ModelError(str(failure.error)) from failure.error
         if alias not in self._loading:
             task = asyncio.create_task(self._load(alias), name=f"load {alias}")
@@ -187,35 +235,33 @@ class Registry:
             error=str(failure.error) if failure else "",
         )
 
-    def _forget_load(self, alias: str, task: asyncio.Task[Loaded]) -> None:
+    def _forget_load(self, alias: str, task: asyncio.Task[_Ready]) -> None:
         self._loading.pop(alias, None)
         if not task.cancelled():
             task.exception()  # retrieved, for the case that nobody waits any more
 
-    async def _load(self, alias: str) -> Loaded:
-        config = self._models[alias]
+    async def _load(self, alias: str) -> _Ready:
+        config = self._all[alias]
         async with AsyncExitStack() as pauses:
             try:
-                engine, prompts = await self._open(alias, config, pauses)
+                if alias in self._embedding and isinstance(config, ModelConfig):
+                    ready: _Ready = await self._open_embedding(alias, config, pauses)
+                else:
+                    ready = await self._open(alias, config, pauses)
             except ModelError as error:
                 self._failed[alias] = _Failure(error)
                 log.warning("model not loaded", model=alias, reason=str(error))
                 raise
             self._failed.pop(alias, None)
-            slots = min(config.slots, engine.slots) if isinstance(engine, Bounded) else config.slots
-            scheduler = Scheduler(engine, self._queue, slots=slots, metrics=self._metrics)
-            loaded = Loaded(engine, scheduler, prompts, config)
-            self._loaded[alias] = loaded
+            self._loaded[alias] = ready
             self._used[alias] = time.monotonic()
-            return loaded
+            return ready
 
-    async def _open(
-        self, alias: str, config: ModelConfig | RemoteModelConfig, pauses: AsyncExitStack
-    ) -> tuple[Engine, Prompts]:
+    async def _open(self, alias: str, config: ModelConfig | RemoteModelConfig, pauses: AsyncExitStack) -> Loaded:
         """Raises ModelError."""
         if isinstance(config, RemoteModelConfig):
             remote = await RemoteEngine.load(alias, config, Patience.within(self._queue))
-            return remote, MessageBuilder(remote)
+            return Loaded(remote, self._scheduler(remote, config), MessageBuilder(remote), config)
         await pauses.enter_async_context(self._one_at_a_time)
         folder = config.path.is_dir()
         loader = self._loaders.get(FOLDER if folder else config.path.suffix.lower(), self._loaders[GGUF])
@@ -223,17 +269,33 @@ class Registry:
             _ = (await asyncio.to_thread(gguf.read, config.path)).template
         elif loader is load_folder:
             (await asyncio.to_thread(weights.look, config.path)).library(config.gpu.library)
-        await self._make_room(folder=folder)
+        await self._make_room(alias, folder=folder)
         await self._pause_others(pauses)
-        return await self._with_prompts(await loader(alias, config, self._data_dir))
-
-    async def _with_prompts(self, engine: ChatEngine) -> tuple[ChatEngine, PromptBuilder]:
-        """Raises ModelError, with the engine closed, if nothing can be made of its chat template."""
+        engine = await loader(alias, config, self._data_dir)
         try:
-            return engine, PromptBuilder(engine)
+            prompts, texts = PromptBuilder(engine), TextPrompts(engine)
+        except ModelError:  # nothing can be made of its chat template
+            await engine.aclose()
+            raise
+        return Loaded(engine, self._scheduler(engine, config), prompts, config, texts)
+
+    async def _open_embedding(self, alias: str, config: ModelConfig, pauses: AsyncExitStack) -> LoadedEmbedding:
+        """Raises ModelError."""
+        await pauses.enter_async_context(self._one_at_a_time)
+        await asyncio.to_thread(gguf.read, config.path)  # as above
+        await self._make_room(alias, folder=False)
+        await self._pause_others(pauses)
+        engine = await self._embedding_loader(alias, config, self._data_dir)
+        try:
+            texts = TextPrompts(engine)
         except ModelError:
             await engine.aclose()
             raise
+        return LoadedEmbedding(engine, self._scheduler(engine, config), texts, config)
+
+    def _scheduler(self, engine: Engine | EmbeddingEngine, config: AnyModelConfig) -> Scheduler:
+        slots = min(config.slots, engine.slots) if isinstance(engine, Bounded) else config.slots
+        return Scheduler(engine, self._queue, slots=slots, metrics=self._metrics)
 
     async def _pause_others(self, pauses: AsyncExitStack) -> None:
         try:
@@ -243,26 +305,28 @@ class Registry:
         except TimeoutError:
             log.warning("loading a model while others answer; they will stand still meanwhile")
 
-    async def _make_room(self, *, folder: bool) -> None:
+    async def _make_room(self, alias: str, *, folder: bool) -> None:
         """Unload the models that were not used for longest, once they are idle."""
-        while in_the_way := self._in_the_way(folder=folder):
-            alias = min(in_the_way, key=lambda name: self._used[name])
-            loaded = self._loaded[alias]
-            await asyncio.sleep(max(0.0, self._used[alias] + self._grace - time.monotonic()))
+        embeds = alias in self._embedding
+        while in_the_way := self._in_the_way(folder=folder, embeds=embeds):
+            oldest = min(in_the_way, key=lambda name: self._used[name])
+            loaded = self._loaded[oldest]
+            await asyncio.sleep(max(0.0, self._used[oldest] + self._grace - time.monotonic()))
             with suppress(TimeoutError):  # if it is never idle, who waits for it must give way
                 async with asyncio.timeout(PATIENCE):
                     await loaded.scheduler.idle()
-                    if time.monotonic() - self._used[alias] < self._grace:
+                    if time.monotonic() - self._used[oldest] < self._grace:
                         continue  # asked for again meanwhile: look for another
             async with loaded.scheduler.paused():
-                del self._loaded[alias]
+                del self._loaded[oldest]
                 loaded.scheduler.retire()
                 await loaded.engine.aclose()
-            log.info("model unloaded", model=alias)
+            log.info("model unloaded", model=oldest)
 
-    def _in_the_way(self, *, folder: bool) -> list[str]:
+    def _in_the_way(self, *, folder: bool, embeds: bool) -> list[str]:
         """The loaded models of which one has to go: all of them at the limit, and what is on the GPU for another there."""
-        own = {alias: model for alias in self._loaded if isinstance(model := self._models[alias], ModelConfig)}
+        same_kind = [alias for alias in self._loaded if (alias in self._embedding) == embeds]
+        own = {alias: model for alias in same_kind if isinstance(model := self._all[alias], ModelConfig)}
         on_the_gpu = [alias for alias, model in own.items() if folder and model.path.is_dir()]
         return on_the_gpu or (list(own) if len(own) >= self._limit else [])
 

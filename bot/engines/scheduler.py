@@ -10,25 +10,31 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from typing import TypeVar, cast
 
 import structlog
 
+from bot.api import EmbeddingEngine
 from bot.config import QueueConfig
 from bot.engines.timed import StreamEvent, Timed
-from bot.errors import Busy, EngineError
+from bot.errors import Busy, EngineError, EngineTimeout
 from bot.generation import Delta, Generation, Prefill
 from bot.metrics import Metrics
 from bot.ports import Engine
 
 log = structlog.get_logger(__name__)
 
+Result = TypeVar("Result")
+
 
 class Scheduler:
     """Hands out the slots of one engine. Everything happens on one event loop."""
 
-    def __init__(self, engine: Engine, config: QueueConfig, *, slots: int, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self, engine: Engine | EmbeddingEngine, config: QueueConfig, *, slots: int, metrics: Metrics | None = None
+    ) -> None:
         self.engine = engine
         self.config = config
         self.slots = slots
@@ -168,6 +174,21 @@ class QueueTicket:
         self._streams.append(stream)
         return stream
 
+    async def run(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        """The result of something that the engine does in one go, begun when the slot is there.
+
+        Raises Busy at the end of the queue's time, EngineTimeout at that of an answer.
+        """
+        await self._wait(self._scheduler.config.queue_timeout)
+        if not self.has_slot:
+            raise EngineError(detail="the ticket was given back")
+        try:
+            async with asyncio.timeout(self._scheduler.config.total_timeout):
+                return await work()
+        except TimeoutError as error:
+            log.warning("the engine is too slow", limit="total")
+            raise EngineTimeout(detail="total time-out") from error
+
     async def close(self) -> None:
         """End what still runs and give the place back."""
         try:
@@ -179,7 +200,8 @@ class QueueTicket:
     async def _wait(self, seconds: float) -> bool:
         """Whether the slot is there. Raises Busy at the end of the queue's time."""
         left = self._queue_end - asyncio.get_running_loop().time()
-        await asyncio.wait([self.granted], timeout=max(0.0, min(seconds, left)))
+        if not self.granted.done():  # as for most: a wait is a timer, even for what is there
+            await asyncio.wait([self.granted], timeout=max(0.0, min(seconds, left)))
         if self.granted.done():
             self.granted.result()
             return True
@@ -196,7 +218,8 @@ class QueueTicket:
         end = loop.time() + config.total_timeout
         patience, what, processed = config.first_token_timeout, "first token", 0
         next_by = loop.time() + patience
-        async with aclosing(self._scheduler.engine.stream(request)) as events, aclosing(Timed(events)) as timed:
+        engine = cast("Engine", self._scheduler.engine)  # of one that embeds, nobody asks for a stream
+        async with aclosing(engine.stream(request)) as events, aclosing(Timed(events)) as timed:
             while True:
                 event = await timed.next(min(next_by, end), "total" if end < next_by else what)
                 if event is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -136,23 +137,34 @@ class Frame:
                 self._idle.set()
 
     async def _caller(self, request: web.Request) -> Caller:
-        """Who has the key. Raises BadKey; Refused for too many wrong ones."""
-        network = self._guard.client(request)
-        if (wait := self._failures.wait(network)) > 0:
-            headers = {"Retry-After": str(int(wait) + 1)}
-            raise Refused(
-                Fault(status=429, message="Too many wrong keys came from here.", type=faults.LIMIT, headers=headers)
-            )
+        """Who has the key, or the page's token. Raises BadKey; Refused for too many guesses.
+
+        Keys are too long to be guessed, so a right one is let in whatever else came from its network, and a program
+        that shows an old one again and again shuts nobody out. A page's token may be short: guesses at one are counted.
+        """
         secret = _bearer(request)
-        if secret and (person := self._people.who(secret)) is not None:
-            return self._programs.person(person)
         try:
             return await self._programs.door.caller(secret, request.headers.get("OpenAI-Organization", ""))
-        except BadKey:
-            if secret:
-                self._failures.failed(network)
-                log.warning("a wrong key for the API", network=network)
-            raise
+        except BadKey as error:
+            network = self._guard.client(request)
+            person = self._person(secret, None if error.formed else network) if secret else None
+            if person is None:
+                if secret:
+                    log.warning("a wrong key for the API", network=network)
+                raise
+            return self._programs.person(person)
+
+    def _person(self, token: str, network: str | None) -> str | None:
+        """Whose token of the page this is. `network`: whose guess it may be. Raises Refused for too many of them."""
+        if network is None:
+            return self._people.who(token)
+        if (wait := self._failures.wait(network)) > 0:
+            headers = {"Retry-After": str(math.ceil(wait))}
+            raise Refused(Fault(status=429, message=faults.GUESSED, type=faults.LIMIT, headers=headers))
+        person = self._people.who(token)
+        if person is None:
+            self._failures.failed(network)
+        return person
 
     async def _headed(self, request: web.Request, response: web.StreamResponse) -> None:
         headers = response.headers

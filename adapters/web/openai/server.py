@@ -39,18 +39,9 @@ class Api:
             KeptCompletions(self._programs),
         ):
             add(api)
-        if self._programs.speech is not None:
-            speech, config = self._programs.speech, self._programs.config().speech
-            Audio(
-                speech,
-                self._programs.decode,
-                self._programs.used,
-                self._programs.speech_names,
-                language=config.language,
-                max_bytes=config.max_bytes,
-                workers=config.workers,
-            )(api)
-        openapi.routes(api, version("hearth"), audio=self._programs.speech is not None)
+        if (speech := self._programs.speech) is not None:
+            Audio(self._programs, speech)(api)
+        openapi.routes(api, version("hearth"), audio=speech is not None)
         self._frames.append(frame)
         self.routes |= {(route.method, _path(route)) for route in api.router.routes()}
         app.add_subapp(PREFIX, api)

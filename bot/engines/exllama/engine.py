@@ -17,12 +17,11 @@ from bot.engines.exllama.v3 import V3
 from bot.engines.exllama.vocabulary import Vocabulary
 from bot.engines.exllama.weights import ModelFolder, look
 from bot.engines.exllama.worker import Backend, Die, Worker
+from bot.engines.gguf import DIGEST_DIGITS
 from bot.errors import EngineBroken
 from bot.generation import Delta, Finish, Generation, Prefill, Usage
 
 log = structlog.get_logger(__name__)
-
-DIGEST_DIGITS = 12
 
 
 class Sized(Backend, Protocol):
