@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from adapters.web.openai.parameters.base import is_shallow
 from adapters.web.openai.parameters.chat import (
     AssistantMessage,
     ChatBody,
@@ -185,7 +186,7 @@ def _arguments(written: str) -> Mapping[str, object]:
         arguments = json.loads(written)
     except (ValueError, RecursionError):
         arguments = None
-    return arguments if isinstance(arguments, dict) else {"arguments": written}
+    return arguments if isinstance(arguments, dict) and is_shallow(arguments) else {"arguments": written}
 
 
 def _content(message: Any) -> str:

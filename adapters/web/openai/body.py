@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from adapters.web.openai.faults import refused
+from adapters.web.openai.parameters.base import MOST_DEPTH, is_shallow
 
 MOST = 16 * 2**20
 """Bytes of a JSON body: a window of a million tokens as text."""
@@ -57,7 +58,10 @@ def _length(request: web.Request) -> int:
 
 
 def _parse(found: bytes) -> Any:
-    return json.loads(found, parse_constant=_constant)
+    data = json.loads(found, parse_constant=_constant)
+    if found.count(b"{") + found.count(b"[") > MOST_DEPTH and not is_shallow(data):
+        raise ValueError(f"more than {MOST_DEPTH} objects and lists are within one another")
+    return data
 
 
 def _constant(name: str) -> Any:

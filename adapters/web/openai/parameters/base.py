@@ -17,6 +17,9 @@ MAX_STOPS = 4
 MAX_LOGPROBS = 20
 MAX_USER = 256
 
+MOST_DEPTH = 64
+"""Objects and lists within one another: more than a schema needs, and far less than what Python's stack allows."""
+
 Text = Annotated[str, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 Whole = Annotated[int, Field(strict=True)]
@@ -67,6 +70,21 @@ def refused_in(model: type[BaseModel]) -> dict[str, Refused]:
     """The refused parameters of a body, with the reasons."""
     marks = ((name, mark) for name, field in model.model_fields.items() for mark in field.metadata)
     return {name: mark for name, mark in marks if isinstance(mark, Refused)}
+
+
+def is_shallow(data: Any) -> bool:
+    """Whether no more than MOST_DEPTH objects and lists are within one another."""
+    level = [data]
+    for _ in range(MOST_DEPTH + 1):
+        level = [
+            inner
+            for one in level
+            for inner in (one.values() if isinstance(one, dict) else one)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return True
+    return False
 
 
 def path(parts: Sequence[str | int]) -> str:

@@ -22,7 +22,10 @@ from adapters.web.openai.parameters.base import (
     refusal,
 )
 
+MAX_MESSAGES = 2048
+"""In a request, and parts in a message: OpenAI's own bound."""
 MAX_FUNCTIONS = 128
+"""In a request, and calls in a message."""
 NAME = r"^[a-zA-Z0-9_-]{1,64}$"
 """The specification's rule for names of functions and schemas."""
 MAX_METADATA, MAX_KEY, MAX_VALUE = 16, 64, 512
@@ -70,7 +73,7 @@ class SystemMessage(Part):
     """What the program tells the model beforehand."""
 
     role: Literal["system", "developer"]
-    content: Text | Annotated[list[TextPart], Field(min_length=1)]
+    content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=MAX_MESSAGES)]
     name: Text | None = None
 
 
@@ -78,7 +81,7 @@ class UserMessage(Part):
     """What a person says."""
 
     role: Literal["user"]
-    content: Text | Annotated[list[TextPart], Field(min_length=1)]
+    content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=MAX_MESSAGES)]
     name: Text | None = None
 
 
@@ -86,13 +89,13 @@ class AssistantMessage(Part):
     """What the model said before."""
 
     role: Literal["assistant"]
-    content: Text | Annotated[list[TextPart | RefusalPart], Field(min_length=1)] | None = None
+    content: Text | Annotated[list[TextPart | RefusalPart], Field(min_length=1, max_length=MAX_MESSAGES)] | None = None
     name: Text | None = None
     refusal: Text | None = None
     reasoning_content: Text | None = Field(
         default=None, description="Accepted as it was given; a model is not told its earlier reasoning."
     )
-    tool_calls: Annotated[list[ToolCall], Field(min_length=1)] | None = None
+    tool_calls: Annotated[list[ToolCall], Field(min_length=1, max_length=MAX_FUNCTIONS)] | None = None
     function_call: Call | None = None
 
     @model_validator(mode="after")
@@ -106,7 +109,7 @@ class ToolMessage(Part):
     """What a called tool answered."""
 
     role: Literal["tool"]
-    content: Text | Annotated[list[TextPart], Field(min_length=1)]
+    content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=MAX_MESSAGES)]
     tool_call_id: Text
 
 
@@ -215,7 +218,7 @@ class ChatBody(Body):
     """POST /v1/chat/completions."""
 
     model: Text
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     stream: Flag | None = None
     stream_options: StreamOptions | None = Field(default=None, description="With `stream` alone.")
     n: Choices | None = None
