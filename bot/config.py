@@ -33,6 +33,7 @@ from bot.conversations import Transcripts
 from bot.environment import gathered
 from bot.errors import ConfigError
 from bot.gguf_format import Kind, Pooling, kind_of
+from bot.local_models import EMBEDDINGS
 from bot.ways_in import (
     ApiConfig,
     DiscordConfig,
@@ -53,8 +54,6 @@ DEFAULT_SYSTEM_PROMPT = (
 
 EMBEDDED_CHAT_MODEL = Path(__file__).parent / "assets" / "hearth-demo-chat.gguf"
 EMBEDDED_EMBEDDING_MODEL = EMBEDDED_CHAT_MODEL
-EMBEDDINGS = "embedding"
-"""What the model is called that makes embeddings where a program does not choose one of Hearth's names."""
 EMBEDDED_SPEECH = "demo"
 EMBEDDED_SPEECH_MODEL = Path(__file__).parent / "assets" / "hearth-demo-speech"
 MAX_RECORDING = 2**30
