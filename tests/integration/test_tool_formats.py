@@ -58,7 +58,7 @@ def test_a_call_that_the_template_writes_is_read(name: str) -> None:
     form = format_for(source(name), {})
     _, tools = form.prepare([], [FIND])
     call = {"id": "abcdefghi", "type": "function", "function": {"name": "find_it", "arguments": ARGUMENTS}}
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "user", "content": "Find it."},
         {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "content": "found", "name": "find_it", "tool_call_id": "abcdefghi"},

@@ -188,6 +188,17 @@ def test_text_is_not_held_back_longer_than_it_could_become_a_call() -> None:
     ]
 
 
+@pytest.mark.parametrize("family", [Llama3, Generic])
+def test_an_answer_in_json_that_is_no_call_streams_from_its_first_key_on(family: type[Family]) -> None:
+    parser = family(ChatTemplate(source=""), {}, in_template=True).parser(FUNCTIONS)
+    assert [parser.feed(piece) for piece in ['{"answ', 'er"', ": 4", "2"]] == [
+        [],
+        [Said('{"answer"')],
+        [Said(": 4")],
+        [Said("2")],
+    ]
+
+
 FRAGMENTS = [
     *(
         "<tool_call>",
