@@ -17,6 +17,7 @@ import webvtt
 import yaml
 
 from bot.api import Caller
+from bot.config import EMBEDDED_SPEECH_MODEL
 from bot.errors import EngineError
 from bot.speech.models import SpeechModels
 from bot.speech.names import names
@@ -77,7 +78,7 @@ async def demo(tmp_path: Path) -> AsyncIterator[Api]:
     """With the model of a fresh install."""
     config = configuration(speech={"device": "cpu", "threads": 1})
     models = SpeechModels(config.speech, tmp_path)
-    async with serving(models, names=names(config)) as opened:
+    async with serving(models, names=names(config.speech)) as opened:
         yield opened
     await models.aclose()
 
@@ -150,6 +151,24 @@ class TestEmbedded:
         assert (told["task"], told["language"], told["text"]) == ("translate", "english", written)
         matches("2023-11-28", "CreateTranslationResponse", told)
         matches("2026-08-21", "CreateTranslationResponseVerboseJson", told)
+
+    @pytest.mark.parametrize("translator", ["", "demo"])
+    async def test_a_model_that_learnt_no_translation(self, tmp_path: Path, translator: str) -> None:
+        """It refuses, or another one translates."""
+        (tmp_path / "my-turbo").symlink_to(EMBEDDED_SPEECH_MODEL)
+        config = configuration(
+            speech={"device": "cpu", "model": str(tmp_path / "my-turbo"), "translation_model": translator}
+        ).speech
+        models = SpeechModels(config, tmp_path)
+        async with serving(models, names=names(config)) as api:
+            answer = await api.send(TRANSLATIONS, speech.wav("guten morgen", "de"))
+            if translator:
+                assert answer.json == {"text": "good morning"}
+            else:
+                assert answer.refusal == (400, "model")
+                assert answer.error["message"] == "The speech model my-turbo was not trained to translate."
+            assert (await api.send(TRANSCRIPTIONS, speech.wav(TEXT))).json["text"] == TEXT
+        await models.aclose()
 
     async def test_german_is_found_out(self, demo: Api) -> None:
         told = (

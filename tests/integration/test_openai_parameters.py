@@ -165,7 +165,7 @@ EMBEDDING: dict[str, Honoured | Refused] = {
 TABLES: dict[str, tuple[dict[str, Any], dict[str, Honoured | Refused]]] = {
     "/chat/completions": ({"model": MODEL, "messages": HELLO}, CHAT),
     "/completions": ({"model": MODEL, "prompt": "Once"}, TEXT),
-    "/embeddings": ({"model": MODEL, "input": "Once"}, EMBEDDING),
+    "/embeddings": ({"model": "text-embedding-ada-002", "input": "Once"}, EMBEDDING),
 }
 """By path: what a request needs, and the rows."""
 ROWS = [(path, name) for path, (_, rows) in TABLES.items() for name in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import secrets
 import time
@@ -82,8 +83,7 @@ class Frame:
 
         @web.middleware
         async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
-            request[BEGAN] = time.perf_counter()
-            request[REQUEST_ID] = f"req_{secrets.token_hex(16)}"
+            _begin(request)
             try:
                 return await handler(request)
             except ConnectionError:
@@ -168,9 +168,13 @@ class Frame:
 
     async def _headed(self, request: web.Request, response: web.StreamResponse) -> None:
         headers = response.headers
-        headers["x-request-id"] = request.get(REQUEST_ID, "")
+        if isinstance(response, web.HTTPExpectationFailed):  # aiohttp's own, before any middleware
+            _begin(request)
+            response.body = json.dumps(faults.of_http(response, request).body).encode()
+            response.headers["Content-Length"] = str(len(response.body))
+        headers["x-request-id"] = request[REQUEST_ID]
         headers["openai-version"] = VERSION
-        headers["openai-processing-ms"] = str(round((time.perf_counter() - request.get(BEGAN, 0.0)) * 1000))
+        headers["openai-processing-ms"] = str(round((time.perf_counter() - request[BEGAN]) * 1000))
         if (caller := request.get(CALLER)) is not None:
             spending = request.get(SPENDING)
             standing = self._programs.limits.standing(caller) if spending is None else spending.standing
@@ -182,6 +186,11 @@ class Frame:
             headers["Access-Control-Expose-Headers"] = EXPOSED
             headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         headers.add("Vary", "Origin")
+
+
+def _begin(request: web.Request) -> None:
+    request[BEGAN] = time.perf_counter()
+    request[REQUEST_ID] = f"req_{secrets.token_hex(16)}"
 
 
 def _family(request: web.Request) -> str:

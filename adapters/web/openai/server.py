@@ -69,6 +69,7 @@ def _path(route: web.AbstractRoute) -> str:
     return route.resource.canonical
 
 
-def is_program(path: str) -> bool:
-    """Whether a request's path is the API's."""
+def is_program(request: web.Request) -> bool:
+    """Whether a request's path is the API's. It is read as the router does: `%2F` is no slash."""
+    path = request.rel_url.path_safe
     return path == PREFIX or path.startswith(f"{PREFIX}/")
