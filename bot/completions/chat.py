@@ -27,8 +27,10 @@ CALL_ID = 24
 ON_A_SERVER = "a model on another server is not given tools by Hearth"
 
 
-async def requests(ask: ChatAsk, loaded: Loaded, form: ToolFormat | None) -> list[Generation]:
-    """One for each choice. `form`: how this model calls functions; None where none are called.
+async def requests(
+    ask: ChatAsk, loaded: Loaded, form: ToolFormat | None, known: ToolFormat | None = None
+) -> list[Generation]:
+    """One for each choice. `form`: how this model calls functions; None where none are called. `known`: the same, if known.
 
     Raises TooLong, and BadRequest for what this model cannot be asked.
     """
@@ -43,13 +45,15 @@ async def requests(ask: ChatAsk, loaded: Loaded, form: ToolFormat | None) -> lis
             head=loaded.prompts.answer_head,
             schema=ask.json_schema,
         )
+    elif known is not None and ask.json_schema is not None:
+        grammar = known.answer(ask.json_schema, head=loaded.prompts.answer_head)
     first = Generation(
         prompt=prompt.ids,
         messages=prompt.messages,
         max_tokens=room(ask, loaded, prompt.length),
         sampling=sampling(ask, loaded.config),
         stop=ask.stop,
-        json_schema=None if form is not None else ask.json_schema,
+        json_schema=None if form is not None or grammar is not None else ask.json_schema,
         grammar=grammar,
         shows=CONTROLS if form is None else CONTROLS | form.shows,
     )

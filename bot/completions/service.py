@@ -67,8 +67,9 @@ class ModelCompletions:
     async def chat(self, ask: ChatAsk, caller: Caller, *, took: Took = nobody) -> AsyncGenerator[ApiEvent, None]:
         """See Completions."""
         model, loaded = await self._load(ask.model, caller, "chat")
-        form = chat.format_of(ask, await self._form(loaded) if chat.calls(ask) else None)
-        requests = await chat.requests(ask, loaded, form)
+        known = await self._form(loaded) if chat.calls(ask) or ask.json_schema is not None else None
+        form = chat.format_of(ask, known)
+        requests = await chat.requests(ask, loaded, form, known)
         made = [
             chat.Choice(
                 number,

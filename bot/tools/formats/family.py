@@ -142,6 +142,16 @@ class Family(ABC):
         rules.add("main", main)
         return rules.text(f"{thinking} main".strip())
 
+    def answer(self, schema: Mapping[str, Any], *, head: str = "") -> str | None:
+        """The grammar of an answer in JSON that calls nothing; None where the model does not reason before it."""
+        rules = Rules(self._ids)
+        thinking = rules.thinking(head, self._thinks)
+        if not thinking:
+            return None
+        constraints.check_schema(schema)
+        rules.add("main", inline(constraints.guided(schema)))
+        return rules.text(f"{thinking} main")
+
     @abstractmethod
     def _section(self, rules: Rules, *, parallel: bool) -> tuple[str, str]:
         """What comes after the opener, and further sections: `one` is a call."""
