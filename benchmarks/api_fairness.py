@@ -45,7 +45,7 @@ async def first_text(console: Console) -> float:
 @asynccontextmanager
 async def flooded(server: Server, ends: frozenset[int]) -> AsyncIterator[list[Client]]:
     """A program with 64 streams, within the block; those that are written first come first."""
-    clients = [await Client.open(server.port) for _ in range(STREAMS)]
+    clients = [Client(server.port) for _ in range(STREAMS)]
     body = {"model": "default", "stream": True, "max_tokens": STREAM_TOKENS, "temperature": 0.7}
     body["logit_bias"] = {str(end): NEVER for end in ends}
     asked = []

@@ -42,8 +42,8 @@ RIVAL = Path(__file__).parent.parent / ".venv" / "rival" / "bin" / "python"
 """Has llama-cpp-python in it, after `make rival`."""
 CONTEXT = 1024
 """Tokens of each slot."""
-ANSWER = "Once there was a small house by the sea. " * 100
-"""The scripted engine's, a character a token; as many are written as are asked for."""
+ANSWER = "Once there was a small house by the sea. " * 13
+"""The scripted engine's, a character a token; as many are written as are asked for. It looks at all of it each time."""
 PROMPT = "x" * 100
 """Of the engine that is driven bare, a token each: about as many as the questions have through the API."""
 DEADLINE, POLL = 120.0, 0.05

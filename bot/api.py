@@ -7,7 +7,7 @@ stream of events, from which both kinds of response are made.
 from __future__ import annotations
 
 from array import array
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -268,20 +268,28 @@ SpeechNames = Mapping[str, SpeechModel]
 """By every name that programs may use. No other model can be asked for: it could be any path, or any download."""
 
 
+Took = Callable[[int], None]
+"""Is told that so many more tokens were read or written."""
+
+
+def nobody(_: int) -> None:
+    """Whom it is nothing to."""
+
+
 class Completions(Protocol):
     """The models, for programs. Each method raises Told: NoSuchModel, BadRequest, TooLong, Busy, NotAllowed, EngineError."""
 
     async def models(self, caller: Caller) -> list[ModelCard]:
         """All that this caller may use: aliases, other names and snapshots."""
 
-    def chat(self, ask: ChatAsk, caller: Caller) -> AsyncGenerator[ApiEvent, None]:
+    def chat(self, ask: ChatAsk, caller: Caller, *, took: Took = nobody) -> AsyncGenerator[ApiEvent, None]:
         """`Begun`, the choices' pieces as they come, mixed, an `Ended` for each, and `Used`.
 
         What is wrong with the request is raised before `Begun`. Closing the iterator frees the engine; what was used
-        by then is counted all the same.
+        by then is counted all the same. `took` hears of tokens when they are read or written.
         """
 
-    def complete(self, ask: TextAsk, caller: Caller) -> AsyncGenerator[ApiEvent, None]:
+    def complete(self, ask: TextAsk, caller: Caller, *, took: Took = nobody) -> AsyncGenerator[ApiEvent, None]:
         """The same for text."""
 
     async def embed(self, ask: EmbeddingAsk, caller: Caller) -> Embedded:

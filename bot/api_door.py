@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from bot.api import ApiStore, Caller, Key, key_caller
 from bot.api_limits import Spending, Standing, duration
@@ -49,9 +49,11 @@ class KeyDoor:
     async def caller(self, secret: str | None, organisation: str = "") -> Caller:
         """See Door."""
         if not secret:
-            raise BadKey(MISSING, code=None)
+            raise BadKey(MISSING, code=None, formed=False)
         # What cannot be a key is not looked up: every other try costs the database a look.
-        key = await self._store.find_key(secret) if _SECRET.fullmatch(secret) else None
+        if not _SECRET.fullmatch(secret):
+            raise BadKey(UNKNOWN, formed=False)
+        key = await self._store.find_key(secret)
         if key is None:
             raise BadKey(UNKNOWN)
         self._check(key, organisation)
@@ -91,7 +93,9 @@ class _Account:
     in_flight: int = 0
     """Tokens that these have taken."""
     counted: int = 0
-    """Tokens of the day by the counts of usage, when they were last read."""
+    """Tokens of a day by the counts of usage, when they were last read."""
+    day: date | None = None
+    """Which day; None: they were not read yet."""
 
 
 class _Admitted(Spending):
@@ -142,6 +146,7 @@ class Allowance:
         try:
             if caller.tokens_per_day:
                 account.counted = await self._store.api_tokens_today(caller.id)
+                account.day = self._now().date()
                 self._check_tokens(caller, account, tokens)
         except BaseException:
             account.open -= 1
@@ -153,8 +158,8 @@ class Allowance:
     def standing(self, caller: Caller) -> Standing:
         """See Limits."""
         account = self._accounts.get(caller.id) or _Account(caller.requests_per_minute, self._clock())
-        requests, tokens = caller.requests_per_minute, caller.tokens_per_day
-        there = self._filled(caller, account)
+        requests, there = caller.requests_per_minute, self._filled(caller, account)
+        tokens = caller.tokens_per_day if account.day == self._now().date() else 0
         return Standing(
             limit_requests=requests or None,
             remaining_requests=max(int(there), 0) if requests else None,

@@ -14,7 +14,7 @@ MILLISECONDS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What is left of a caller's limits. All three of a limit are None where there is none."""
+    """What is left of a caller's limits. All three of a limit are None where there is none, or it is not known."""
 
     limit_requests: int | None = None
     """In a minute."""
@@ -97,4 +97,4 @@ class Limits(Protocol):
         """
 
     def standing(self, caller: Caller) -> Standing:
-        """As it was last known: for the headers of a refusal."""
+        """As it was last known: for the headers of a refusal. Of today's tokens that is nothing before the first request."""

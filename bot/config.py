@@ -305,6 +305,9 @@ class Config(Section):
         object.__setattr__(self, "models", models)
         object.__setattr__(self, "personas", {"default": PersonaConfig(), **self.personas})
         self._embedding_models = {EMBEDDINGS: demo, **embedding}
+        for name, alias in self.api.aliases.items():
+            if alias and alias not in {*models, *self._embedding_models}:
+                raise ValueError(f"api.aliases.{name}: there is no model {alias!r} under [models]")
         for name, persona in self.personas.items():
             if persona.model in embedding:
                 raise ValueError(

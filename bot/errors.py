@@ -131,11 +131,20 @@ class TooLong(Told):
 
     words = "This is too long for the model. Please send less at a time."
 
-    def __init__(self, words: str | None = None, *, detail: str = "", tokens: int = 0, room: int = 0) -> None:
-        """`tokens`: how many it has, and `room` for how many there is; 0 if that was not counted."""
+    def __init__(
+        self,
+        words: str | None = None,
+        *,
+        detail: str = "",
+        tokens: int = 0,
+        room: int = 0,
+        param: str = "messages",
+    ) -> None:
+        """`tokens`: how many it has, and `room` for how many there is; 0 if that was not counted. `param` as of BadRequest."""
         super().__init__(words, detail=detail)
         self.tokens = tokens
         self.room = room
+        self.param = param
 
 
 class NotAllowed(Told):
@@ -149,13 +158,22 @@ class RoleForgery(Told):
 
     words = "I cannot pass this text to the model safely."
 
+    def __init__(self, words: str | None = None, *, detail: str = "", param: str = "messages") -> None:
+        """`param` as of BadRequest."""
+        super().__init__(words, detail=detail)
+        self.param = param
+
 
 class BadKey(Told):
-    """A program shows no key, or none that opens anything (any more). `code` is the OpenAI API's word for it."""
+    """A program shows no key, or none that opens anything (any more). `code` is the OpenAI API's word for it.
 
-    def __init__(self, words: str, *, code: str | None = "invalid_api_key") -> None:
+    `formed`: what it shows has the form of a key, and so is no guess.
+    """
+
+    def __init__(self, words: str, *, code: str | None = "invalid_api_key", formed: bool = True) -> None:
         super().__init__(words)
         self.code = code
+        self.formed = formed
 
 
 class LimitReached(Told):

@@ -44,7 +44,7 @@ def create(
     ] = "",
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", metavar="ALIAS", help="A model that it may use; may be given again. None: all."),
+        typer.Option("--model", metavar="NAME", help="A model that it may use; may be given again. None: all."),
     ] = None,
     requests_per_minute: Annotated[int, typer.Option(min=0, max=MOST_REQUESTS, help="0: no limit.")] = 0,
     tokens_per_day: Annotated[
@@ -56,7 +56,7 @@ def create(
 ) -> None:
     """Make a key and print its secret: once, and alone on standard output. Nothing shows it again."""
     config, models = _read(context), list(dict.fromkeys(model or ()))
-    _check(config, name, organisation, models)
+    check(config, name, organisation, models)
     values = {
         "name": name,
         "organisation": organisation,
@@ -125,19 +125,28 @@ def ends(text: str, now: datetime) -> datetime | None:
     return datetime.combine(today, time(), UTC) + (days + 1) * _DAY
 
 
-def _check(config: Config, name: str, organisation: str, models: Iterable[str]) -> None:
-    """Raises ConfigError."""
+def check(config: Config, name: str, organisation: str, models: Iterable[str]) -> None:
+    """Raises ConfigError for what a key cannot be."""
     for what, text in (("a key's name", name), ("an organisation", organisation or "x")):
         if not _NAME.fullmatch(text):
             raise ConfigError(
                 f"{text!r}: {what} is 1 to 64 letters, digits, dots, hyphens and underscores, and begins with a "
                 "letter or a digit"
             )
-    for alias in models:
-        if alias not in config.models:
-            near = difflib.get_close_matches(alias, config.models, n=1)
-            known = f"did you mean {near[0]}?" if near else f"there are {', '.join(config.models)}"
-            raise ConfigError(f"--model {alias}: there is no such model; {known}")
+    if models:
+        _check_models(config, models)
+
+
+def _check_models(config: Config, models: Iterable[str]) -> None:
+    """Raises ConfigError for what is no name of a model towards programs."""
+    from bot.completions.names import Names  # the engines come with it, which takes a second
+
+    names = [card.id for card in Names(config).cards()]
+    for name in models:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            known = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+            raise ConfigError(f"--model {name}: there is no such model; {known}")
 
 
 def _unknown(name: str, known: list[dict[str, Any]]) -> str:

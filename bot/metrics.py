@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Final
 
 from prometheus_client import (
@@ -74,87 +75,83 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self._messages = Counter("hearth_messages", "Messages received.", ["platform", "triage"], registry=registry)
-        self._answers = Counter("hearth_answers", "Answers closed.", ["platform", "outcome"], registry=registry)
-        self._first_token = Histogram(
+        self._messages = self._counter("hearth_messages", "Messages received.", "platform", "triage")
+        self._answers = self._counter("hearth_answers", "Answers closed.", "platform", "outcome")
+        self._first_token = self._histogram(
             "hearth_first_token_seconds",
             "From the commit of a question to the first words of its answer.",
-            ["platform"],
+            "platform",
             buckets=_ANSWERING,
-            registry=registry,
         )
-        self._answer = Histogram(
+        self._answer = self._histogram(
             "hearth_answer_seconds",
             "From the commit of a question to the end of its answer on the platform.",
-            ["platform"],
+            "platform",
             buckets=_ANSWERING,
-            registry=registry,
         )
-        self._tokens = Counter("hearth_tokens", "Tokens of answers.", ["model", "kind"], registry=registry)
-        self._queue = Histogram(
-            "hearth_queue_seconds",
-            "How long an answer waited for a model's slot.",
-            ["model"],
-            buckets=_ANSWERING,
-            registry=registry,
+        self._tokens = self._counter("hearth_tokens", "Tokens of answers.", "model", "kind")
+        self._queue = self._histogram(
+            "hearth_queue_seconds", "How long an answer waited for a model's slot.", "model", buckets=_ANSWERING
         )
-        self._errors = Counter("hearth_errors", "Errors, by the name of their class.", ["kind"], registry=registry)
-        self._refused = Counter(
-            "hearth_platform_errors", "Calls that a platform refused.", ["platform", "kind"], registry=registry
-        )
-        self._flood = Counter(
-            "hearth_flood_wait_seconds", "Seconds that a platform told to wait.", ["platform"], registry=registry
-        )
-        self._database = Histogram(
-            "hearth_database_seconds", "Database operations.", ["kind"], buckets=_MACHINE, registry=registry
-        )
+        self._errors = self._counter("hearth_errors", "Errors, by the name of their class.", "kind")
+        self._refused = self._counter("hearth_platform_errors", "Calls that a platform refused.", "platform", "kind")
+        self._flood = self._counter("hearth_flood_wait_seconds", "Seconds that a platform told to wait.", "platform")
+        self._database = self._histogram("hearth_database_seconds", "Database operations.", "kind", buckets=_MACHINE)
         self._lag = Histogram(
             "hearth_loop_lag_seconds", "How late the event loop is.", buckets=_MACHINE, registry=registry
         )
         self._gauges = _Gauges(registry)
 
+    def _counter(self, name: str, what: str, *labels: str) -> Callable[..., Counter]:
+        """A counter by the values of its labels. The library's own way to find one takes longer than to count."""
+        return cache(Counter(name, what, labels, registry=self._registry).labels)
+
+    def _histogram(self, name: str, what: str, *labels: str, buckets: Sequence[float]) -> Callable[..., Histogram]:
+        """The same of a histogram."""
+        return cache(Histogram(name, what, labels, buckets=buckets, registry=self._registry).labels)
+
     def received(self, event: Event, triage: Triage, *, duplicate: bool = False) -> None:
         """A platform gave an event; of these the messages are counted."""
         if isinstance(event, Message):
-            self._messages.labels(event.key.platform, "duplicate" if duplicate else triage).inc()
+            self._messages(event.key.platform, "duplicate" if duplicate else triage).inc()
 
     def first_token(self, claim: Claim) -> None:
         """The first words of an answer are there."""
-        self._first_token.labels(claim.event.key.platform).observe(_since(claim))
+        self._first_token(claim.event.key.platform).observe(_since(claim))
 
     def closed(self, claim: Claim, outcome: Outcome, finished: Finished | None) -> None:
         """An answer is closed, and its person has seen it; if it expired, nobody has."""
         platform = claim.event.key.platform
-        self._answers.labels(platform, outcome).inc()
+        self._answers(platform, outcome).inc()
         if outcome is not AnswerState.EXPIRED:
-            self._answer.labels(platform).observe(_since(claim))
+            self._answer(platform).observe(_since(claim))
         if finished is None:
             return
         if finished.error:
-            self._errors.labels(finished.error).inc()
+            self._errors(finished.error).inc()
         if finished.model:
             used, model = finished.usage, _alias(finished.model)
-            self._tokens.labels(model, "evaluated").inc(max(0, used.prompt_tokens - used.cached_tokens))
-            self._tokens.labels(model, "cached").inc(used.cached_tokens)
-            self._tokens.labels(model, "generated").inc(used.completion_tokens)
+            self._tokens(model, "evaluated").inc(max(0, used.prompt_tokens - used.cached_tokens))
+            self._tokens(model, "cached").inc(used.cached_tokens)
+            self._tokens(model, "generated").inc(used.completion_tokens)
 
     def queued(self, model: str, seconds: float) -> None:
         """An answer has a slot of a model, after so long. `model`: as `ChatEngine.name`."""
-        self._queue.labels(_alias(model)).observe(seconds)
+        self._queue(_alias(model)).observe(seconds)
 
     def failed(self, error: BaseException) -> None:
         """Something went wrong that nobody is told, or not yet."""
-        self._errors.labels(type(error).__name__).inc()
+        self._errors(type(error).__name__).inc()
 
     def refused(self, platform: str, error: PlatformError) -> None:
         """A platform refused a call."""
-        self._refused.labels(platform, type(error).__name__).inc()
+        self._refused(platform, type(error).__name__).inc()
         if isinstance(error, FloodWait):
-            self._flood.labels(platform).inc(error.seconds)
+            self._flood(platform).inc(error.seconds)
 
     def database(self, kind: str, seconds: float, error: BaseException | None = None) -> None:
         """An operation of the database has ended. `kind`: read or write."""
-        self._database.labels(kind).observe(seconds)
+        self._database(kind).observe(seconds)
         if error is not None:
             self.failed(error)
 

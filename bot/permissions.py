@@ -27,7 +27,7 @@ def matches(entries: tuple[str, ...], author: Author, key: ConversationKey) -> b
     `telegram:42` is a person, `telegram:chat/-100` a chat with its threads, `discord:role/7` a role, `discord:guild/5` a
     guild, `telegram:*` everybody there.
     """
-    return any(not level.isdisjoint(entries) for level in _levels(author, key))
+    return bool(entries) and any(not level.isdisjoint(entries) for level in _levels(author, key))
 
 
 def _levels(author: Author, key: ConversationKey) -> tuple[set[str], ...]:
@@ -91,7 +91,7 @@ def _limits(
     name: Literal["messages_per_minute", "tokens_per_day"],
 ) -> list[int]:
     """What the closest entries that have this limit say: several if those are roles."""
-    for level in _levels(author, key):
+    for level in _levels(author, key) if config.limits else ():
         entries = (config.limits[entry] for entry in level & config.limits.keys())
         if own := [limit for entry in entries if (limit := getattr(entry, name)) is not None]:
             return own

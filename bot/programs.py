@@ -33,7 +33,7 @@ def programs(
         limits=Allowance(store),
         used=store.count_api_use,
         speech=speech,
-        speech_names=names(config()),
+        speech_names=names(heard),
         decode=Decoder(AudioLimits(heard.max_duration, heard.max_bytes)),
     )
 

@@ -29,6 +29,11 @@ class Visible:
         self._closing = TAGS[opened] if opened else ""
 
     @property
+    def undecided(self) -> bool:
+        """Whether all that came may still turn out to be the beginning of reasoning."""
+        return self._state == "start"
+
+    @property
     def reasoning(self) -> bool:
         """Whether what came last belongs to the reasoning, or to the gap behind it."""
         return self._state in {"reasoning", "gap"}

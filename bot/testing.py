@@ -224,7 +224,7 @@ class ScriptedEngine:
             allowed = [id_ for id_ in range(len(self._bytes)) if mask[id_ // 8] >> id_ % 8 & 1]
             if self._end in allowed or not allowed:
                 break
-            kept.append(min(allowed, key=lambda id_: (chr(id_) not in _CLOSERS, id_)))
+            kept.append(min(allowed, key=lambda id_: (chr(id_) not in _CLOSERS, chr(id_).isspace(), id_)))
             matcher.consume_token(kept[-1])
         return kept
 

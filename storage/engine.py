@@ -37,6 +37,7 @@ _PRAGMAS = (
     "temp_store = MEMORY",  # no sorting of people's words in files
     f"busy_timeout = {BUSY_MS}",
     "cache_size = -16384",  # KiB
+    "wal_autocheckpoint = 4000",  # pages: a checkpoint writes a page once, however often it is in the log
 )
 
 

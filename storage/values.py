@@ -29,6 +29,7 @@ from bot.messages import (
     StoredMessage,
 )
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 DAY = 86_400_000_000
@@ -208,7 +209,7 @@ def _draft(draft: Draft) -> dict[str, Any]:
 
 def dump(values: Any) -> str:
     """JSON whose texts are clean."""
-    return json.dumps(_cleaned(values), ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(_cleaned(values))
 
 
 def _cleaned(value: Any) -> Any:

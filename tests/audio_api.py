@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -21,8 +22,11 @@ from adapters.web.sessions import People
 from bot.api import ApiStore, ApiUse, Caller, Completions, SpeechModel, SpeechNames
 from bot.api_limits import Spending, Standing
 from bot.config import WebConfig
+from bot.errors import UnreadError
 from bot.ports import Decode, SpeechToText
 from bot.speech.decode import AudioLimits, Decoder
+from bot.testing_speech import loud
+from bot.transcription import Audio
 from tests.house import DEADLINE, configuration
 
 _RELEASED = datetime(2026, 11, 28, tzinfo=UTC)
@@ -121,6 +125,23 @@ class NoLimits:
 
     def standing(self, caller: Caller) -> Standing:
         return Standing()
+
+
+class Opening:
+    """A Decode that takes any bytes for a sound of one second, but for those that begin with `bad`."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        """Of what came, in bytes."""
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def __call__(self, data: bytes, *, stated: float | None = None) -> Audio:
+        if data.startswith(b"bad"):
+            raise UnreadError("the recording is damaged")
+        self.sizes.append(len(data))
+        await self.go.wait()
+        return loud(1.0)
 
 
 @asynccontextmanager

@@ -24,6 +24,8 @@ WAIT_SECONDS = 30
 """How long Telegram holds a request for which it has nothing."""
 BATCH = 100
 """The most that one request gives."""
+GATHER_SECONDS = 0.01
+"""After updates that were not the most: what comes within this time is one request and one commit, where many chats write at once."""
 REST_LEAST, REST_MOST = 0.5, 30.0
 """Between tries while Telegram is away: doubled each time."""
 CONFLICT_SECONDS = 5.0
@@ -50,6 +52,8 @@ class Poller:
                 await self._intake.take(batch, receive)
                 self._offset = batch[-1]["update_id"] + 1
                 self._last = time.monotonic()
+                if len(batch) < BATCH:
+                    await asyncio.sleep(GATHER_SECONDS)
             elif time.monotonic() - self._last > NEW_NUMBERS_SECONDS:
                 self._offset = None
 

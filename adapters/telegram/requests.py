@@ -17,6 +17,7 @@ from telegram.error import NetworkError, TimedOut
 from telegram.request import BaseRequest, RequestData
 
 _JSON = "application/json"
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _Seconds = Any
 """Seconds, None for no end, or the library's mark for its default."""
 
@@ -26,14 +27,14 @@ class Parameters:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.contains_files = False
-        self.body = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        self.body = _ENCODER.encode(values).encode("utf-8", "replace")
 
 
 class Requests(BaseRequest):
     """Belongs to one event loop. Connects at the first call."""
 
     def __init__(self, *, connections: int, connect: float, call: float, upload: float) -> None:
-        """`connect`, `call`, `upload`: seconds to reach the server, between two parts of an answer, to write a file."""
+        """`connect`, `call`, `upload`: seconds to reach the server, for a call (and between two parts of a download), to write a file."""
         self._connections = connections
         self._connect = connect
         self._call = call
@@ -70,9 +71,11 @@ class Requests(BaseRequest):
         """Status and body. Raises TimedOut and NetworkError."""
         read = self._call if read_timeout is BaseRequest.DEFAULT_NONE else read_timeout
         files = request_data is not None and request_data.contains_files
-        # The client has no time-out for writing: a call as a whole has one, but a download may take long.
-        whole = None if read is None or method == "GET" else self._connect + (self._upload if files else 0) + read
-        timeout = aiohttp.ClientTimeout(total=whole, connect=self._call, sock_connect=self._connect, sock_read=read)
+        # The client has no time-out for writing: a call as a whole has one, but a download may take long, so its parts have.
+        # One of the two each time: a timer for every part of an answer is much of what a small answer costs.
+        whole = None if read is None or method == "GET" else read + (self._upload if files else 0)
+        between = read if whole is None else None
+        timeout = aiohttp.ClientTimeout(total=whole, connect=self._call, sock_connect=self._connect, sock_read=between)
         data = None if request_data is None else _form(request_data)
         session = self._open(url)
         try:

@@ -145,6 +145,7 @@ class Server:
 async def _secured(_: web.Request, response: web.StreamResponse) -> None:
     if isinstance(response, web.HTTPExpectationFailed):  # aiohttp's own, before any middleware
         response.body = json.dumps({"error": WORDS[response.status]}).encode()
+        response.headers["Content-Length"] = str(len(response.body))
         response.content_type = "application/json"
     own = {name: response.headers[name] for name in _OWN & set(response.headers)}
     response.headers.update(HEADERS | own)
@@ -156,7 +157,7 @@ def _of_the_page(middleware: Middleware) -> Middleware:
 
     @web.middleware
     async def of_the_page(request: web.Request, handler: Handler) -> web.StreamResponse:
-        return await (handler(request) if is_program(request.path) else middleware(request, handler))
+        return await (handler(request) if is_program(request) else middleware(request, handler))
 
     return of_the_page
 

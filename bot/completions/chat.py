@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
 from bot.api import ApiEvent, Ask, CallPiece, ChatAsk, Ended, ReasoningPiece, TextPiece
+from bot.completions.choices import tokens_in
 from bot.config import AnyModelConfig
 from bot.engines.registry import Loaded
 from bot.errors import BadRequest, TooLong
@@ -18,20 +20,24 @@ from bot.prompt import Prompt
 from bot.reasoning import CONTROLS, Visible
 from bot.tools.formats import Arguments, CallBegun, CallEnded, Parser, Said, ToolEvent, ToolFormat
 
+Logprobs = tuple[TokenLogprob, tuple[TokenLogprob, ...]]
+
 ALPHABET = string.ascii_letters + string.digits
 CALL_ID = 24
 ON_A_SERVER = "a model on another server is not given tools by Hearth"
 
 
-async def requests(ask: ChatAsk, loaded: Loaded, form: ToolFormat | None) -> list[Generation]:
-    """One for each choice. `form`: how this model calls functions; None where none are called.
+async def requests(
+    ask: ChatAsk, loaded: Loaded, form: ToolFormat | None, known: ToolFormat | None = None
+) -> list[Generation]:
+    """One for each choice. `form`: how this model calls functions; None where none are called. `known`: the same, if known.
 
     Raises TooLong, and BadRequest for what this model cannot be asked.
     """
     prompt = await _prompt(ask, loaded, form)
     grammar = None
     if form is not None:
-        form.check(ask.tools)
+        await asyncio.to_thread(form.check, ask.tools)
         grammar = form.constraint(
             ask.tools,
             ask.tool_choice,
@@ -39,13 +45,15 @@ async def requests(ask: ChatAsk, loaded: Loaded, form: ToolFormat | None) -> lis
             head=loaded.prompts.answer_head,
             schema=ask.json_schema,
         )
+    elif known is not None and ask.json_schema is not None:
+        grammar = known.answer(ask.json_schema, head=loaded.prompts.answer_head)
     first = Generation(
         prompt=prompt.ids,
         messages=prompt.messages,
         max_tokens=room(ask, loaded, prompt.length),
         sampling=sampling(ask, loaded.config),
         stop=ask.stop,
-        json_schema=None if form is not None else ask.json_schema,
+        json_schema=None if form is not None or grammar is not None else ask.json_schema,
         grammar=grammar,
         shows=CONTROLS if form is None else CONTROLS | form.shows,
     )
@@ -119,7 +127,10 @@ class Choice:
         self._parser = parser
         self._parallel = parallel
         self._calls = 0
-        self._pending: list[tuple[TokenLogprob, tuple[TokenLogprob, ...]]] = []
+        self._pending: list[Logprobs] = []
+        """Of tokens that were not told yet."""
+        self._opening = 0
+        """Tokens of what may be the beginning of reasoning."""
         self.completion_tokens = 0
         self.reasoning_tokens = 0
         self.ended = False
@@ -130,14 +141,21 @@ class Choice:
         if isinstance(event, Finish):
             yield from self._finish(event)
             return
-        count = len(event.token_ids) or bool(event.text)
-        self.completion_tokens += count
+        tokens = tokens_in(event)
+        self.completion_tokens += tokens
+        answering = not (self._visible.undecided or self._visible.reasoning)
         shown = self._visible.feed(event.text)
+        self._pending.extend(event.logprobs)
+        if self._visible.undecided:
+            self._opening += tokens
+            return
         if self._visible.reasoning:
-            self.reasoning_tokens += count
+            self.reasoning_tokens += self._opening + tokens
+            self._opening = 0
             self._pending.clear()
-        else:
-            self._pending.extend(event.logprobs)
+        elif self._visible.hidden and not answering:  # the same delta ended the reasoning and began the answer
+            own = _fewest(reversed(self._pending), shown)
+            self._pending = self._pending[len(self._pending) - own :]
         yield from self._shown(shown)
 
     def _finish(self, event: Finish) -> Iterator[ApiEvent]:
@@ -156,9 +174,11 @@ class Choice:
         elif text:
             yield from self._told(self._parser.feed(text))
 
-    def _said(self, text: str) -> Iterator[ApiEvent]:
+    def _said(self, text: str, tokens: int | None = None) -> Iterator[ApiEvent]:
+        """`tokens`: how many of those that are pending spell it; None: all."""
         if text or self._pending:
-            logprobs, self._pending = tuple(self._pending), []
+            logprobs = tuple(self._pending[:tokens])
+            del self._pending[:tokens]
             yield TextPiece(self._number, text, logprobs)
 
     def _told(self, events: Sequence[ToolEvent]) -> Iterator[ApiEvent]:
@@ -167,7 +187,8 @@ class Choice:
                 return
             match event:
                 case Said(text):
-                    yield from self._said(text)
+                    yield from self._said(text, _fewest(self._pending, text))
+                    continue
                 case CallBegun(number, name):
                     self._calls += 1
                     yield CallPiece(choice=self._number, number=number, id=call_id(), name=name)
@@ -175,10 +196,22 @@ class Choice:
                     yield CallPiece(choice=self._number, number=number, arguments=text)
                 case CallEnded() if not self._parallel:
                     yield self._end("tool_calls")
+            self._pending.clear()  # log-probabilities are told of text alone
 
     def _end(self, reason: Literal["stop", "length", "tool_calls"]) -> Ended:
         self.ended = True
         return Ended(self._number, reason)
+
+
+def _fewest(tokens: Iterable[Logprobs], text: str) -> int:
+    """How many of the first tokens it takes to spell so much text."""
+    left, number = len(text.encode()), 0
+    for token, _ in tokens:
+        if left <= 0:
+            break
+        left -= len(token.raw)
+        number += 1
+    return number
 
 
 def call_id() -> str:

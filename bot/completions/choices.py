@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from bot.engines.scheduler import Scheduler
 from bot.engines.timed import StreamEvent
-from bot.generation import Generation
+from bot.generation import Delta, Generation
 
 AHEAD = 64
 """Events that wait for a slow reader; then the engine waits."""
@@ -62,6 +62,11 @@ async def _many(
         for task in (end, *workers):
             task.cancel()
         await asyncio.gather(end, *workers, return_exceptions=True)
+
+
+def tokens_in(delta: Delta) -> int:
+    """How many tokens a delta has. An engine on another server tells no ids: what comes at once is taken for one."""
+    return len(delta.token_ids) or bool(delta.text)
 
 
 async def _ended(workers: Sequence[asyncio.Task[None]], queue: asyncio.Queue[tuple[int, StreamEvent] | None]) -> None:

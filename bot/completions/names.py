@@ -52,7 +52,7 @@ class Names:
         for name, alias in {**OFFERED, **OFFERED_EMBEDDINGS, **config.api.aliases}.items():
             if alias in known and name not in self._cards:
                 self._add(replace(self._cards[alias], id=name), alias)
-        for name, speech in speech_names(config).items():
+        for name, speech in speech_names(config.speech).items():
             self._add_speech(name, speech)
 
     def find(self, name: str) -> Model | None:

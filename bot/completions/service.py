@@ -13,15 +13,30 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
-from bot.api import ApiEvent, ApiUse, Ask, Begun, Caller, ChatAsk, Embedded, EmbeddingAsk, ModelCard, TextAsk, Used
+from bot.api import (
+    ApiEvent,
+    ApiUse,
+    Ask,
+    Begun,
+    Caller,
+    ChatAsk,
+    Embedded,
+    EmbeddingAsk,
+    ModelCard,
+    TextAsk,
+    Took,
+    Used,
+    nobody,
+)
 from bot.completions import chat, choices, embedding, text
+from bot.completions.choices import tokens_in
 from bot.completions.names import Kind, Model, Names
 from bot.config import Config
 from bot.engines.registry import Loaded, Registry
 from bot.errors import BadRequest, DatabaseError, EngineBroken, ModelError, NoSuchModel
 from bot.generation import Delta, Finish, Generation, Prefill, Usage
 from bot.ports import ChatEngine, Engine
-from bot.prompt import MessageBuilder, TextPrompts
+from bot.prompt import MessageBuilder
 from bot.tools.formats import ToolFormat, format_for
 
 log = structlog.get_logger(__name__)
@@ -43,18 +58,18 @@ class ModelCompletions:
         self._count = count
         self.names = Names(config())
         self._forms: WeakKeyDictionary[Engine, ToolFormat] = WeakKeyDictionary()
-        self._texts: WeakKeyDictionary[Engine, TextPrompts] = WeakKeyDictionary()
 
     async def models(self, caller: Caller) -> list[ModelCard]:
         """See Completions."""
         found = ((card, self.names.find(card.id)) for card in self.names.cards())
         return [card for card, model in found if model is not None and self._may(caller, card.id, model)]
 
-    async def chat(self, ask: ChatAsk, caller: Caller) -> AsyncGenerator[ApiEvent, None]:
+    async def chat(self, ask: ChatAsk, caller: Caller, *, took: Took = nobody) -> AsyncGenerator[ApiEvent, None]:
         """See Completions."""
         model, loaded = await self._load(ask.model, caller, "chat")
-        form = chat.format_of(ask, await self._form(loaded) if chat.calls(ask) else None)
-        requests = await chat.requests(ask, loaded, form)
+        known = await self._form(loaded) if chat.calls(ask) or ask.json_schema is not None else None
+        form = chat.format_of(ask, known)
+        requests = await chat.requests(ask, loaded, form, known)
         made = [
             chat.Choice(
                 number,
@@ -64,15 +79,17 @@ class ModelCompletions:
             )
             for number in range(ask.n)
         ]
-        work = _Work(model, ask, caller, "chat", made, each=ask.n)
+        work = _Work(model, ask, caller, "chat", made, each=ask.n, took=took)
         async with aclosing(self._run(work, loaded, requests)) as events:
             async for event in events:
                 yield event
 
-    async def complete(self, ask: TextAsk, caller: Caller) -> AsyncGenerator[ApiEvent, None]:
+    async def complete(self, ask: TextAsk, caller: Caller, *, took: Took = nobody) -> AsyncGenerator[ApiEvent, None]:
         """See Completions."""
         model, loaded = await self._load(ask.model, caller, "chat")
-        starts = await text.starts(ask, self._plain(loaded))
+        if loaded.texts is None:
+            raise BadRequest("A model on another server continues no plain text here.", param="model")
+        starts = await text.starts(ask, loaded.texts)
         requests = text.requests(ask, loaded, starts)
         made = [
             text.Choice(
@@ -82,7 +99,7 @@ class ModelCompletions:
             )
             for number in range(len(requests))
         ]
-        work = _Work(model, ask, caller, "completions", made, each=ask.best_of)
+        work = _Work(model, ask, caller, "completions", made, each=ask.best_of, took=took)
         async with aclosing(self._run(work, loaded, requests)) as events:
             if ask.best_of == ask.n:
                 async for event in events:
@@ -160,15 +177,6 @@ class ModelCompletions:
     def _may(self, caller: Caller, name: str, model: Model) -> bool:
         return caller.models is None or bool({name, model.alias, model.snapshot} & caller.models)
 
-    def _plain(self, loaded: Loaded) -> TextPrompts:
-        """What makes this model's prompts of plain text. Raises BadRequest where that is another server's affair."""
-        engine = loaded.engine
-        if isinstance(loaded.prompts, MessageBuilder):
-            raise BadRequest("A model on another server continues no plain text here.", param="model")
-        if engine not in self._texts:
-            self._texts[engine] = TextPrompts(cast("ChatEngine", engine))
-        return self._texts[engine]
-
     async def _form(self, loaded: Loaded) -> ToolFormat | None:
         """How this model calls functions; None where that is another server's affair."""
         engine = loaded.engine
@@ -200,19 +208,27 @@ class _Work:
     caller: Caller
     endpoint: str
     choices: Sequence[Choice]
+    each: int
+    """Choices of one prompt."""
+    took: Took
     prompts: dict[int, Usage] = field(default_factory=dict)
     """What reading each prompt cost, by the number of its first choice."""
-    each: int = 1
-    """Choices of one prompt."""
 
     def read(self, number: int, event: Prefill) -> None:
         """A prompt is being read; that of several choices counts once."""
-        self.prompts.setdefault(number // self.each, Usage(prompt_tokens=event.total, cached_tokens=event.cached))
+        self._prompt(number, Usage(prompt_tokens=event.total, cached_tokens=event.cached))
 
     def note(self, number: int, event: Delta | Finish) -> None:
         """An engine that tells nothing while it reads tells at the end what the prompt was."""
         if isinstance(event, Finish):
-            self.prompts.setdefault(number // self.each, event.usage)
+            self._prompt(number, event.usage)
+        else:
+            self.took(tokens_in(event))
+
+    def _prompt(self, number: int, usage: Usage) -> None:
+        if number // self.each not in self.prompts:
+            self.prompts[number // self.each] = usage
+            self.took(usage.prompt_tokens)
 
     @property
     def ended(self) -> bool:

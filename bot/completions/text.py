@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bot.api import ApiEvent, Begun, Ended, TextAsk, TextPiece
 from bot.completions import chat
+from bot.completions.choices import tokens_in
 from bot.engines.registry import Loaded
 from bot.errors import BadRequest
 from bot.generation import Delta, Finish, Generation
@@ -59,8 +61,8 @@ class Choice:
 
     @property
     def score(self) -> float:
-        """The mean log-probability of its tokens, as far as that is known."""
-        return self._sum / self._counted if self._counted else 0.0
+        """The mean log-probability of its tokens, as far as that is known. What says nothing comes last."""
+        return self._sum / self._counted if self._counted else -math.inf
 
     def feed(self, event: Delta | Finish) -> Iterator[ApiEvent]:
         """What the next event of the engine tells."""
@@ -72,7 +74,7 @@ class Choice:
             self.ended = True
             yield Ended(self.number, event.reason)
             return
-        self.completion_tokens += len(event.token_ids) or bool(event.text)
+        self.completion_tokens += tokens_in(event)
         known = [token.logprob for token, _ in event.logprobs if token.logprob is not None]
         self._sum += sum(known)
         self._counted += len(known)

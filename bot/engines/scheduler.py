@@ -200,7 +200,8 @@ class QueueTicket:
     async def _wait(self, seconds: float) -> bool:
         """Whether the slot is there. Raises Busy at the end of the queue's time."""
         left = self._queue_end - asyncio.get_running_loop().time()
-        await asyncio.wait([self.granted], timeout=max(0.0, min(seconds, left)))
+        if not self.granted.done():  # as for most: a wait is a timer, even for what is there
+            await asyncio.wait([self.granted], timeout=max(0.0, min(seconds, left)))
         if self.granted.done():
             self.granted.result()
             return True

@@ -123,7 +123,8 @@ class TextPrompts:
             if len(found) > most:
                 raise TooLong(
                     f"{one.name} has {len(found)} tokens; this model's context is {self._context_length}, and {most} "
-                    "are the most."
+                    "are the most.",
+                    param=one.param,
                 )
 
     async def _encoded(self, given: Sequence[_Given], most: int, *, continues: bool = False) -> list[Ids]:
@@ -132,7 +133,8 @@ class TextPrompts:
         for one, text in zip(given, texts, strict=True):  # known without a look at the text
             if len(text) > most * LONGEST_TOKEN:
                 raise TooLong(
-                    f"{one.name} has {len(text)} characters; this model's context is {self._context_length} tokens."
+                    f"{one.name} has {len(text)} characters; this model's context is {self._context_length} tokens.",
+                    param=one.param,
                 )
         if not self._prepared:
             await self._encoder.prepare()
@@ -142,20 +144,20 @@ class TextPrompts:
         try:
             encoded = await self._encoder.encode(segments)
         except ForgedError:
-            encoded = [await self._alone(text, segment) for text, segment in zip(texts, segments, strict=True)]
+            encoded = [await self._alone(one, segment) for one, segment in zip(given, segments, strict=True)]
         self._check_lengths(given, encoded, most)
         return encoded
 
-    async def _alone(self, text: str, segment: Segment) -> Ids:
+    async def _alone(self, given: _Given, segment: Segment) -> Ids:
         """The ids of one text; where it gives control ids although its control strings are broken, it is taken apart."""
-        for trial in (segment, Segment(take_apart(clean(text)), segment.continues)):
+        for trial in (segment, Segment(take_apart(clean(given.text or "")), segment.continues)):
             try:
                 [ids] = await self._encoder.encode([trial])
             except ForgedError:
                 log.warning("control tokens came out of the tokenizer")
             else:
                 return ids
-        raise RoleForgery(detail="the tokenizer makes control tokens of single characters")
+        raise RoleForgery(detail="the tokenizer makes control tokens of single characters", param=given.param)
 
 
 def _named(given: Sequence[str | Ids], param: str) -> list[_Given]:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 
 from bot.api import SpeechModel, SpeechNames
-from bot.config import EMBEDDED_SPEECH, Config, SpeechConfig
+from bot.config import EMBEDDED_SPEECH, SpeechConfig
 from bot.snapshots import UNKNOWN, named
 
 WHISPER = "whisper-1"
@@ -18,9 +18,8 @@ EMBEDDED_DAY = date(2026, 11, 28)
 WEIGHTS = "model.bin"
 
 
-def names(config: Config) -> SpeechNames:
+def names(speech: SpeechConfig) -> SpeechNames:
     """Of all models that are configured; none where nothing is heard. Looks at the models' files."""
-    speech = config.speech
     if not speech.enabled:
         return {}
     wanted = {
@@ -35,7 +34,7 @@ def names(config: Config) -> SpeechNames:
         one = _described(speech, aliases.setdefault(model, name), model)
         found[name] = one
         found.setdefault(one.snapshot, one)
-    return found | {name: found[alias] for name, alias in config.api.aliases.items() if alias in found}
+    return found
 
 
 def _described(speech: SpeechConfig, alias: str, model: str) -> SpeechModel:

@@ -125,6 +125,8 @@ class TestMessageEngine:
             ({"sampling": Sampling(repeat_penalty=1.1)}, "repeat_penalty"),
             ({"json_schema": {"type": "nonsense"}}, "response_format"),
             ({"json_schema": {"$ref": "#/nowhere"}}, "response_format"),
+            ({"regex": "a+"}, "regex"),
+            ({"grammar": 'start: "a"'}, "grammar"),
         ],
     )
     async def test_an_invalid_request_is_refused_by_name_and_fails_alone(

@@ -10,6 +10,7 @@ import pytest
 import srt
 import webvtt
 
+from bot.config import EMBEDDED_SPEECH_MODEL
 from tests import speech
 from tests.e2e.conftest import CommandLine
 from tests.recordings import recording
@@ -154,3 +155,16 @@ def test_check_says_what_would_hear(hearth: CommandLine, tmp_path: Path) -> None
     done = hearth("check")
     assert done.returncode == 1
     assert "model.bin, config.json, tokenizer.json missing" in done.stdout
+
+
+def test_what_cannot_translate_leaves_that_to_another(hearth: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "my-turbo").symlink_to(EMBEDDED_SPEECH_MODEL)
+    note = tmp_path / "note.ogg"
+    note.write_bytes(speech.opus("guten morgen", "de"))
+    hearth.settings = {"HEARTH_SPEECH__MODEL": str(tmp_path / "my-turbo")}
+    done = hearth("transcribe", str(note), "--translate")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "The speech model my-turbo was not trained to translate." in done.stderr
+    hearth.settings["HEARTH_SPEECH__TRANSLATION_MODEL"] = "demo"
+    assert hearth.says("transcribe", str(note), "--translate") == "good morning\n"
+    assert hearth.says("transcribe", str(note)) == "guten morgen\n"

@@ -370,7 +370,7 @@ async def test_a_schema_with_guesses_ahead_is_kept(opened: Open) -> None:
     async with opened(ngram_draft=True) as engine:
         schema = {"type": "array", "items": {"const": "ab ab ab"}, "minItems": 3, "maxItems": 3}
         text, _ = await answer(engine, await asking(engine, json_schema=schema))
-        assert text == '["ab ab ab","ab ab ab","ab ab ab"]'
+        assert text == '["ab ab ab", "ab ab ab", "ab ab ab"]'
 
 
 async def test_every_end_token_ends_the_answer_and_is_no_part_of_it(opened: Open) -> None:

@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bot.completions import choices
+from bot.completions.chat import seeded
+from bot.config import QueueConfig
 from bot.engines.exllama.engine import ExllamaEngine
+from bot.engines.scheduler import Scheduler
 from bot.generation import Delta, Generation, Sampling
 from tests.exllama.engines import loaded_v2, loaded_v3
 from tests.exllama.script import Script
@@ -204,3 +208,20 @@ async def test_a_seed_gives_the_same_again_beside_others(opened: Open, prompt: t
         one = await ids(engine, prompt, Sampling(seed=5))
         assert await ids(engine, prompt, Sampling(seed=6)) != one
         assert await ids(engine, prompt, Sampling(seed=5)) == one
+
+
+@both
+async def test_n_choices_are_those_of_their_seeds_and_run_beside_each_other(
+    opened: Open, prompt: tuple[int, ...]
+) -> None:
+    backends: list[Any] = []
+    async with opened(backends=backends) as engine:
+        never_ending(backends[0].script)
+        first = Generation(prompt=prompt, max_tokens=TOKENS, sampling=Sampling(seed=5, logprobs=0))
+        scheduler = Scheduler(engine, QueueConfig(), slots=engine.slots)
+        found: dict[int, list[int]] = {number: [] for number in range(4)}
+        async for number, event in choices.run(scheduler, seeded(first, 4), user="key", most=8):
+            if isinstance(event, Delta):
+                found[number] += event.token_ids
+        assert list(found.values()) == [await ids(engine, prompt, Sampling(seed=5 + number)) for number in range(4)]
+        assert len({tuple(choice) for choice in found.values()}) == 4

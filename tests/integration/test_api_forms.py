@@ -13,32 +13,13 @@ from typing import Any
 import pytest
 
 from adapters.web.openai import audio, forms
-from bot.errors import UnreadError
 from bot.testing import ScriptedSpeech
-from bot.testing_speech import loud
-from bot.transcription import Audio
-from tests.audio_api import TRANSCRIPTIONS, Answer, Api, serving
+from tests.audio_api import TRANSCRIPTIONS, Answer, Api, Opening, serving
 from tests.house import DEADLINE, until
 
 MEBIBYTE = 2**20
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
 SECRET = "Zelda and the password"
-
-
-class Opening:
-    """A Decode that takes any bytes for a sound of one second, but for those that begin with `bad`."""
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-        self.go = asyncio.Event()
-        self.go.set()
-
-    async def __call__(self, data: bytes, *, stated: float | None = None) -> Audio:
-        if data.startswith(b"bad"):
-            raise UnreadError("the recording is damaged")
-        self.sizes.append(len(data))
-        await self.go.wait()
-        return loud(1.0)
 
 
 @pytest.fixture

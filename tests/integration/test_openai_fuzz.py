@@ -12,6 +12,7 @@ import requests
 import schemathesis
 import yaml
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.strategies import booleans
 from schemathesis import GenerationMode
 from schemathesis.checks import (
     content_type_conformance,
@@ -75,18 +76,18 @@ def closed(node: Any) -> Any:
     return found
 
 
-def mended(body: Any, path: str, number: int) -> None:
-    """A model that there is, and in every other request what the documents say in words alone."""
+def mended(body: Any, path: str, *, whole: bool) -> None:
+    """A model that there is; and what the documents say in words alone, if the request is to be served as a whole."""
     if not isinstance(body, dict):
         return
     body["model"] = MODELS[path]
-    if number % 2:
+    if not whole:
         return
     if "file" in body:
         body["file"] = recording("ogg", 0.5)
     if "messages" in body:
         body["messages"] = [{"role": "user", "content": "hello"}]
-    for function in [*(tool["function"] for tool in body.get("tools", ())), *body.get("functions", ())]:
+    for function in [*(tool["function"] for tool in body.get("tools") or ()), *(body.get("functions") or ())]:
         function["name"] = "weather"
 
 
@@ -103,12 +104,12 @@ def fuzz(operation: Operation, mode: GenerationMode, url: str, checks: tuple[Any
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=operation.as_strategy(generation_mode=mode))
-    def one(case: Case) -> None:
+    @given(case=operation.as_strategy(generation_mode=mode), whole=booleans())
+    def one(case: Case, *, whole: bool) -> None:
         nonlocal sent
         sent += 1
         if mode is GenerationMode.POSITIVE and operation.path in MODELS:
-            mended(case.body, operation.path, sent)
+            mended(case.body, operation.path, whole=whole)
         case.call_and_validate(base_url=url, session=session, checks=list(checks))
 
     with requests.Session() as session:
@@ -129,7 +130,7 @@ async def test_nothing_that_openai_s_document_of_2023_allows_makes_the_server_fa
     """It states no answer but 200, so that which status comes is not looked at."""
     schema = schemathesis.openapi.from_dict(closed(yaml.safe_load(SPEC.read_text("utf-8"))))
     sent = await fuzzed(schema, f"{home.origin}/v1", (not_a_server_error,))
-    assert all(times > 1 for times in sent.values()), sent
+    assert all(min(times) > 0 for times in sent.values()), sent
     assert home.engine.requests
 
 
@@ -137,5 +138,5 @@ async def test_every_answer_is_one_that_the_api_s_own_document_states(home: Site
     async with home.browser() as program:
         document = (await program.get("/v1/openapi.json")).json
     sent = await fuzzed(schemathesis.openapi.from_dict(document), f"{home.origin}/v1", ANSWERS)
-    assert all(times > 1 for times in sent.values()), sent
+    assert all(min(times) > 0 for times in sent.values()), sent
     assert home.engine.requests

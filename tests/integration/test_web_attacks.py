@@ -138,6 +138,7 @@ async def refused_in_words(home: Site, capsys: pytest.CaptureFixture[str], reque
     assert status(response) == expected
     assert shielded(response)
     assert body(response).startswith(b'{"error": "')
+    assert f"\r\nContent-Length: {len(body(response))}\r\n".encode() in response
     assert "Traceback" not in capsys.readouterr().out
 
 

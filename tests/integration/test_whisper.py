@@ -311,6 +311,7 @@ class TestModels:
             with pytest.raises(BadRequest, match="was not trained to translate") as caught:
                 await heard(ears, speech.audio(TEXT), TranscribeOptions(task=Task.TRANSLATE))
             assert caught.value.param == "model"
+            assert str(tmp_path) not in caught.value.words
 
     async def test_german_becomes_english(self, tmp_path: Path) -> None:
         async with models(tmp_path) as ears:

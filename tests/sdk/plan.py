@@ -12,7 +12,7 @@ ORGANISATION = "org-ss4ERZ44zrBMPdIQiB2btAQQ"
 """The one of the published snippets."""
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 SPOKEN = "what is my name"
-GERMAN = "guten morgen"
+GERMAN, ENGLISH = "guten morgen", "good morning"
 """Within what the embedded speech model knows."""
 
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -71,6 +71,9 @@ FORUM = {
 }
 """What the PHP program in OpenAI's forum sends; the four that are variables there have the API's usual values."""
 
+WRONG = f"hk-{'x' * 43}"
+"""A key that nobody has. One of another form is a guess at a token of the page, and after ten of those none is looked at."""
+
 Call = dict[str, Any]
 
 
@@ -91,7 +94,7 @@ def _chats() -> dict[str, Call]:
         "stopped": _chat(stop=["can"]),
         "logprobs": _chat(logprobs=True, top_logprobs=2, max_tokens=3),
         "json": _chat(
-            [{"role": "user", "content": "What is 2 plus 3? Answer in JSON."}], response_format={"type": "json_object"}
+            [{"role": "user", "content": "What is 2 + 3? Answer in JSON."}], response_format={"type": "json_object"}
         ),
         "schema": _chat(response_format=schema, max_tokens=200),
         "stream": _chat(**streamed),
@@ -139,9 +142,10 @@ def _texts() -> dict[str, Call]:
 
 def _errors() -> dict[str, Call]:
     return {
-        "wrong key": {**_chat(), "key": "hk-wrong"},
-        "wrong key streamed": {**_chat(stream=True), "key": "hk-wrong"},
-        "wrong key for models": {"call": "models", "arguments": {}, "key": "hk-wrong"},
+        "wrong key": {**_chat(), "key": WRONG},
+        "wrong key streamed": {**_chat(stream=True), "key": WRONG},
+        "wrong key for models": {"call": "models", "arguments": {}, "key": WRONG},
+        "key of another service": {**_chat(), "key": "sk-proj-1234"},
         "wrong organisation": {**_chat(), "organization": "org-of-others"},
         "own organisation": {**_chat(), "organization": ORGANISATION},
         "unknown model": {"call": "chat", "arguments": {"model": "no-such-model", "messages": HELLO}},
@@ -155,23 +159,20 @@ def _errors() -> dict[str, Call]:
 
 
 def _recordings(folder: Path) -> dict[str, Call]:
-    english, german = str(folder / "openai.mp3"), str(folder / "german.m4a")
-    calls: dict[str, Call] = {}
-    for form in FORMATS:
-        heard = {"model": WHISPER, "file": english, "response_format": form}
-        calls[f"transcribe {form}"] = {"call": "transcribe", "arguments": heard}
-        calls[f"translate {form}"] = {"call": "translate", "arguments": {**heard, "file": german}}
-    told = {"prompt": "A question.", "temperature": 0, "language": "en"}
-    calls["transcribe"] = {"call": "transcribe", "arguments": {"model": WHISPER, "file": english}}
-    calls["transcribe told"] = {"call": "transcribe", "arguments": {"model": WHISPER, "file": english, **told}}
-    calls["translate"] = {"call": "translate", "arguments": {"model": WHISPER, "file": german}}
-    bad = {"model": WHISPER, "file": str(folder / "words.mp3")}
-    calls["no recording"] = {"call": "transcribe", "arguments": bad}
-    calls["unknown format"] = {
-        "call": "transcribe",
-        "arguments": {"model": WHISPER, "file": english, "response_format": "mp4"},
+    """Each format once for transcriptions; the least and the most that a program can say of a recording."""
+
+    def heard(call: str, name: str, **more: object) -> Call:
+        return {"call": call, "arguments": {"model": WHISPER, "file": str(folder / name), **more}}
+
+    calls = {f"transcribe {form}": heard("transcribe", "openai.mp3", response_format=form) for form in FORMATS}
+    calls["transcribe text"]["arguments"] |= {"prompt": "A question.", "temperature": 0, "language": "en"}
+    return calls | {
+        "transcribe": heard("transcribe", "audio.mp3"),
+        "translate": heard("translate", "german.m4a"),
+        "translate vtt": heard("translate", "german.m4a", prompt="A greeting.", response_format="vtt", temperature=0),
+        "no recording": heard("transcribe", "words.mp3"),
+        "unknown format": heard("transcribe", "openai.mp3", response_format="mp4"),
     }
-    return calls
 
 
 def plan(url: str, key: str, folder: Path) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def test_logprobs(told: Told) -> None:
 
 
 def test_json(told: Told) -> None:
-    assert isinstance(json.loads(message(told, "json")["content"]), dict)
+    assert json.loads(message(told, "json")["content"]) == {"result": 5}
 
 
 def test_json_of_a_schema(told: Told) -> None:
@@ -113,7 +113,7 @@ def test_a_stream_has_the_same_text(told: Told) -> None:
 def test_a_stream_tells_what_it_cost_when_asked(told: Told) -> None:
     *chunks, last = told.answer("stream usage")
     assert last["choices"] == []
-    assert last["usage"] == told.answer("hello")["usage"]
+    assert last["usage"]["total_tokens"] == told.answer("hello")["usage"]["total_tokens"]
     assert [chunk.get("usage") for chunk in chunks] == [None] * len(chunks)
     assert joined(chunks) == GREETING
 

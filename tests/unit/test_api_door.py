@@ -278,6 +278,16 @@ async def test_a_new_day_has_new_tokens(house: House) -> None:
     }
 
 
+async def test_what_is_not_known_is_not_told(house: House) -> None:
+    """Before a caller's first request of a day nobody has looked how much is used."""
+    await house.used(THOUSAND, 700)
+    assert house.limits.standing(THOUSAND) == Standing()
+    await house.over(THOUSAND, tokens=301)
+    assert house.limits.standing(THOUSAND).remaining_tokens == 300
+    house.seconds = HALF_A_DAY
+    assert house.limits.standing(THOUSAND) == Standing()
+
+
 async def test_who_is_refused_for_tokens_keeps_the_request(house: House) -> None:
     both = Caller(id="key/1", name="both", requests_per_minute=2, tokens_per_day=10)
     for _ in range(5):

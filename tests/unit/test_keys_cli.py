@@ -1,4 +1,4 @@
-"""When a key ends, as it is said on the command line."""
+"""What is said of a new key on the command line: when it ends, its name, its organisation, its models."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from bot.config import Config
 from bot.errors import ConfigError
-from bot.keys_cli import ends
+from bot.keys_cli import check, ends
 
+CONFIG = Config()
 NOW = datetime(2026, 12, 30, 23, 59, tzinfo=UTC)
 
 
@@ -50,3 +52,27 @@ def test_what_is_no_day_is_told(text: str, words: str) -> None:
         ends(text, NOW)
     assert words in str(told.value)
     assert str(told.value).startswith(f"--expires {text}: ")
+
+
+@pytest.mark.parametrize("name", ["a", "website", "Ada.s-notebook_2", "x" * 64])
+def test_names_that_can_be(name: str) -> None:
+    check(CONFIG, name, name, [])
+    check(CONFIG, name, "", [])
+
+
+@pytest.mark.parametrize("name", ["", "-", "-a", ".", "a b", "ä", "x" * 65, "a\x1b[2J", "a\n", "a/b", "٣"])
+def test_names_that_cannot_be(name: str) -> None:
+    with pytest.raises(ConfigError, match="a key's name is 1 to 64 letters, digits"):
+        check(CONFIG, name, "", [])
+    if name:
+        with pytest.raises(ConfigError, match="an organisation is 1 to 64 letters, digits"):
+            check(CONFIG, "a", name, [])
+
+
+def test_models_go_by_every_name_that_programs_know() -> None:
+    config = Config.model_validate({"api": {"aliases": {"house": "default"}}})
+    check(config, "a", "", ["default", "gpt-3.5-turbo", "house", "hearth-demo-chat-2026-11-21"])
+    with pytest.raises(ConfigError, match=r"--model hause: there is no such model; did you mean house\?"):
+        check(config, "a", "", ["default", "hause"])
+    with pytest.raises(ConfigError, match="there are default, "):
+        check(config, "a", "", ["nonsense"])

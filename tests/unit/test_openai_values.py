@@ -221,10 +221,10 @@ class TestAnswers:
 
     def test_text_offsets_go_on_from_chunk_to_chunk(self) -> None:
         chunks = TextChunks(HEAD, usage=False, logprobs=True)
-        pieces: list[ApiEvent] = [TextPiece(0, "Say: "), TextPiece(0, "é", ((TOKEN, ()),)), Ended(0, "length")]
+        pieces: list[ApiEvent] = [*[TextPiece(0, "é", ((TOKEN, ()),))] * 2, Ended(0, "length")]
         sent = [json.loads(text)["choices"][0] for event in pieces for text in chunks.feed(event)]
-        assert [choice["text"] for choice in sent] == ["Say: ", "é", ""]
-        assert sent[1]["logprobs"]["text_offset"] == [5]
+        assert [choice["text"] for choice in sent] == ["é", "é", ""]
+        assert sent[1]["logprobs"]["text_offset"] == [1]
         assert sent[2]["finish_reason"] == "length"
 
 

@@ -16,7 +16,7 @@ OPENAIS = {"whisper-1", "gpt-transcribe", "gpt-4o-transcribe", "gpt-4o-mini-tran
 
 def found(**speech: Any) -> dict[str, tuple[str, str, str, str]]:
     """Name -> alias, snapshot, model and translator."""
-    told = names(configuration(speech=speech))
+    told = names(configuration(speech=speech).speech)
     return {name: (one.alias, one.snapshot, one.model, one.translator) for name, one in told.items()}
 
 
@@ -51,16 +51,11 @@ def test_what_translates_has_a_name_of_its_own() -> None:
     assert told["large-v3"] == ("large-v3", "large-v3", "large-v3", "large-v3")
 
 
-def test_further_names_and_aliases() -> None:
-    config = configuration(
-        speech={"names": {"big": "large-v3", "gpt-4o-transcribe": "medium"}},
-        api={"aliases": {"ears": "big", "mouth": "nothing", "writer": "default"}},
-    )
-    told = {name: (one.alias, one.model) for name, one in names(config).items()}
-    assert told["big"] == told["ears"] == ("big", "large-v3")
-    assert told["gpt-4o-transcribe"] == ("gpt-4o-transcribe", "medium")
-    assert told["whisper-1"] == ("whisper-1", "demo")
-    assert {"mouth", "writer"}.isdisjoint(told)
+def test_further_names() -> None:
+    told = found(names={"big": "large-v3", "gpt-4o-transcribe": "medium"})
+    assert told["big"] == ("big", "large-v3", "large-v3", "large-v3")
+    assert told["gpt-4o-transcribe"] == ("gpt-4o-transcribe", "medium", "medium", "medium")
+    assert told["whisper-1"][2] == told["gpt-transcribe"][2] == "demo"
 
 
 def test_nothing_where_nothing_is_heard() -> None:

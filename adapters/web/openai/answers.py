@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,7 +93,7 @@ class Collected:
             {
                 "text": "".join(choice.text),
                 "index": number,
-                "logprobs": text_logprobs(choice.logprobs, 0) if logprobs else None,
+                "logprobs": TextLogprobs().feed(tuple(choice.logprobs)) if logprobs else None,
                 "finish_reason": choice.reason,
             }
             for number, choice in sorted(self._choices.items())
@@ -157,15 +159,13 @@ class TextChunks:
         self._head = _head(head, "text_completion")
         self._usage = usage
         self._logprobs = logprobs
-        self._lengths: dict[int, int] = {}
+        self._told: defaultdict[int, TextLogprobs] = defaultdict(TextLogprobs)
 
     def feed(self, event: ApiEvent) -> Iterator[str]:
         """The chunks of the next event."""
         match event:
             case TextPiece(choice, text, logprobs):
-                begin = self._lengths.get(choice, 0)
-                self._lengths[choice] = begin + len(text)
-                told = text_logprobs(logprobs, begin) if self._logprobs else None
+                told = self._told[choice].feed(logprobs) if self._logprobs else None
                 yield self._chunk({"text": text, "index": choice, "logprobs": told, "finish_reason": None})
             case Ended(choice, reason):
                 yield self._chunk({"text": "", "index": choice, "logprobs": None, "finish_reason": reason})
@@ -192,16 +192,33 @@ def usage(used: Usage, reasoning: int = 0) -> dict[str, Any]:
     }
 
 
-def text_logprobs(tokens: Iterable[tuple[TokenLogprob, tuple[TokenLogprob, ...]]], begin: int) -> dict[str, Any]:
-    """The logprobs object of text completions. `begin`: characters of the choice's text before."""
-    told: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
-    for token, alternatives in tokens:
-        told["tokens"].append(token.text)
-        told["token_logprobs"].append(None if token.logprob is None else _number(token.logprob))
-        told["top_logprobs"].append({other.text: _number(other.logprob) for other in alternatives} or None)
-        told["text_offset"].append(begin)
-        begin += len(token.text)
-    return told
+class TextLogprobs:
+    """The logprobs objects of one choice of a text completion."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._begin = 0
+
+    def feed(self, tokens: TokenLogprobs) -> dict[str, Any]:
+        """That of the next tokens. An offset counts characters; a token in the middle of one has that one's."""
+        told: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+        for token, alternatives in tokens:
+            told["tokens"].append(_spelt(token))
+            told["token_logprobs"].append(None if token.logprob is None else _number(token.logprob))
+            # The chosen token is always among them, so there may be one more than was asked for.
+            top = {_spelt(other): _number(other.logprob) for other in (*alternatives, token)}
+            told["top_logprobs"].append(top if alternatives else None)
+            told["text_offset"].append(self._begin)
+            self._begin += len(self._decoder.decode(token.raw))
+        return told
+
+
+def _spelt(token: TokenLogprob) -> str:
+    """As OpenAI writes what is no whole character: `bytes:\\xe2\\x80`."""
+    try:
+        return token.raw.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token.raw)
 
 
 def _head(head: Head, kind: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -18,11 +18,12 @@ from adapters.web.openai import forms
 from adapters.web.openai.faults import FAILED, HANDLED, SERVER, Fault
 from adapters.web.openai.frame import CALLER, about, told
 from adapters.web.openai.parameters.audio import LISTS, AudioForm, TranscriptionForm, TranslationForm
+from adapters.web.openai.programs import Programs
 from adapters.web.openai.sse import EventStream
 from adapters.web.openai.turns import Turns
-from bot.api import ApiUse, Caller, SpeechModel, SpeechNames
+from bot.api import ApiUse, Caller, SpeechModel
 from bot.errors import DatabaseError, NoSuchModel, UnreadError
-from bot.ports import Decode, SpeechToText
+from bot.ports import SpeechToText
 from bot.transcription import Audio as Sound
 from bot.transcription import Detected, Segment, Task, TranscribeOptions, clock
 from bot.transcripts import Format, Transcript, described, written
@@ -49,33 +50,20 @@ class _Job:
 
 
 class Audio:
-    """Adds the two endpoints to an application.
+    """The two endpoints, where something is heard. Of several speech workers one is left to who talks with the bot."""
 
-    `language`: ISO 639-1, what is spoken where a request does not say; empty: the model finds out. `workers`: so many
-    recordings are heard at once, of which one place is left to who talks with the bot.
-    """
-
-    def __init__(
-        self,
-        speech: SpeechToText,
-        decode: Decode,
-        used: Callable[[ApiUse], Awaitable[None]],
-        names: SpeechNames,
-        *,
-        language: str = "",
-        max_bytes: int = MAX_FILE,
-        workers: int = 1,
-    ) -> None:
+    def __init__(self, programs: Programs, speech: SpeechToText) -> None:
+        config = programs.config().speech
         self._speech = speech
-        self._decode = decode
-        self._used = used
-        self._names = names
-        self._language = language or None
-        self._most = min(max_bytes, MAX_FILE)
-        self._turns = Turns(at_once=max(1, workers - 1), each=EACH, most=MOST)
+        self._decode = programs.decode
+        self._used = programs.used
+        self._names = programs.speech_names
+        self._language = config.language or None
+        self._most = min(config.max_bytes, MAX_FILE)
+        self._turns = Turns(at_once=max(1, config.workers - 1), each=EACH, most=MOST)
 
     def __call__(self, app: web.Application) -> None:
-        """Add the routes."""
+        """Add them to an application."""
         app.router.add_post("/audio/transcriptions", self.transcribe, name="transcriptions")
         app.router.add_post("/audio/translations", self.translate, name="translations")
 

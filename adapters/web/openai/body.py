@@ -33,16 +33,27 @@ async def read(request: web.Request) -> dict[str, Any]:
 
 
 async def _bytes(request: web.Request) -> bytes:
+    too_large = refused(413, f"The body is too large: at most {MOST // 2**20} MiB.")
+    if _length(request) > MOST:
+        raise too_large
     found = bytearray()
     try:
         async with asyncio.timeout(SECONDS):
             async for chunk in request.content.iter_any():
                 found += chunk
                 if len(found) > MOST:
-                    raise refused(413, f"The body is too large: at most {MOST // 2**20} MiB.")
+                    raise too_large
     except TimeoutError as error:
         raise refused(408, "The body takes too long to arrive.") from error
     return bytes(found)
+
+
+def _length(request: web.Request) -> int:
+    """As it is said to be; 0 if that is not said."""
+    try:
+        return request.content_length or 0
+    except ValueError as error:  # thousands of zeros before it
+        raise refused(400, "Content-Length is no number.") from error
 
 
 def _parse(found: bytes) -> Any:

@@ -16,7 +16,7 @@ from aiohttp import web
 from adapters.web.openai import asks, body
 from adapters.web.openai.answers import ChatChunks, Collected, Head, TextChunks
 from adapters.web.openai.faults import FAILED, HANDLED, SERVER, Fault
-from adapters.web.openai.frame import CALLER, about, told
+from adapters.web.openai.frame import CALLER, SPENDING, about, told
 from adapters.web.openai.parameters.chat import ChatBody
 from adapters.web.openai.parameters.text import TextBody
 from adapters.web.openai.programs import Programs
@@ -67,7 +67,9 @@ class Completing:
                 completion = collected.chat(head, logprobs=logprobs, legacy=legacy)
                 await self._keep(request, given, asked.metadata or {}, completion, head)
 
-        async with aclosing(self._programs.completions.chat(ask, request[CALLER])) as events:
+        async with aclosing(
+            self._programs.completions.chat(ask, request[CALLER], took=request[SPENDING].took)
+        ) as events:
             head = await _begun(events, "chatcmpl-")
             if asked.stream:
                 usage = bool(asked.stream_options and asked.stream_options.include_usage)
@@ -82,7 +84,9 @@ class Completing:
         """A text completion."""
         asked = TextBody.parse(await body.read(request))
         logprobs = asked.logprobs is not None
-        async with aclosing(self._programs.completions.complete(asks.text(asked), request[CALLER])) as events:
+        ask = asks.text(asked)
+        completing = self._programs.completions.complete(ask, request[CALLER], took=request[SPENDING].took)
+        async with aclosing(completing) as events:
             head = await _begun(events, "cmpl-")
             if asked.stream:
                 usage = bool(asked.stream_options and asked.stream_options.include_usage)

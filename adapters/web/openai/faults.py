@@ -29,6 +29,7 @@ INVALID, SERVER, LIMIT = "invalid_request_error", "server_error", "rate_limit_er
 BUSY_SECONDS = 3
 """After which a refused request may come again: about one short answer."""
 FAILED = "The server had an error while processing your request. It is in the log."
+GUESSED = "Too many wrong keys came from here."
 LEAVING = "The server is shutting down. Please try again in a moment."
 STATUSES = {
     400: "The request cannot be read.",
@@ -86,8 +87,8 @@ _KINDS: Mapping[type[HearthError], _Kind] = {
     BadKey: _Kind(401, "invalid_api_key"),
     NoSuchModel: _Kind(404, "model_not_found"),
     BadRequest: _Kind(400),
-    TooLong: _Kind(400, "context_length_exceeded", "messages"),
-    RoleForgery: _Kind(400, None, "messages"),
+    TooLong: _Kind(400, "context_length_exceeded"),
+    RoleForgery: _Kind(400),
     UnreadError: _Kind(400, None, "file"),
     NotAllowed: _Kind(403, "not_allowed"),
     LimitReached: _Kind(429, "rate_limit_exceeded"),
@@ -110,7 +111,7 @@ def of_error(error: Refused | Told | DatabaseError) -> Fault:
         status=kind.status,
         message=_words(error),
         type=error.kind if isinstance(error, LimitReached) else kind.type,
-        param=error.param if isinstance(error, BadRequest) else kind.param,
+        param=error.param if isinstance(error, BadRequest | TooLong | RoleForgery) else kind.param,
         code=error.code if isinstance(error, BadKey) else kind.code,
         headers=_retry(error),
     )

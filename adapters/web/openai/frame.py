@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -81,8 +83,7 @@ class Frame:
 
         @web.middleware
         async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
-            request[BEGAN] = time.perf_counter()
-            request[REQUEST_ID] = f"req_{secrets.token_hex(16)}"
+            _begin(request)
             try:
                 return await handler(request)
             except ConnectionError:
@@ -136,29 +137,44 @@ class Frame:
                 self._idle.set()
 
     async def _caller(self, request: web.Request) -> Caller:
-        """Who has the key. Raises BadKey; Refused for too many wrong ones."""
-        network = self._guard.client(request)
-        if (wait := self._failures.wait(network)) > 0:
-            headers = {"Retry-After": str(int(wait) + 1)}
-            raise Refused(
-                Fault(status=429, message="Too many wrong keys came from here.", type=faults.LIMIT, headers=headers)
-            )
+        """Who has the key, or the page's token. Raises BadKey; Refused for too many guesses.
+
+        Keys are too long to be guessed, so a right one is let in whatever else came from its network, and a program
+        that shows an old one again and again shuts nobody out. A page's token may be short: guesses at one are counted.
+        """
         secret = _bearer(request)
-        if secret and (person := self._people.who(secret)) is not None:
-            return self._programs.person(person)
         try:
             return await self._programs.door.caller(secret, request.headers.get("OpenAI-Organization", ""))
-        except BadKey:
-            if secret:
-                self._failures.failed(network)
-                log.warning("a wrong key for the API", network=network)
-            raise
+        except BadKey as error:
+            network = self._guard.client(request)
+            person = self._person(secret, None if error.formed else network) if secret else None
+            if person is None:
+                if secret:
+                    log.warning("a wrong key for the API", network=network)
+                raise
+            return self._programs.person(person)
+
+    def _person(self, token: str, network: str | None) -> str | None:
+        """Whose token of the page this is. `network`: whose guess it may be. Raises Refused for too many of them."""
+        if network is None:
+            return self._people.who(token)
+        if (wait := self._failures.wait(network)) > 0:
+            headers = {"Retry-After": str(math.ceil(wait))}
+            raise Refused(Fault(status=429, message=faults.GUESSED, type=faults.LIMIT, headers=headers))
+        person = self._people.who(token)
+        if person is None:
+            self._failures.failed(network)
+        return person
 
     async def _headed(self, request: web.Request, response: web.StreamResponse) -> None:
         headers = response.headers
-        headers["x-request-id"] = request.get(REQUEST_ID, "")
+        if isinstance(response, web.HTTPExpectationFailed):  # aiohttp's own, before any middleware
+            _begin(request)
+            response.body = json.dumps(faults.of_http(response, request).body).encode()
+            response.headers["Content-Length"] = str(len(response.body))
+        headers["x-request-id"] = request[REQUEST_ID]
         headers["openai-version"] = VERSION
-        headers["openai-processing-ms"] = str(round((time.perf_counter() - request.get(BEGAN, 0.0)) * 1000))
+        headers["openai-processing-ms"] = str(round((time.perf_counter() - request[BEGAN]) * 1000))
         if (caller := request.get(CALLER)) is not None:
             spending = request.get(SPENDING)
             standing = self._programs.limits.standing(caller) if spending is None else spending.standing
@@ -170,6 +186,11 @@ class Frame:
             headers["Access-Control-Expose-Headers"] = EXPOSED
             headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         headers.add("Vary", "Origin")
+
+
+def _begin(request: web.Request) -> None:
+    request[BEGAN] = time.perf_counter()
+    request[REQUEST_ID] = f"req_{secrets.token_hex(16)}"
 
 
 def _family(request: web.Request) -> str:

@@ -22,7 +22,7 @@ name, because nothing here could honour it. Nothing is ignored: what stands on n
 to use the API.
 """
 NOTES = {
-    "model": "An alias, one of `[api.aliases]`, or a dated snapshot.",
+    "model": "An alias, another name (`[api.aliases]`, `[speech.names]`), or a dated snapshot.",
     "logit_bias": "Ids of the model's own tokens, -100 to 100.",
 }
 

@@ -39,18 +39,9 @@ class Api:
             KeptCompletions(self._programs),
         ):
             add(api)
-        if self._programs.speech is not None:
-            speech, config = self._programs.speech, self._programs.config().speech
-            Audio(
-                speech,
-                self._programs.decode,
-                self._programs.used,
-                self._programs.speech_names,
-                language=config.language,
-                max_bytes=config.max_bytes,
-                workers=config.workers,
-            )(api)
-        openapi.routes(api, version("hearth"), audio=self._programs.speech is not None)
+        if (speech := self._programs.speech) is not None:
+            Audio(self._programs, speech)(api)
+        openapi.routes(api, version("hearth"), audio=speech is not None)
         self._frames.append(frame)
         self.routes |= {(route.method, _path(route)) for route in api.router.routes()}
         app.add_subapp(PREFIX, api)
@@ -78,6 +69,7 @@ def _path(route: web.AbstractRoute) -> str:
     return route.resource.canonical
 
 
-def is_program(path: str) -> bool:
-    """Whether a request's path is the API's."""
+def is_program(request: web.Request) -> bool:
+    """Whether a request's path is the API's. It is read as the router does: `%2F` is no slash."""
+    path = request.rel_url.path_safe
     return path == PREFIX or path.startswith(f"{PREFIX}/")

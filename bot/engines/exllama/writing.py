@@ -86,7 +86,9 @@ class Writer:
 
     def _keep(self, text: str) -> None:
         self._pieces.append(_Piece(text, tuple(self._ids), tuple(self._logprobs)))
-        self._context, self._ids, self._logprobs = self._ids, [], []
+        # what leaves no text (a control token) tells nothing of where a word begins
+        self._context = self._ids if text else [*self._context, *self._ids][-LONGEST_CHARACTER:]
+        self._ids, self._logprobs = [], []
         held = "".join(piece.text for piece in self._pieces)
         found = min((at for stop in self._stops if (at := held.find(stop)) >= 0), default=-1)
         if found >= 0:

@@ -9,6 +9,6 @@ from bot.tools.formats.grammar import Rules
 class Bare(Family):
     """Text does not begin as JSON does, nor with a block of code that could be JSON."""
 
-    def _or_text(self, rules: Rules, section: str, more: str, calls: str, *, thinking: str) -> str:
-        rules.add("TEXT", r"(/[^{\[\s`](?s:.*)/ | /`{1,2}[^`](?s:.*)/ | /```[a-ik-zA-Z](?s:.*)/)?")
+    def _or_text(self, rules: Rules, section: str, more: str, calls: str) -> str:
+        rules.add("TEXT", rules.answer(r"(/[^{\[\s`](?s:.*)/ | /`{1,2}[^`](?s:.*)/ | /```[a-ik-zA-Z](?s:.*)/)?"))
         return f"TEXT | {calls}"

@@ -57,5 +57,12 @@ class ToolFormat(Protocol):
         an answer that calls nothing is JSON of it. Raises BadRequest for a schema that cannot be kept.
         """
 
+    def answer(self, schema: Mapping[str, Any], *, head: str = "") -> str | None:
+        """The grammar of an answer in JSON of a schema that calls nothing, for a model that reasons before it.
+
+        None where the model does not: then `Generation.json_schema` says it all. Raises BadRequest for a schema that
+        cannot be kept.
+        """
+
     def parser(self, functions: Sequence[Function]) -> Parser:
         """For one answer, without its reasoning. Calls of other functions than these are text."""

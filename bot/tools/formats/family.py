@@ -14,7 +14,7 @@ from bot.generation import ChatTemplate
 from bot.messages import Role
 from bot.reasoning import TAGS
 from bot.tools.formats.base import Parser
-from bot.tools.formats.grammar import ANY, Rules, arguments_schema, as_property, inline, literal, without
+from bot.tools.formats.grammar import ANY, Rules, arguments_schema, as_property, inline, literal, pattern, without
 from bot.tools.formats.parsing import SectionParser, Shape
 from bot.turns import ToolCall, Turn
 
@@ -126,26 +126,31 @@ class Family(ABC):
         if schema is not None:
             constraints.check_schema(schema)
         rules = Rules(self._ids)
-        within_json = schema is not None and not forced and not self.shape.openers
+        within_json = schema is not None and not forced and self.shape.bare
         self._add_calls(rules, chosen, as_json=within_json)
         section, more = self._section(rules, parallel=parallel and choice.name is None)
-        opener = rules.control(self.shape.openers[0]) if self._is_opened else ""
+        opener = "" if self.shape.bare else rules.control(self.shape.openers[0])
         calls = " ".join(part for part in (opener, section, more) if part)
         thinking = rules.thinking(head, self._thinks)
         if not forced and schema is not None:
             rules.add("answer", inline(constraints.guided(schema)))
             main = f"answer | {calls}"
         elif not forced:
-            main = self._or_text(rules, section, more, calls, thinking=thinking)
+            main = self._or_text(rules, section, more, calls)
         else:
             main = calls
         rules.add("main", main)
         return rules.text(f"{thinking} main".strip())
 
-    @property
-    def _is_opened(self) -> bool:
-        """Whether a call begins with the shape's first opener, if the model is made to call."""
-        return not self.shape.bare
+    def answer(self, schema: Mapping[str, Any], *, head: str = "") -> str | None:
+        """The grammar of an answer in JSON that calls nothing; None where the model does not reason before it."""
+        rules = Rules(self._ids)
+        thinking = rules.thinking(head, self._thinks)
+        if not thinking:
+            return None
+        constraints.check_schema(schema)
+        rules.add("main", inline(constraints.guided(schema)))
+        return rules.text(f"{thinking} main")
 
     @abstractmethod
     def _section(self, rules: Rules, *, parallel: bool) -> tuple[str, str]:
@@ -183,14 +188,15 @@ class Family(ABC):
         begin = f'{{"name": {json.dumps(function.name)}, "{self.arguments}": '
         return f"{literal(begin)} {arguments} {END}"
 
-    def _or_text(self, rules: Rules, section: str, more: str, calls: str, *, thinking: str) -> str:
+    def _or_text(self, rules: Rules, section: str, more: str, calls: str) -> str:
         """Text, or text and then calls."""
         opener = self.shape.openers[0]
         if rules.is_token(opener):
-            rules.add("TEXT", without(opener))
+            rules.add("TEXT", rules.answer(without(opener)))
             return f"TEXT ({calls})?"
-        rules.add("head", f"/(?s:.*){opener}/", attributes="[lazy]")
-        rules.add("TEXT", ANY)
+        rules.add("HEAD", rules.answer(f"/(?s:.*){pattern(opener)}/"))
+        rules.add("head", "HEAD", attributes="[lazy]")
+        rules.add("TEXT", rules.answer(ANY))
         return f"head {section} {more} | TEXT"
 
     # --- read ---

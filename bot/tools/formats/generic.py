@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.tools.formats.bare import Bare
-from bot.tools.formats.grammar import Rules
+from bot.tools.formats.grammar import Rules, repeated
 from bot.tools.formats.parsing import Shape
 
 
@@ -14,4 +14,4 @@ class Generic(Bare):
     shape = Shape(openers=(), bare=True, fences={"```json": "```", "```": "```"})
 
     def _section(self, rules: Rules, *, parallel: bool) -> tuple[str, str]:
-        return "one", r'("\n" one)*' if parallel else ""
+        return "one", repeated(r'"\n" one') if parallel else ""

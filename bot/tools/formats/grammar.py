@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.api import Function
+from bot.constraints import SEPARATORS
 from bot.reasoning import TAGS
 
-GUIDANCE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""JSON as the models were shown it, which is how Python writes it: free white space lets a weak one write blanks."""
+GUIDANCE = {**SEPARATORS, "whitespace_flexible": False}
+"""As the answers' JSON is guided."""
 _COMBINED = frozenset({"$ref", "allOf", "anyOf", "oneOf", "not", "if", "patternProperties", "additionalProperties"})
 """Keywords beside which `additionalProperties` would change what a schema means, or is said already."""
 
@@ -23,6 +24,8 @@ class Rules:
         """`ids`: control strings that are one token."""
         self._ids = ids
         self._rules: list[str] = []
+        self._tag = ""
+        """With which the model may begin to reason."""
 
     def add(self, name: str, body: str, *, attributes: str = "") -> str:
         """Returns the name."""
@@ -40,8 +43,9 @@ class Rules:
     def thinking(self, head: str, known: Sequence[str]) -> str:
         """The reasoning before the answer: its end, if the template opened it, or perhaps a block that the model opens."""
         opened = next((tag for tag in TAGS if head.rstrip().endswith(tag)), None)
+        closed_already = any(head.rstrip().endswith(close) for close in TAGS.values())
         tag = opened or next(iter(known), None)
-        if tag is None:
+        if tag is None or closed_already:
             return ""
         close = TAGS[tag]
         if self.is_token(close):
@@ -50,7 +54,14 @@ class Rules:
         else:
             self.add("thought", ANY, attributes=f"[suffix={literal(close)}]")
         self.add("SPACE", r"/[ \n]{0,4}/")
-        return "thought SPACE" if opened else f"({self.control(tag)} thought SPACE)?"
+        if opened:
+            return "thought SPACE"
+        self._tag = tag
+        return f"({self.control(tag)} thought SPACE)?"
+
+    def answer(self, pattern_: str) -> str:
+        """A terminal for text that may not be taken for reasoning: what is in that binds nothing."""
+        return f"({pattern_}) & ~/\\s*{pattern(self._tag)}(?s:.*)/" if self._tag else pattern_
 
     def text(self, start: str) -> str:
         """The grammar."""
@@ -58,6 +69,13 @@ class Rules:
 
 
 ANY = "/(?s:.*)/"
+FURTHER = 31
+"""So many calls beside the first: a weak model would repeat itself until its tokens are used up."""
+
+
+def repeated(expression: str) -> str:
+    """For the calls after the first."""
+    return f"({expression}){{0,{FURTHER}}}"
 
 
 def literal(text: str) -> str:

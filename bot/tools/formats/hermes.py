@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.tools.formats.family import Family
-from bot.tools.formats.grammar import Rules
+from bot.tools.formats.grammar import Rules, repeated
 from bot.tools.formats.parsing import Shape
 from bot.turns import Turn
 
@@ -18,7 +18,7 @@ class Hermes(Family):
 
     def _section(self, rules: Rules, *, parallel: bool) -> tuple[str, str]:
         section = rf'"\n" one "\n" {rules.control(CLOSE)}'
-        return section, rf'("\n" {rules.control(OPEN)} {section})*' if parallel else ""
+        return section, repeated(rf'"\n" {rules.control(OPEN)} {section}') if parallel else ""
 
     def _around(self, call: str) -> str:
         return f"{OPEN}\n{call}\n{CLOSE}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bot.tools.formats.bare import Bare
-from bot.tools.formats.grammar import Rules
+from bot.tools.formats.grammar import Rules, repeated
 from bot.tools.formats.parsing import Shape
 
 
@@ -15,4 +17,7 @@ class Llama3(Bare):
     arguments = "parameters"
 
     def _section(self, rules: Rules, *, parallel: bool) -> tuple[str, str]:
-        return "one", '("; " one)*' if parallel else ""
+        return "one", repeated('"; " one') if parallel else ""
+
+    def _joined(self, calls: Sequence[str]) -> str:
+        return "; ".join(calls)

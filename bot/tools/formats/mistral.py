@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bot.api import Function
 from bot.tools.formats.family import Family
-from bot.tools.formats.grammar import Rules, literal
+from bot.tools.formats.grammar import Rules, literal, repeated
 from bot.tools.formats.parsing import Shape
 from bot.turns import ToolCall
 
@@ -21,8 +21,8 @@ class Mistral(Family):
     shape = Shape(openers=(CALLS,), separators="", named=ARGS, call_id=CALL_ID)
 
     def _section(self, rules: Rules, *, parallel: bool) -> tuple[str, str]:
-        more = ' (", " one)*' if parallel else ""
-        return f'" "? "[" one{more} "]"', ""
+        more = repeated('", " one') if parallel else ""
+        return f'" "? "[" one {more} "]"', ""
 
     def _joined(self, calls: Sequence[str]) -> str:
         return f"{CALLS}[{', '.join(calls)}]"
@@ -38,7 +38,7 @@ class NamedMistral(Mistral):
     name = "mistral"
 
     def _section(self, rules: Rules, *, parallel: bool) -> tuple[str, str]:
-        return "one", f"({rules.control(CALLS)} one)*" if parallel else ""
+        return "one", repeated(f"{rules.control(CALLS)} one") if parallel else ""
 
     def _call(self, rules: Rules, function: Function, arguments: str) -> str:
         return f"{literal(function.name)} {rules.control(ARGS)} {arguments}"

@@ -1,0 +1,112 @@
+"""One choice of a chat completion: which tokens are reasoning, and which log-probabilities belong to the text."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.api import ApiEvent, CallPiece, Ended, ReasoningPiece, TextPiece
+from bot.completions.chat import Choice
+from bot.generation import Delta, Finish, TokenLogprob, Usage
+from bot.tools.formats.events import Arguments, CallBegun, CallEnded, Said, ToolEvent
+
+FINISH = Finish(reason="stop", usage=Usage(completion_tokens=9))
+
+
+def delta(*tokens: str) -> Delta:
+    """Tokens that come together."""
+    told = tuple((TokenLogprob(n, text, -0.5, text.encode()), ()) for n, text in enumerate(tokens))
+    return Delta("".join(tokens), tuple(range(len(tokens))), told)
+
+
+def events(choice: Choice, *given: Delta | Finish) -> list[ApiEvent]:
+    return [event for one in given for event in choice.feed(one)]
+
+
+def spelt(found: list[ApiEvent]) -> list[str]:
+    """What the tokens spell whose log-probabilities are told, piece by piece."""
+    return ["".join(token.text for token, _ in one.logprobs) for one in found if isinstance(one, TextPiece)]
+
+
+def text(found: list[ApiEvent]) -> str:
+    return "".join(one.text for one in found if isinstance(one, TextPiece))
+
+
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        [("<think>",), ("why",), ("</think>",), ("\n\n",), ("be",), ("cause",)],
+        [("<th",), ("ink>", "why"), ("</thi",), ("nk>", "\n\n"), ("be", "cause")],
+        [("<think>", "why", "</think>", "\n\n", "be", "cause")],
+        [("\n",), ("<think>",), ("why",), ("</think>", "\n\n", "be"), ("cause",)],
+    ],
+)
+def test_log_probabilities_are_those_of_the_text(deltas: list[tuple[str, ...]]) -> None:
+    choice = Choice(0, head="", parser=None, parallel=True)
+    found = events(choice, *(delta(*one) for one in deltas), FINISH)
+    assert text(found) == "".join(spelt(found)) == "because"
+    assert "".join(one.text for one in found if isinstance(one, ReasoningPiece)) == "why"
+    assert found[-1] == Ended(0, "stop")
+    assert choice.completion_tokens == 9
+
+
+def test_a_token_that_ends_the_reasoning_and_begins_the_answer_is_told() -> None:
+    choice = Choice(0, head="<think>\n", parser=None, parallel=True)
+    found = events(choice, delta("why", "</think>", "\n\nbe"), delta("cause"), FINISH)
+    assert text(found) == "because"
+    assert spelt(found) == ["\n\nbe", "cause"]
+
+
+def test_what_only_looked_like_reasoning_is_text_with_all_its_tokens() -> None:
+    choice = Choice(0, head="", parser=None, parallel=True)
+    found = events(choice, delta("<"), delta("thi"), delta("s>"), FINISH)
+    assert (text(found), spelt(found), choice.reasoning_tokens) == ("<this>", ["<this>"], 0)
+    choice = Choice(0, head="", parser=None, parallel=True)
+    found = events(choice, delta("<"), delta("thi"), FINISH)
+    assert (text(found), spelt(found), choice.reasoning_tokens) == ("<thi", ["<thi"], 0)
+
+
+def test_the_tokens_of_the_tags_are_reasoning_too() -> None:
+    choice = Choice(0, head="", parser=None, parallel=True)
+    events(choice, *(delta(token) for token in ("<", "think", ">", "why", "</think>", "\n", "be", "cause")), FINISH)
+    assert choice.reasoning_tokens == 6
+
+
+class Reader:
+    """A parser to whom a call stands in brackets: [name arguments]."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._calls = 0
+
+    def feed(self, text: str) -> list[ToolEvent]:
+        self._held += text
+        found: list[ToolEvent] = []
+        while "]" in self._held or (self._held and "[" not in self._held):
+            said, _, rest = self._held.partition("[")
+            call, _, self._held = rest.partition("]")
+            name, _, arguments = call.partition(" ")
+            found += [Said(said)] if said else []
+            if name:
+                number, self._calls = self._calls, self._calls + 1
+                found += [CallBegun(number, name), Arguments(number, arguments), CallEnded(number)]
+        return found
+
+    def end(self) -> list[ToolEvent]:
+        return [Said(self._held)] if self._held else []
+
+
+def test_tokens_of_calls_have_no_log_probabilities_in_the_text() -> None:
+    choice = Choice(0, head="", parser=Reader(), parallel=True)
+    tokens = ("I ", "look. ", "[", "look ", "{}", "]", " So", ".")
+    found = events(choice, *(delta(token) for token in tokens), FINISH)
+    assert text(found) == "".join(spelt(found)) == "I look.  So."
+    assert [one.name for one in found if isinstance(one, CallPiece) and one.name] == ["look"]
+    assert found[-1] == Ended(0, "tool_calls")
+
+
+def test_nothing_is_told_behind_the_first_call_where_one_is_all() -> None:
+    choice = Choice(0, head="", parser=Reader(), parallel=False)
+    found = events(choice, delta("[a {}]"), delta("more[b {}]"), FINISH)
+    assert [one.name for one in found if isinstance(one, CallPiece) and one.name] == ["a"]
+    assert found[-1] == Ended(0, "tool_calls")
+    assert text(found) == ""
