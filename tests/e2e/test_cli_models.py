@@ -214,7 +214,7 @@ def test_a_model_for_embeddings_becomes_the_one_for_embeddings(
     assert told == "places-q8_0 is the default for embeddings from the next start on.\n"
     table = hearth.says("models", "list")
     assert "for programs alone" in row(table, "places-q8_0")
-    assert "hub/owner/other" in row(table, "│ embedding ")
+    assert "/owner/other" in row(table, "│ embedding ")
     assert "embedded demo" in row(table, "│ default ")
     assert hearth.ask("Count to 3.") == "1 2 3"
     assert "is the one for embeddings: choose another first" in error(

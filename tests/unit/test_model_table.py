@@ -30,7 +30,7 @@ def test_the_embedded_models_are_told_to_be_demos(tmp_path: Path) -> None:
     chat, embedding = rows(config(tmp_path))
     assert chat == Row("default", what, "3.5 MB", "2048", "Q8_0", "can be read")
     assert (embedding.name, embedding.context) == ("embedding", "2048")
-    assert embedding.what.startswith("embedded demo for embeddings")
+    assert embedding.what == "embedded demo for embeddings"
     assert embedding.state == "can be read; for programs alone"
 
 
