@@ -34,7 +34,7 @@ class TestBodies:
             (chat(messages=[]), "messages", "at least 1 item"),
             (chat(messages=[{"role": "user"}]), "messages[0].content", "Missing required parameter"),
             (chat(messages=[{"role": "king", "content": "x"}]), "messages[0].role", "'developer'"),
-            (chat(messages=[{"content": "x"}]), "messages[0].role", "an object with it"),
+            (chat(messages=[{"content": "x"}]), "messages[0].role", "it is needed, as a string"),
             (chat(messages=[{"role": "user", "content": "a", "x": 1}]), "messages[0].x", "Unrecognized"),
             (chat(messages=[{"role": "assistant"}]), "messages[0]", "content is needed"),
             (chat(frobnicate=1), "frobnicate", "Unrecognized request argument supplied: frobnicate"),
