@@ -152,10 +152,11 @@ class TestAsks:
             asks.chat(ChatBody.parse(chat(**parameters, tool_choice=named)))
         assert refused.value.param == "tool_choice"
 
-    def test_a_bias_is_of_a_token_id(self) -> None:
+    @pytest.mark.parametrize("token", ["word", " 5 ", "+5", "5_0", "-1", "", "٥", "9" * 5000])
+    def test_a_bias_is_of_a_token_id(self, token: str) -> None:
         assert asks.chat(ChatBody.parse(chat(logit_bias={"50": -100}))).sampling.logit_bias == {50: -100.0}
         with pytest.raises(BadRequest) as refused:
-            asks.chat(ChatBody.parse(chat(logit_bias={"word": 1})))
+            asks.chat(ChatBody.parse(chat(logit_bias={token: 1})))
         assert refused.value.param == "logit_bias"
 
 
