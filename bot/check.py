@@ -32,14 +32,11 @@ async def inspect(config: Config) -> list[Finding]:
     findings.append(await _process(config) if running else Finding("process", True, "none is running"))
     findings.append(await _database(config.database_url))
     findings += [
-        _try(f"model {alias}", partial(_model, model, running=running)) for alias, model in config.own_models.items()
+        _try(f"model {alias}", partial(_model, model, running=running))
+        for alias, model in {**config.own_models, **config.embedding_models}.items()
     ]
     findings += await asyncio.to_thread(_gpu, config)
     findings += await _remote(config)
-    findings += [
-        _try(f"model {alias}", partial(_model, model, running=running))
-        for alias, model in config.embedding_models.items()
-    ]
     findings.append(await asyncio.to_thread(_speech, config.speech))
     findings.append(await _page(config))
     findings += await _telegram(config)

@@ -53,7 +53,7 @@ DEFAULT_SYSTEM_PROMPT = (
 """Under 300 tokens in every tokenizer, so that a model with a window of 4k has room for the conversation."""
 
 EMBEDDED_CHAT_MODEL = Path(__file__).parent / "assets" / "hearth-demo-chat.gguf"
-EMBEDDED_EMBEDDING_MODEL = EMBEDDED_CHAT_MODEL
+EMBEDDED_EMBEDDING_MODEL = Path(__file__).parent / "assets" / "hearth-demo-embedding.gguf"
 EMBEDDED_SPEECH = "demo"
 EMBEDDED_SPEECH_MODEL = Path(__file__).parent / "assets" / "hearth-demo-speech"
 MAX_RECORDING = 2**30
