@@ -2,8 +2,9 @@
 
 What it does wrong by itself is put right here:
 without flash-attn its scaled-dot-product attention has no causal mask, so the plain one is chosen, which answers one at
-a time; config.json as transformers 5 writes it gives wrong positions; the sampler's defaults are not neutral; with
-speculation a job ends some tokens early; each step reads a chunk of every new prompt, so new ones come in one by one.
+a time; config.json as transformers 5 writes it gives wrong positions; the sampler's defaults are not neutral, and its
+top_p leaves a token too much out; with speculation a job ends some tokens early; each step reads a chunk of every new
+prompt, so new ones come in one by one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import structlog
 
 from bot.config import ModelConfig
-from bot.engines.exllama import sizing
+from bot.engines.exllama import nucleus, sizing
 from bot.engines.exllama.backend import PAGE, LibraryBackend
 from bot.engines.exllama.jobs import Job
 from bot.engines.exllama.progress import Progress
@@ -70,14 +71,15 @@ class V2(LibraryBackend):
 
     def _handle(self, job: Job, shaping: Shaping) -> Any:
         request = job.request
-        wanted = shaping.changes or shaping.reports or shaping.matcher is not None
+        wanted = shaping.changes or shaping.reports or shaping.matcher is not None or nucleus.cuts(request.sampling)
+        size = self._vocabulary.size
         return self._module.generator.ExLlamaV2DynamicJob(
             input_ids=self._torch.tensor([request.prompt], dtype=self._torch.long),
             max_new_tokens=job.max_tokens + self._draft_tokens,  # it ends so many early
             gen_settings=settings(self._module, request.sampling),
             seed=request.sampling.seed,
             stop_conditions=sorted(self._vocabulary.end_ids),  # stop strings are found by `Writer`
-            filters=[LogitFilter(self._torch, shaping)] if wanted else [],
+            filters=[LogitFilter(self._torch, shaping, request.sampling, size)] if wanted else [],
             token_healing=False,
         )
 
@@ -195,9 +197,12 @@ class LogitFilter:
     It needs no more of the library's own base class than these methods. None may raise: that would end every job.
     """
 
-    def __init__(self, torch: Any, shaping: Shaping) -> None:
+    def __init__(self, torch: Any, shaping: Shaping, sampling: Sampling, size: int) -> None:
         self._torch = torch
         self._shaping = shaping
+        self._sampling = sampling
+        self._size = size
+        """Of the vocabulary, without padding."""
         self._generated: list[int] = []
 
     def begin(self, prefix: str) -> None:
@@ -223,7 +228,8 @@ class LogitFilter:
         self._shaping.see(logits)
         if self._shaping.changes:
             logits = self._shaping.changed(logits, self._torch.tensor(self._generated, dtype=self._torch.long))
-        return self._shaping.masked(logits)
+        logits = self._shaping.masked(logits)
+        return nucleus.cut(self._torch, logits, self._sampling, self._size) if nucleus.cuts(self._sampling) else logits
 
     def feed(self, token: Any) -> None:
         """The token that was chosen, a tensor of shape (1, 1)."""
@@ -237,13 +243,14 @@ class LogitFilter:
 def settings(library: Any, sampling: Sampling) -> Any:
     """The library's sampler settings: its defaults (temperature .8, top-k 50, top-p .8, penalty 1.025) are not neutral.
 
-    Penalties and biases are not here: the library counts the prompt in. Each job has settings of its own.
+    Penalties and biases are not here: the library counts the prompt in. Nor is top_p: see `nucleus`. Each job has
+    settings of its own.
     """
     greedy = sampling.temperature <= 0
     return library.generator.ExLlamaV2Sampler.Settings(
         temperature=1.0 if greedy else sampling.temperature,
         top_k=1 if greedy else sampling.top_k,
-        top_p=0.0 if greedy else sampling.top_p,
+        top_p=1.0,
         min_p=0.0 if greedy else sampling.min_p,
         token_repetition_penalty=1.0,
         token_frequency_penalty=0.0,
