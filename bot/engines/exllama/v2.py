@@ -15,14 +15,14 @@ from typing import Any
 import structlog
 
 from bot.config import ModelConfig
-from bot.engines.exllama import nucleus, sizing
+from bot.engines.exllama import nucleus, positions, sizing
 from bot.engines.exllama.backend import PAGE, LibraryBackend
 from bot.engines.exllama.jobs import Job
 from bot.engines.exllama.progress import Progress
 from bot.engines.exllama.running import Running
 from bot.engines.exllama.shaping import Shaping
 from bot.engines.exllama.vocabulary import Vocabulary
-from bot.engines.exllama.weights import ModelFolder, Rope, rope
+from bot.engines.exllama.weights import ModelFolder, rope
 from bot.errors import ModelError
 from bot.generation import Sampling
 
@@ -113,16 +113,19 @@ class V2(LibraryBackend):
     def _open(self) -> None:
         """Read the weights into the GPU, the draft model's first: what is left is the cache's."""
         draft = self._draft_folder()
-        configs = [self._prepared(folder) for folder in (self._folder, draft) if folder is not None]
+        folders = [folder for folder in (self._folder, draft) if folder is not None]
+        configs = [self._prepared(folder) for folder in folders]
         self._choose_attention(configs)
-        work = 0 if self._paged else max(unpaged_work(each) for each in (self._folder, draft) if each is not None)
+        work = 0 if self._paged else max(map(unpaged_work, folders))
         plan = self._plan(most_context=self._most_context(configs), work_per_token=work)
         self.context_length = plan.context_length - self._draft_tokens
         self._batch = min(self._batch, plan.context_length // ROWS)
         self._chunk = min(self._chunk, max(PAGE, plan.context_length // PAGE * PAGE))
-        for config in configs:
+        for config, folder in zip(configs, folders, strict=True):
             config.max_seq_len = plan.context_length
             config.max_input_len = max(self._chunk, ROWS * self._batch)
+            if (found := rope(folder)) is not None:
+                positions.set_rope(config, found)
         if draft is not None:
             self._parts["draft_model"] = self._model(configs[1])
             self._parts["draft_cache"] = self._filled(self._parts["draft_model"], plan.cache_tokens, draft.path.name)
@@ -163,8 +166,6 @@ class V2(LibraryBackend):
         config = self._module.ExLlamaV2Config()
         config.model_dir = str(folder.path)
         config.prepare()
-        if (found := rope(folder)) is not None:
-            set_rope(config, found)
         config.arch_compat_overrides(quiet=True)
         return config
 
@@ -263,23 +264,6 @@ def settings(library: Any, sampling: Sampling) -> Any:
         dry_multiplier=0.0,
         xtc_probability=0.0,
     )
-
-
-def set_rope(config: Any, found: Rope) -> None:
-    """Put what transformers 5 writes where the library looks for it (exllamav2/config.py, `rope_scaling`)."""
-    config.rotary_embedding_base = found.theta
-    if found.partial is not None:
-        config.partial_rotary_factor = found.partial
-    scaling = found.scaling
-    match scaling.get("rope_type") or scaling.get("type"):
-        case "linear":
-            config.scale_pos_emb = float(scaling["factor"])
-        case "llama3":
-            config.alt_rope_method = "llama3"
-            config.l3_rope_factor = scaling["factor"]
-            config.l3_rope_low_freq_factor = scaling["low_freq_factor"]
-            config.l3_rope_high_freq_factor = scaling["high_freq_factor"]
-            config.l3_rope_original_max_position_embeddings = scaling["original_max_position_embeddings"]
 
 
 def library() -> Any:
