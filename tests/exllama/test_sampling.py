@@ -182,6 +182,13 @@ async def test_nothing_asked_for_changes_nothing(opened: Open, prompt: tuple[int
         (Sampling(top_k=3), {0, 1, 2}),
         (Sampling(min_p=0.3), {0, 1, 2}),
         (Sampling(top_p=0.1), {0}),
+        (Sampling(top_p=0.0), {0}),
+        (Sampling(top_p=0.5), {0, 1}),
+        (Sampling(top_p=0.76), {0, 1, 2}),
+        (Sampling(top_p=0.96, top_k=3), {0, 1, 2}),
+        (Sampling(top_p=0.58, top_k=3), {0, 1}),
+        (Sampling(top_p=0.7, temperature=2), {0, 1, 2}),
+        (Sampling(top_p=0.999, min_p=0.5), {0, 1}),
         (Sampling(temperature=0), {0}),
         (Sampling(temperature=0.02, min_p=0.9), {0}),
     ],
@@ -195,7 +202,7 @@ async def test_the_cuts_leave_what_they_say(
         best[:4] = np.log([0.45, 0.3, 0.2, 0.05])
         backends[0].script.logits = lambda history, size: best.copy()
         found: set[int] = set()
-        for seed in range(5):
+        for seed in range(8):
             found |= set(await ids(engine, prompt, Sampling(**{**vars_of(sampling), "seed": seed})))
         assert found == left
 

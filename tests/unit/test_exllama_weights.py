@@ -135,13 +135,27 @@ def test_finding_5_rope_parameters_are_read_or_refused(tmp_path: Path) -> None:
     path = model(tmp_path / "m", rope_parameters=llama3, rope_theta=None)
     assert look(path).library("exllamav2") == "exllamav2"
     assert rope(look(path)) is not None
-    for parameters in (
-        {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0},
-        {"rope_type": "longrope", "rope_theta": 1e6},
-        {"full_attention": {"rope_type": "default"}, "sliding_attention": {"rope_type": "default"}},
-    ):
+    yarn: dict[str, Any] = {
+        "rope_type": "yarn",
+        "rope_theta": 1e6,
+        "factor": 4.0,
+        "original_max_position_embeddings": 1024,
+    }
+    longrope: dict[str, Any] = {"rope_type": "longrope", "rope_theta": 1e6, "original_max_position_embeddings": 1024}
+    for whole in (yarn, {**longrope, "long_factor": [2.0], "short_factor": [1.0]}):
+        assert look(model(tmp_path / "m", rope_parameters=whole)).library("exllamav2") == "exllamav2"
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"rope_type": "dynamic", "rope_theta": 1e6, "factor": 4.0}, "cannot run these rope_parameters 'dynamic'"),
+        ({"full_attention": {"rope_type": "default"}}, "cannot run these rope_parameters"),
+        ({**yarn, "original_max_position_embeddings": None}, "the yarn of config.json is not whole"),
+        ({**yarn, "original_max_position_embeddings": 1}, "the yarn of config.json is not whole"),
+        ({**yarn, "attention_factor": 0.5}, "its attention_factor is below 1"),
+        (longrope, "the longrope of config.json is not whole"),
+        ({**longrope, "long_factor": [2.0], "short_factor": []}, "the longrope of config.json is not whole"),
+    ]
+    for parameters, words in cases:
         path = model(tmp_path / "m", rope_parameters=parameters)
-        assert "cannot run these rope_parameters" in refused(path, "exllamav2")
+        assert words in refused(path, "exllamav2")
         assert look(path).library() == "exllamav3"
     path = model(tmp_path / "m", rope_parameters={"rope_type": "default"}, rope_theta=None)
     assert "no rope_theta" in refused(path, "exllamav2")
@@ -149,6 +163,11 @@ def test_finding_5_rope_parameters_are_read_or_refused(tmp_path: Path) -> None:
     assert "does not know the rope_scaling 'dynamic'" in refused(path, "exllamav2")
     path = model(tmp_path / "m", rope_parameters=None, rope_scaling={"type": "linear", "factor": 2.0})
     assert rope(look(path)) is None
+    su = {"type": "su", "long_factor": [2.0], "short_factor": [1.0]}
+    path = model(tmp_path / "m", rope_parameters=None, rope_scaling=su, original_max_position_embeddings=512)
+    found = rope(look(path))
+    assert found is not None
+    assert (found.kind, found.trained, found.factor, found.theta) == ("longrope", 512, 4.0, None)
 
 
 def test_finding_7_and_8_what_the_libraries_need_and_do_not_say_is_declared() -> None:
