@@ -165,6 +165,9 @@ def test_the_plan_counts_the_memory_of_all_cards(exllamav2: Any) -> None:
     room = 46 * GIB - sizing.CARD_BYTES - 2 * GIB - sizing.WORK_BYTES - round(look(MODEL).size * sizing.WEIGHTS_FACTOR)
     made._folder = dataclasses.replace(look(MODEL), config={**look(MODEL).config, "max_position_embeddings": 2**40})
     assert made._plan().cache_tokens == room // own // 256 * 256
+    made._chunk = 4096
+    assert made._plan().cache_tokens == (room - sizing.chunk_bytes(look(MODEL).config, 4096)) // own // 256 * 256
+    made._chunk = 512
     assert made._plan(work_per_token=own).cache_tokens == room // (2 * own) // 256 * 256
     made._folder = look(MODEL)
     made._torch = a_torch(free=GIB)

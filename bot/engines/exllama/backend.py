@@ -163,6 +163,7 @@ class LibraryBackend(ABC):
             self._config,
             free=device.free_bytes(self._torch),
             slots=self.slots,
+            chunk=self._chunk,
             cards=self._torch.cuda.device_count(),
             most_context=most_context,
             work_per_token=work_per_token,

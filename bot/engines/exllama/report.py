@@ -50,6 +50,7 @@ def model(config: ModelConfig, *, memory: bool = True) -> str:
         config,
         free=device.free_bytes(torch),
         slots=1 if one_by_one else config.slots,
+        chunk=sizing.PAGE if one_by_one else config.gpu.chunk,
         cards=torch.cuda.device_count(),
         most_context=v2.MOST_CONTEXT if library == "exllamav2" else None,
         work_per_token=max(map(v2.unpaged_work, folders)) if one_by_one else 0,
