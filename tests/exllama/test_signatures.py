@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import os
 import site
+import sysconfig
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -287,6 +288,25 @@ def test_the_toolkit_is_where_nvcc_really_is(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("CUDA_HOME", "/opt/own")
     device.find_toolkit()
     assert os.environ["CUDA_HOME"] == "/opt/own"
+
+
+def test_ninja_is_found_beside_our_own_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever starts Hearth by its path, as a service does, has not that folder on theirs; PyTorch would open no extension."""
+    scripts, other = tmp_path / "venv" / "bin", tmp_path / "bin"
+    for folder in (scripts, other):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(scripts))
+    monkeypatch.setenv("PATH", str(other))
+    device.find_ninja()
+    assert os.environ["PATH"] == str(other)
+    (scripts / "ninja").touch(mode=0o755)
+    device.find_ninja()
+    assert os.environ["PATH"] == f"{other}{os.pathsep}{scripts}"
+    (other / "ninja").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(other))
+    device.find_ninja()
+    assert os.environ["PATH"] == str(other)
+    assert build._environment()["PATH"] == str(other)
 
 
 def test_what_pip_put_beside_pytorch_stands_in_for_what_a_toolkit_lacks(

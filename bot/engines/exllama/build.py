@@ -68,6 +68,7 @@ def _environment() -> dict[str, str]:
 def _torch_for_cuda(library: Library) -> Any:
     device.installed(library)
     device.find_toolkit()
+    device.find_ninja()
     try:
         import torch
     except ImportError as error:

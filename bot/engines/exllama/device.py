@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import os
 import shutil
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +27,7 @@ LEAST_CAPABILITY = {"exllamav2": (6, 0), "exllamav3": (8, 0)}
 def torch_with_gpu() -> Any:
     """torch, if it can use a GPU. Raises NoGpu, which says in one line what is missing."""
     find_toolkit()
+    find_ninja()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as llama.cpp needs it, which may be loaded later
     try:
         import torch
@@ -48,6 +50,16 @@ def find_toolkit() -> None:
     home = Path(nvcc).resolve().parents[1]
     if (home / "include" / "cuda.h").is_file():
         os.environ["CUDA_HOME"] = str(home)
+
+
+def find_ninja() -> None:
+    """Let PyTorch find `ninja`, without which it opens no extension, compiled or not.
+
+    pip puts it beside our own program, where nothing looks if that is started by its path, as by a service.
+    """
+    scripts = sysconfig.get_path("scripts")
+    if shutil.which("ninja") is None and shutil.which("ninja", path=scripts) is not None:
+        os.environ["PATH"] = os.pathsep.join(filter(None, (os.environ.get("PATH", os.defpath), scripts)))
 
 
 def installed(library: str) -> None:
