@@ -247,6 +247,7 @@ class ModelCard:
     deprecated: datetime | None = None
     """From when on it may be taken away."""
     context_length: int | None = None
+    """None where only a load will tell."""
     description: str = ""
 
 

@@ -6,7 +6,7 @@ import hashlib
 from array import array
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -61,8 +61,14 @@ class ModelCompletions:
 
     async def models(self, caller: Caller) -> list[ModelCard]:
         """See Completions."""
+        states = [*self._registry.describe(), *self._registry.describe_embedding()]
+        lengths = {state.alias: state.context_length for state in states}
         found = ((card, self.names.find(card.id)) for card in self.names.cards())
-        return [card for card, model in found if model is not None and self._may(caller, card.id, model)]
+        return [
+            replace(card, context_length=lengths.get(model.alias, card.context_length))
+            for card, model in found
+            if model is not None and self._may(caller, card.id, model)
+        ]
 
     async def chat(self, ask: ChatAsk, caller: Caller, *, took: Took = nobody) -> AsyncGenerator[ApiEvent, None]:
         """See Completions."""

@@ -1,6 +1,7 @@
 """Every parameter of OpenAI's document of 2023 that a served operation takes: honoured, or refused by its name.
 
-Those of audio, which come in forms, have a table of their own in test_api_audio.py. A row says what is sent, what of the answer or of the request to the engine must show it, and a value that is refused.
+Those of audio, which come in forms, have a table of their own in test_api_audio.py. A row says what is sent, what of the
+answer or of the request to the engine must show it, and a value that is refused.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ async def test_a_fresh_machine_has_all_it_needs(tmp_path: Path) -> None:
     assert found["process"].words == "none is running"
     assert found["database"].words == f"{tmp_path}/data/hearth.db, made at the next start"
     assert found["model default"].words.startswith("hearth-demo-chat.gguf: ")
-    assert found["model embedding"].good
+    assert " for embeddings, 256 dimensions, context 2048, " in found["model embedding"].words
     assert found["voice messages"].words.startswith("hearth-demo-speech (2 MiB, a demo that knows 250 words), on ")
     assert found["web page"].words == "without a token, for this machine alone, on a port that the system chooses"
     assert found["Telegram"].words == "is not set up (telegram.token)"

@@ -34,7 +34,7 @@ class TestBodies:
             (chat(messages=[]), "messages", "at least 1 item"),
             (chat(messages=[{"role": "user"}]), "messages[0].content", "Missing required parameter"),
             (chat(messages=[{"role": "king", "content": "x"}]), "messages[0].role", "'developer'"),
-            (chat(messages=[{"content": "x"}]), "messages[0].role", "an object with it"),
+            (chat(messages=[{"content": "x"}]), "messages[0].role", "it is needed, as a string"),
             (chat(messages=[{"role": "user", "content": "a", "x": 1}]), "messages[0].x", "Unrecognized"),
             (chat(messages=[{"role": "assistant"}]), "messages[0]", "content is needed"),
             (chat(frobnicate=1), "frobnicate", "Unrecognized request argument supplied: frobnicate"),
@@ -152,10 +152,11 @@ class TestAsks:
             asks.chat(ChatBody.parse(chat(**parameters, tool_choice=named)))
         assert refused.value.param == "tool_choice"
 
-    def test_a_bias_is_of_a_token_id(self) -> None:
+    @pytest.mark.parametrize("token", ["word", " 5 ", "+5", "5_0", "-1", "", "٥", "9" * 5000])
+    def test_a_bias_is_of_a_token_id(self, token: str) -> None:
         assert asks.chat(ChatBody.parse(chat(logit_bias={"50": -100}))).sampling.logit_bias == {50: -100.0}
         with pytest.raises(BadRequest) as refused:
-            asks.chat(ChatBody.parse(chat(logit_bias={"word": 1})))
+            asks.chat(ChatBody.parse(chat(logit_bias={token: 1})))
         assert refused.value.param == "logit_bias"
 
 

@@ -108,7 +108,7 @@ class Completing:
             id=head.id,
             caller=request[CALLER].id,
             model=head.model,
-            created=datetime.fromtimestamp(head.created, UTC),
+            created=datetime.now(UTC),  # those of the same second have an order too
             messages=tuple(given["messages"]),
             completion=completion,
             metadata=metadata,
