@@ -293,8 +293,8 @@ class Completions(Protocol):
     def complete(self, ask: TextAsk, caller: Caller, *, took: Took = nobody) -> AsyncGenerator[ApiEvent, None]:
         """The same for text."""
 
-    async def embed(self, ask: EmbeddingAsk, caller: Caller) -> Embedded:
-        """The vectors of a batch."""
+    async def embed(self, ask: EmbeddingAsk, caller: Caller, *, took: Took = nobody) -> Embedded:
+        """The vectors of a batch. `took` hears of its tokens when they begin to be read."""
 
 
 class EmbeddingEngine(Protocol):

@@ -120,7 +120,7 @@ class Keys:
 class NoLimits:
     """Limits that there are not."""
 
-    async def admit(self, caller: Caller, *, tokens: int = 1) -> Spending:
+    async def admit(self, caller: Caller) -> Spending:
         return Spending(Standing())
 
     def standing(self, caller: Caller) -> Standing:

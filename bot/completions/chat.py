@@ -16,9 +16,11 @@ from bot.config import AnyModelConfig
 from bot.engines.registry import Loaded
 from bot.errors import BadRequest, TooLong
 from bot.generation import Delta, Finish, Generation, Sampling, TokenLogprob
+from bot.messages import Role
 from bot.prompt import Prompt
 from bot.reasoning import CONTROLS, Visible
 from bot.tools.formats import Arguments, CallBegun, CallEnded, Parser, Said, ToolEvent, ToolFormat
+from bot.turns import Turn
 
 Logprobs = tuple[TokenLogprob, tuple[TokenLogprob, ...]]
 
@@ -110,11 +112,21 @@ def too_long(error: TooLong, loaded: Loaded) -> TooLong:
 
 
 async def _prompt(ask: ChatAsk, loaded: Loaded, form: ToolFormat | None) -> Prompt:
-    turns, tools = (list(ask.turns), None) if form is None else form.prepare(ask.turns, ask.tools)
+    turns, tools = with_one_voice(ask.turns), None
+    if form is not None:
+        turns, tools = form.prepare(turns, ask.tools)
     try:
         return await loaded.prompts.build(turns, day=datetime.now(UTC).date(), max_tokens=1, tools=tools, whole=True)
     except TooLong as error:
         raise too_long(error, loaded) from error
+
+
+def with_one_voice(turns: Sequence[Turn]) -> list[Turn]:
+    """The turns, with developers as the system but where they alone begin: a template that knows them has one place."""
+    begin = next((n for n, turn in enumerate(turns) if turn.role is not Role.DEVELOPER), len(turns))
+    if all(turn.role not in {Role.SYSTEM, Role.DEVELOPER} for turn in turns[begin:]):
+        return list(turns)
+    return [replace(turn, role=Role.SYSTEM) if turn.role is Role.DEVELOPER else turn for turn in turns]
 
 
 class Choice:

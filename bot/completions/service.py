@@ -114,7 +114,7 @@ class ModelCompletions:
             async for event in text.best(made, events, ask):
                 yield event
 
-    async def embed(self, ask: EmbeddingAsk, caller: Caller) -> Embedded:
+    async def embed(self, ask: EmbeddingAsk, caller: Caller, *, took: Took = nobody) -> Embedded:
         """See Completions."""
         model = self._find(ask.model, caller, "embedding")
         loaded = await _loading(self._registry.get_embedding(model.alias))
@@ -125,6 +125,7 @@ class ModelCompletions:
         async def work() -> list[array[float]]:
             nonlocal begun
             begun = True
+            took(usage.prompt_tokens)
             return await loaded.engine.embed(ids)
 
         try:

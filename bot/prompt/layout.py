@@ -62,6 +62,15 @@ class Rendered:
     """Its control strings are not those that the template writes around inert words."""
 
 
+class _Own(dict[str, Any]):
+    """A message that equals itself alone: templates compare messages to find the last one of a user, who may repeat it."""
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = dict.__hash__
+
+
 class Layout:
     """One model's template, and what was found out about it. Raises ModelError if it cannot be used."""
 
@@ -175,7 +184,8 @@ class Layout:
         if self._in_parts:
             messages = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
         generate = not messages or messages[-1]["role"] != Role.ASSISTANT
-        return self._renderer.render(messages, tools or self._no_tools, day, generate=generate)
+        own = [_Own(message) for message in messages]
+        return self._renderer.render(own, tools or self._no_tools, day, generate=generate)
 
     def _write_inert(self, messages: list[TemplateMessage], tools: Sequence[Any] | None, day: date) -> str:
         """The same of inert words: their texts depend on the roles alone, and many conversations have those in common."""

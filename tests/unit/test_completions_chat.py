@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from bot.api import ApiEvent, CallPiece, Ended, ReasoningPiece, TextPiece
-from bot.completions.chat import Choice
+from bot.completions.chat import Choice, with_one_voice
 from bot.generation import Delta, Finish, TokenLogprob, Usage
+from bot.messages import Role
 from bot.tools.formats.events import Arguments, CallBegun, CallEnded, Said, ToolEvent
+from bot.turns import Turn
 
 FINISH = Finish(reason="stop", usage=Usage(completion_tokens=9))
 
@@ -110,3 +112,15 @@ def test_nothing_is_told_behind_the_first_call_where_one_is_all() -> None:
     assert [one.name for one in found if isinstance(one, CallPiece) and one.name] == ["a"]
     assert found[-1] == Ended(0, "tool_calls")
     assert text(found) == ""
+
+
+def test_developers_keep_their_role_where_they_alone_begin() -> None:
+    def roles(*given: str) -> list[str]:
+        return [turn.role.value for turn in with_one_voice([Turn(Role(role), "x") for role in given])]
+
+    for kept in (("developer", "user"), ("developer", "developer", "user", "assistant"), ("system", "user"), ("user",)):
+        assert roles(*kept) == list(kept)
+    assert roles("system", "developer", "user") == ["system", "system", "user"]
+    assert roles("developer", "system", "user") == ["system", "system", "user"]
+    assert roles("developer", "user", "developer", "user") == ["system", "user", "system", "user"]
+    assert roles("developer", "user", "system") == ["system", "user", "system"]

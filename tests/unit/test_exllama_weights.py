@@ -302,11 +302,29 @@ def test_a_token_costs_what_its_keys_and_values_take() -> None:
         sizing.bytes_per_token({}, 16)
 
 
+def test_long_chunks_of_a_prompt_leave_the_cache_less() -> None:
+    """What is computed for them is as long as they are, and the library refuses to load where it finds no room."""
+    config = {"hidden_size": 4096, "intermediate_size": 14336}
+    assert sizing.chunk_bytes(config, 256) == sizing.chunk_bytes(config, 512) == sizing.chunk_bytes({}, 512) == 0
+    more = sizing.chunk_bytes(config, 8192)
+    assert more == 15 * sizing.chunk_bytes(config, 1024) == (8192 - 512) * (12 * 14336 + 16 * 4096)
+    experts = {**config, "intermediate_size": 6144, "moe_intermediate_size": 3584, "num_experts_per_tok": 4}
+    assert sizing.chunk_bytes(experts, 8192) == more
+    assert sizing.chunk_bytes({"n_embd": 64}, 513) == 12 * 256 + 16 * 64
+    with pytest.raises(ModelError, match="does not tell the shape"):
+        sizing.chunk_bytes({}, 1024)
+    plan, per_token = a_plan(), 2 * 32 * 8 * 128 * 2
+    less = a_plan(work=sizing.WORK_BYTES + more)
+    assert abs(plan.cache_tokens - less.cache_tokens - more / per_token) < 256
+    with pytest.raises(ModelError, match=r"the work 2\.6 GB"):
+        a_plan(work=sizing.WORK_BYTES + more, weights=20 * GIB)
+
+
 def test_a_draft_model_shares_the_memory_and_bounds_the_context(tmp_path: Path) -> None:
     small = look(model(tmp_path / "m", max_position_embeddings=1024))
     config = ModelConfig(path=DEMO, gpu=GpuConfig(draft_model=small.path))
     folders: tuple[ModelFolder, ...] = (look(DEMO), small)
-    plan = sizing.plan_for(folders, config, free=20 * GIB, slots=2)
+    plan = sizing.plan_for(folders, config, free=20 * GIB, slots=2, chunk=512)
     assert plan == sizing.Plan(1024, 2048)
     with pytest.raises(ModelError, match=str(DEMO)):
-        sizing.plan_for(folders, config, free=GIB, slots=2)
+        sizing.plan_for(folders, config, free=GIB, slots=2, chunk=512)

@@ -19,6 +19,7 @@ from bot.messages import Role
 
 HEAD = Head(id="chatcmpl-1", created=7, model="demo-2026-11-21", fingerprint="fp_1")
 WEATHER = {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+TOOL = {"type": "function", "function": WEATHER}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Köln"}'}}
 
 
@@ -51,7 +52,12 @@ class TestBodies:
             (chat(top_logprobs=2), "top_logprobs", "only with logprobs"),
             (chat(metadata={"a": "b"}), "metadata", "only with store"),
             (chat(tool_choice="required"), "tool_choice", "only with tools"),
-            (chat(functions=[WEATHER], tools=[{"type": "function", "function": WEATHER}]), "functions", "tools take"),
+            (chat(functions=[WEATHER], tools=[TOOL]), "functions", "tools take"),
+            (chat(functions=[WEATHER], tool_choice="none"), "tool_choice", "functions go with function_call"),
+            (chat(functions=[WEATHER], tool_choice="auto"), "tool_choice", "only with tools"),
+            (chat(tools=[TOOL], function_call="none"), "function_call", "tools go with tool_choice"),
+            (chat(tools=[TOOL], function_call={"name": "weather"}), "function_call", "only with functions"),
+            (chat(user="a", safety_identifier="a"), "user", "safety_identifier takes its place"),
             (chat(response_format={"type": "xml"}), "response_format.type", "'json_schema'"),
             (chat(response_format={"type": "json_schema"}), "response_format.json_schema", "Missing"),
             (chat(functions=[{"name": "a b"}]), "functions[0].name", "pattern"),

@@ -16,6 +16,8 @@ MAX_N = 128
 MAX_STOPS = 4
 MAX_LOGPROBS = 20
 MAX_USER = 256
+PRESENCE = "With llama.cpp it does not reach tokens that the prompt has."
+"""bot/engines/request_body.py says why."""
 
 Text = Annotated[str, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
