@@ -29,7 +29,7 @@ class Caller:
     """For people: the key's name."""
     organisation: str = ""
     models: frozenset[str] | None = None
-    """Aliases that it may use; None: all."""
+    """What it may use, each by any of its names; None: all."""
     requests_per_minute: int = 0
     """0: no limit."""
     tokens_per_day: int = 0

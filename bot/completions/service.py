@@ -33,7 +33,7 @@ from bot.completions.choices import tokens_in
 from bot.completions.names import Kind, Model, Names
 from bot.config import Config
 from bot.engines.registry import Loaded, Registry
-from bot.errors import BadRequest, DatabaseError, EngineBroken, ModelError, NoSuchModel
+from bot.errors import BadRequest, DatabaseError, EngineBroken, ModelError, NoSuchModel, WrongModel
 from bot.generation import Delta, Finish, Generation, Prefill, Usage
 from bot.ports import ChatEngine, Engine
 from bot.prompt import MessageBuilder
@@ -67,7 +67,7 @@ class ModelCompletions:
         return [
             replace(card, context_length=lengths.get(model.alias, card.context_length))
             for card, model in found
-            if model is not None and self._may(caller, card.id, model)
+            if model is not None and self._may(caller, model)
         ]
 
     async def chat(self, ask: ChatAsk, caller: Caller, *, took: Took = nobody) -> AsyncGenerator[ApiEvent, None]:
@@ -173,16 +173,20 @@ class ModelCompletions:
         return model, await _loading(self._registry.get(model.alias))
 
     def _find(self, name: str, caller: Caller, kind: Kind) -> Model:
-        """Raises NoSuchModel, and BadRequest for a model of another kind."""
+        """Raises NoSuchModel, and WrongModel for a model of another kind."""
         model = self.names.find(name)
-        if model is None or not self._may(caller, name, model):
+        if model is None or not self._may(caller, model):
             raise NoSuchModel(name)
         if model.kind != kind:
-            raise BadRequest(f"The model `{name}` is not for this: it is one for {model.kind}.", param="model")
+            raise WrongModel(name, kind=model.kind, needed=kind)
         return model
 
-    def _may(self, caller: Caller, name: str, model: Model) -> bool:
-        return caller.models is None or bool({name, model.alias, model.snapshot} & caller.models)
+    def _may(self, caller: Caller, model: Model) -> bool:
+        """Whether the caller may use it: by any of its names, whichever of them the key has."""
+        if caller.models is None or model.snapshot in caller.models:
+            return True
+        known = filter(None, map(self.names.find, caller.models))
+        return any((one.alias, one.kind) == (model.alias, model.kind) for one in known)
 
     async def _form(self, loaded: Loaded) -> ToolFormat | None:
         """How this model calls functions; None where that is another server's affair."""

@@ -406,18 +406,30 @@ class TestModels:
         assert answer.error["code"] == "model_not_found"
         assert ears.asked == []
 
+    async def test_one_that_chats_hears_nothing(self, quick: Api, ears: Noting) -> None:
+        for path in (TRANSCRIPTIONS, TRANSLATIONS):
+            answer = await quick.send(path, recording("flac"), ("model", "default"))
+            assert answer.refusal == (400, "model")
+            assert answer.error["code"] == "model_not_supported"
+            assert answer.error["message"] == (
+                "The model `default` is a model for chat and text; a model for recordings is needed here."
+            )
+        assert ears.asked == []
+
     @pytest.mark.parametrize(
         ("may", "served"),
         [
             ({"other"}, {"other"}),
             ({"whisper-1"}, {"whisper-1", "gpt-4o-transcribe", "demo-2026-11-28"}),
-            ({"gpt-4o-transcribe"}, {"gpt-4o-transcribe"}),
+            ({"gpt-4o-transcribe"}, {"whisper-1", "gpt-4o-transcribe", "demo-2026-11-28"}),
+            ({"gpt-4o-transcribe", "gone"}, {"whisper-1", "gpt-4o-transcribe", "demo-2026-11-28"}),
+            ({"gone"}, set()),
             ({"demo-2026-11-28"}, {"whisper-1", "gpt-4o-transcribe", "demo-2026-11-28"}),
             (set(), set()),
         ],
     )
     async def test_a_key_has_its_models(self, may: set[str], served: set[str]) -> None:
-        """By its alias or its snapshot a model may be had under all its names."""
+        """By any of its names a model may be had under all of them."""
         ann = Caller(id="key/1", name="ann", models=frozenset(may))
         async with serving(ScriptedSpeech(), callers={"ann": ann}) as api:
             for name in NAMES:

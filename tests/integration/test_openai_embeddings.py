@@ -110,7 +110,11 @@ async def test_control_strings_are_text(fresh: Program) -> None:
         ({"dimensions": 257}, "dimensions", "This model has 256 dimensions; 257 are more."),
         ({"input": [[5, 3, 6]]}, "input", "The input has control tokens among its ids."),
         ({"input": [[5], [10**6]]}, "input", "Input 1 has token ids that this model does not have."),
-        ({"model": "default"}, "model", "The model `default` is not for this: it is one for chat."),
+        (
+            {"model": "default"},
+            "model",
+            "The model `default` is a model for chat and text; a model for embeddings is needed here.",
+        ),
     ],
 )
 async def test_what_cannot_be_done_is_refused_by_name(
@@ -130,8 +134,14 @@ async def test_a_model_that_embeds_does_not_chat(fresh: Program) -> None:
     bodies: dict[str, dict[str, Any]] = {CHAT: {"messages": HELLO}, TEXT: {"prompt": "hi"}}
     for path, body in bodies.items():
         error = await fresh.refused(path, model=ADA, **body)
-        assert error["param"] == "model"
-        assert error["message"] == f"The model `{ADA}` is not for this: it is one for embedding."
+        assert (error["param"], error["code"]) == ("model", "model_not_supported")
+        assert error["message"] == (
+            f"The model `{ADA}` is a model for embeddings; a model for chat and text is needed here."
+        )
+        error = await fresh.refused(path, **{**body, "model": "whisper-1"})
+        assert error["message"] == (
+            "The model `whisper-1` is a model for recordings; a model for chat and text is needed here."
+        )
 
 
 async def test_it_is_listed_for_what_it_is(fresh: Program) -> None:

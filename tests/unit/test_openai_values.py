@@ -13,7 +13,17 @@ from adapters.web.openai.parameters.base import refused_in
 from adapters.web.openai.parameters.chat import ChatBody
 from adapters.web.openai.parameters.text import EmbeddingBody, TextBody
 from bot.api import ApiEvent, Begun, CallPiece, Ended, ReasoningPiece, TextPiece, ToolChoice, Used
-from bot.errors import BadKey, BadRequest, Busy, DatabaseError, EngineError, LimitReached, NoSuchModel, TooLong
+from bot.errors import (
+    BadKey,
+    BadRequest,
+    Busy,
+    DatabaseError,
+    EngineError,
+    LimitReached,
+    NoSuchModel,
+    TooLong,
+    WrongModel,
+)
 from bot.generation import TokenLogprob, Usage
 from bot.messages import Role
 
@@ -241,6 +251,7 @@ class TestFaults:
         [
             (BadKey("No."), 401, "invalid_request_error", "invalid_api_key"),
             (NoSuchModel("x"), 404, "invalid_request_error", "model_not_found"),
+            (WrongModel("x", kind="chat", needed="speech"), 400, "invalid_request_error", "model_not_supported"),
             (BadRequest("No.", param="n"), 400, "invalid_request_error", None),
             (TooLong("No."), 400, "invalid_request_error", "context_length_exceeded"),
             (LimitReached("No.", kind="tokens", seconds=61.2), 429, "tokens", "rate_limit_exceeded"),
