@@ -26,7 +26,7 @@ Logprobs = tuple[TokenLogprob, tuple[TokenLogprob, ...]]
 
 ALPHABET = string.ascii_letters + string.digits
 CALL_ID = 24
-ON_A_SERVER = "a model on another server is not given tools by Hearth"
+ON_A_SERVER = "a model on another server is told of none by Hearth"
 
 
 async def requests(
@@ -73,7 +73,7 @@ def format_of(ask: ChatAsk, form: ToolFormat | None) -> ToolFormat | None:
     if not calls(ask):
         return None
     if form is None:
-        raise BadRequest(f"tools are not supported: {ON_A_SERVER}", param="tools")
+        raise BadRequest(f"Functions cannot be called: {ON_A_SERVER}.", param="tools")
     return form
 
 
@@ -140,6 +140,8 @@ class Choice:
         self._parser = parser
         self._parallel = parallel
         self._calls = 0
+        self._cut = False
+        """The tokens are used up: that is the reason of the end, also within the one call that there may be."""
         self._pending: list[Logprobs] = []
         """Of tokens that were not told yet."""
         self._opening = 0
@@ -175,6 +177,7 @@ class Choice:
         self.completion_tokens = event.usage.completion_tokens
         yield from self._shown(self._visible.end())
         if self._parser is not None and not self.ended:
+            self._cut = event.reason == "length"
             yield from self._told(self._parser.end())
         if not self.ended:
             yield self._end("tool_calls" if self._calls and event.reason == "stop" else event.reason)
@@ -205,9 +208,9 @@ class Choice:
                 case CallBegun(number, name):
                     self._calls += 1
                     yield CallPiece(choice=self._number, number=number, id=call_id(), name=name)
-                case Arguments(number, text):
+                case Arguments(number, text) if text:
                     yield CallPiece(choice=self._number, number=number, arguments=text)
-                case CallEnded() if not self._parallel:
+                case CallEnded() if not (self._parallel or self._cut):
                     yield self._end("tool_calls")
             self._pending.clear()  # log-probabilities are told of text alone
 

@@ -80,7 +80,7 @@ class ModelCompletions:
             chat.Choice(
                 number,
                 head=loaded.prompts.answer_head,
-                parser=form.parser(ask.tools) if form is not None else None,
+                parser=None if form is None else form.parser(ask.tools, forced=ask.tool_choice.mode == "required"),
                 parallel=ask.parallel_tool_calls,
             )
             for number in range(ask.n)

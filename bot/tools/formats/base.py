@@ -17,7 +17,7 @@ class Parser(Protocol):
         """What the next text tells. Nothing of it is lost: what turns out to be no call is said as text."""
 
     def end(self) -> list[ToolEvent]:
-        """The answer has ended: what was held back."""
+        """The answer has ended: what was held back. A call that it ended within is told as far as it came."""
 
 
 class ToolFormat(Protocol):
@@ -64,5 +64,8 @@ class ToolFormat(Protocol):
         cannot be kept.
         """
 
-    def parser(self, functions: Sequence[Function]) -> Parser:
-        """For one answer, without its reasoning. Calls of other functions than these are text."""
+    def parser(self, functions: Sequence[Function], *, forced: bool = False) -> Parser:
+        """For one answer, without its reasoning. Calls of other functions than these are text.
+
+        `forced`: the grammar lets the model write calls alone, so that what is left at the end is no text.
+        """

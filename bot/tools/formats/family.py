@@ -220,9 +220,9 @@ class Family(ABC):
 
     # --- read ---
 
-    def parser(self, functions: Sequence[Function]) -> Parser:
+    def parser(self, functions: Sequence[Function], *, forced: bool = False) -> Parser:
         """For one answer."""
-        return SectionParser(self.shape, [function.name for function in functions])
+        return SectionParser(self.shape, [function.name for function in functions], forced=forced)
 
 
 def _tools(functions: Sequence[Function]) -> list[dict[str, Any]]:
