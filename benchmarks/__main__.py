@@ -8,7 +8,7 @@ import time
 
 from benchmarks.report import describe_machine
 
-NAMES = ("own_time", "prefix", "throughput", "loop_lag", "start", "page", "voice", "telegram", "discord")
+NAMES = ("own_time", "prefix", "throughput", "loop_lag", "start", "page", "voice", "telegram", "discord", "api")
 
 
 def main(wanted: list[str]) -> int:

@@ -32,10 +32,12 @@ SETTLED = 10.0
 NEVER = -100
 
 
-async def first_text(console: Console) -> float:
-    """Seconds from a question to the first words of its answer, which is then waited for."""
+async def first_text(console: Console, number: int) -> float:
+    """Seconds from a question to the first words of its answer, which is then waited for. No two are alike, nor cached."""
+    words = WORDS.split()
+    question = " ".join([*words[number:], *words[:number]])
     began, seconds = time.perf_counter(), 0.0
-    async for state in console.ask(uuid.uuid4().hex, WORDS):
+    async for state in console.ask(uuid.uuid4().hex, question):
         if state["text"] and not seconds:
             seconds = time.perf_counter() - began
         assert not state["failed"], state["text"]
@@ -67,10 +69,10 @@ async def table(model: Path) -> Table:
     with scratch_directory() as folder:
         settings = Settings(port=free_port(), slots=SLOTS, path=str(model), data_dir=str(folder))
         async with serving("hearth", settings) as server, Console(server.console) as console:
-            await first_text(console)
-            idle = [await first_text(console) for _ in range(QUESTIONS)]
+            await first_text(console, 0)
+            idle = [await first_text(console, number) for number in range(1, QUESTIONS + 1)]
             async with flooded(server, ends) as clients:
-                busy = [await first_text(console) for _ in range(QUESTIONS)]
+                busy = [await first_text(console, QUESTIONS + number) for number in range(1, QUESTIONS + 1)]
                 writing = [client for client in clients if client.times]
                 gaps = [
                     late - early

@@ -29,7 +29,7 @@ class Caller:
     """For people: the key's name."""
     organisation: str = ""
     models: frozenset[str] | None = None
-    """Aliases that it may use; None: all."""
+    """What it may use, each by any of its names; None: all."""
     requests_per_minute: int = 0
     """0: no limit."""
     tokens_per_day: int = 0
@@ -247,6 +247,7 @@ class ModelCard:
     deprecated: datetime | None = None
     """From when on it may be taken away."""
     context_length: int | None = None
+    """None where only a load will tell."""
     description: str = ""
 
 
@@ -292,8 +293,8 @@ class Completions(Protocol):
     def complete(self, ask: TextAsk, caller: Caller, *, took: Took = nobody) -> AsyncGenerator[ApiEvent, None]:
         """The same for text."""
 
-    async def embed(self, ask: EmbeddingAsk, caller: Caller) -> Embedded:
-        """The vectors of a batch."""
+    async def embed(self, ask: EmbeddingAsk, caller: Caller, *, took: Took = nobody) -> Embedded:
+        """The vectors of a batch. `took` hears of its tokens when they begin to be read."""
 
 
 class EmbeddingEngine(Protocol):

@@ -17,6 +17,8 @@ PREFIX = "hk-"
 SECRET_BYTES = 32
 """Of randomness: nobody guesses one, so it needs no slow hash where it is kept."""
 MINUTE = 60.0
+LEAST = 1
+"""Tokens that a request counts for before it has taken any."""
 SWEPT = 1000
 """So many callers are remembered before those are looked for of whom nothing need be."""
 MISSING = "No API key was sent: it belongs into the header Authorization, as `Bearer hk-...`."
@@ -101,23 +103,28 @@ class _Account:
 class _Admitted(Spending):
     """A request in progress, of a caller with limits."""
 
-    def __init__(self, standing: Standing, account: _Account, tokens: int) -> None:
+    def __init__(self, standing: Standing, account: _Account) -> None:
         super().__init__(standing)
         self._account: _Account | None = account
-        self._tokens = tokens
+        self._tokens = 0
 
     def took(self, tokens: int) -> None:
         """See Spending."""
         if self._account is not None:
-            self._account.in_flight += tokens
+            before = self._counted
             self._tokens += tokens
+            self._account.in_flight += self._counted - before
 
     def end(self) -> None:
         """See Spending."""
         if self._account is not None:
-            self._account.in_flight -= self._tokens
+            self._account.in_flight -= self._counted
             self._account.open -= 1
             self._account = None
+
+    @property
+    def _counted(self) -> int:
+        return max(self._tokens, LEAST)
 
 
 class Allowance:
@@ -136,7 +143,7 @@ class Allowance:
         self._accounts: dict[str, _Account] = {}
         self._sweep_at = SWEPT
 
-    async def admit(self, caller: Caller, *, tokens: int = 1) -> Spending:
+    async def admit(self, caller: Caller) -> Spending:
         """See Limits."""
         if not caller.requests_per_minute and not caller.tokens_per_day:
             return Spending(Standing())
@@ -147,13 +154,13 @@ class Allowance:
             if caller.tokens_per_day:
                 account.counted = await self._store.api_tokens_today(caller.id)
                 account.day = self._now().date()
-                self._check_tokens(caller, account, tokens)
+                self._check_tokens(caller, account)
         except BaseException:
             account.open -= 1
             account.requests += 1.0
             raise
-        account.in_flight += tokens
-        return _Admitted(self.standing(caller), account, tokens)
+        account.in_flight += LEAST
+        return _Admitted(self.standing(caller), account)
 
     def standing(self, caller: Caller) -> Standing:
         """See Limits."""
@@ -198,13 +205,13 @@ class Allowance:
             raise LimitReached(words, kind="requests", seconds=seconds)
         account.requests -= 1.0
 
-    def _check_tokens(self, caller: Caller, account: _Account, tokens: int) -> None:
+    def _check_tokens(self, caller: Caller, account: _Account) -> None:
         """Raises LimitReached."""
         most, taken = caller.tokens_per_day, account.counted + account.in_flight
-        if taken + tokens > most:
+        if taken + LEAST > most:
             seconds = self._until_midnight()
             words = (
-                f"Rate limit reached: {most} tokens a day, of which {taken} are used and {tokens} were asked for. "
+                f"Rate limit reached: {most} tokens a day, of which {taken} are used. "
                 f"The day ends in {duration(seconds)}, at midnight UTC."
             )
             raise LimitReached(words, kind="tokens", seconds=seconds)

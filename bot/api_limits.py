@@ -90,8 +90,8 @@ class Door(Protocol):
 class Limits(Protocol):
     """What callers may still do."""
 
-    async def admit(self, caller: Caller, *, tokens: int = 1) -> Spending:
-        """Let a request in that surely takes so many tokens (its prompt, where it is known).
+    async def admit(self, caller: Caller) -> Spending:
+        """Let a request in, which takes a token at least; of more the spending is told when they are taken.
 
         Raises LimitReached, for which nothing was taken, and DatabaseError.
         """

@@ -33,6 +33,7 @@ from bot.conversations import Transcripts
 from bot.environment import gathered
 from bot.errors import ConfigError
 from bot.gguf_format import Kind, Pooling, kind_of
+from bot.local_models import EMBEDDINGS
 from bot.ways_in import (
     ApiConfig,
     DiscordConfig,
@@ -52,9 +53,7 @@ DEFAULT_SYSTEM_PROMPT = (
 """Under 300 tokens in every tokenizer, so that a model with a window of 4k has room for the conversation."""
 
 EMBEDDED_CHAT_MODEL = Path(__file__).parent / "assets" / "hearth-demo-chat.gguf"
-EMBEDDED_EMBEDDING_MODEL = EMBEDDED_CHAT_MODEL
-EMBEDDINGS = "embedding"
-"""What the model is called that makes embeddings where a program does not choose one of Hearth's names."""
+EMBEDDED_EMBEDDING_MODEL = Path(__file__).parent / "assets" / "hearth-demo-embedding.gguf"
 EMBEDDED_SPEECH = "demo"
 EMBEDDED_SPEECH_MODEL = Path(__file__).parent / "assets" / "hearth-demo-speech"
 MAX_RECORDING = 2**30

@@ -24,7 +24,8 @@ HearthError
    |- BadKey              a program shows no key that opens anything
    |- LimitReached        a program has used up what its key allows
    |- BadRequest          a parameter that the engine cannot honour
-   |  `- NoSuchModel      no model has this name
+   |  |- NoSuchModel      no model has this name
+   |  `- WrongModel       the model that has it is one for something else
    |- NothingToRead       there is nothing in the message that could be answered
    |- UnreadError         a file cannot be read, or is more than is allowed
    `- EngineError         the model failed
@@ -198,6 +199,21 @@ class NoSuchModel(BadRequest):
 
     def __init__(self, model: str) -> None:
         super().__init__(f"The model `{model}` does not exist or you do not have access to it.", param="model")
+
+
+class WrongModel(BadRequest):
+    """A model is asked for what it is not for. `kind` and `needed` as of `bot.api.ModelCard`."""
+
+    def __init__(self, model: str, *, kind: str, needed: str) -> None:
+        words = f"The model `{model}` is {_KINDS[kind]}; {_KINDS[needed]} is needed here."
+        super().__init__(words, param="model")
+
+
+_KINDS = {
+    "chat": "a model for chat and text",
+    "embedding": "a model for embeddings",
+    "speech": "a model for recordings",
+}
 
 
 class NothingToRead(Told):

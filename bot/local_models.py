@@ -4,6 +4,7 @@
     models/NAME/FILE.gguf       its files, if they were pulled or copied
     models/NAME/incoming/       what a pull has so far
     models/default.json         the model that `hearth models use` chose
+    models/embedding.json       the one that it chose for embeddings
 
 They need no word in config.toml. What is said there goes first.
 """
@@ -24,10 +25,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bot.errors import ConfigError, StartError
 
-DEMO = "demo"
-"""What the embedded model is called where a default is chosen."""
-RESERVED = ("default", DEMO)
-CARD, CHOICE, INCOMING, LOCK = "model.json", "default.json", "incoming", ".lock"
+DEFAULT, EMBEDDINGS = "default", "embedding"
+"""What chats where nothing else is chosen, and what makes embeddings then."""
+DEMO, DEMO_EMBEDDING = "demo", "demo-embedding"
+"""What the embedded models are called where a default is chosen."""
+RESERVED = (DEFAULT, EMBEDDINGS, DEMO, DEMO_EMBEDDING)
+CARD, INCOMING, LOCK = "model.json", "incoming", ".lock"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 """Lower case, because a folder is called so and some file systems do not tell Qwen from qwen."""
@@ -59,7 +62,7 @@ class Entry(BaseModel):
 
 
 class _Choice(BaseModel):
-    """default.json."""
+    """default.json and embedding.json."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -140,15 +143,15 @@ def remove(data_dir: Path, name: str) -> None:
     shutil.rmtree(folder(data_dir, name), ignore_errors=True)
 
 
-def chosen(data_dir: Path) -> str | None:
-    """The name of the model that was chosen as the default; None for the embedded one."""
-    choice = _choice(data_dir)
+def chosen(data_dir: Path, what: str = DEFAULT) -> str | None:
+    """The name of the model that was chosen as the default, or for EMBEDDINGS; None for the embedded one."""
+    choice = _choice(data_dir, what)
     return choice.name if choice else None
 
 
-def choose(data_dir: Path, name: str | None, path: Path | None = None) -> None:
-    """Make a model the default from the next start on; None: the embedded one. Raises StartError."""
-    file = data_dir / "models" / CHOICE
+def choose(data_dir: Path, name: str | None, path: Path | None = None, *, what: str = DEFAULT) -> None:
+    """Make a model the default, or that for EMBEDDINGS, from the next start on; None: the embedded one. Raises StartError."""
+    file = _choice_file(data_dir, what)
     if name is None:
         file.unlink(missing_ok=True)
         return
@@ -161,7 +164,7 @@ def names_a_model(table: object) -> bool:
 
 
 def merge(models: dict[str, Any], data_dir: Path) -> None:
-    """Add the models of the data directory, and the chosen default, to config.toml's table `models`.
+    """Add the models of the data directory, and the chosen defaults, to config.toml's table `models`.
 
     A table there that names no model of its own adds its settings to the one of its name. Raises ConfigError.
     """
@@ -169,15 +172,16 @@ def merge(models: dict[str, Any], data_dir: Path) -> None:
         if entry.complete and not names_a_model(models.get(entry.name, {})):
             settings = {"path": str(entry.path), "description": entry.source}
             models[entry.name] = {**settings, **models.get(entry.name, {})}
-    choice = _choice(data_dir)
-    if choice is None or names_a_model(models.get("default", {})):
-        return
-    gone = {"path": str(choice.path)} if choice.path else None
-    model = models.get(choice.name, gone)
-    if not isinstance(model, Mapping):
-        file = data_dir / "models" / CHOICE
-        raise ConfigError(f"{file}: names the model {choice.name!r}, which there is not any more; remove this file")
-    models["default"] = {**model, **models.get("default", {})}
+    for what in (DEFAULT, EMBEDDINGS):
+        choice = _choice(data_dir, what)
+        if choice is None or names_a_model(models.get(what, {})):
+            continue
+        gone = {"path": str(choice.path)} if choice.path else None
+        model = models.get(choice.name, gone)
+        if not isinstance(model, Mapping):
+            file = _choice_file(data_dir, what)
+            raise ConfigError(f"{file}: names the model {choice.name!r}, which there is not any more; remove this file")
+        models[what] = {**model, **models.get(what, {})}
 
 
 def _entry(card: Path) -> Entry:
@@ -190,8 +194,12 @@ def _entry(card: Path) -> Entry:
         raise ConfigError(f"{card}: is damaged; remove its folder and pull the model again") from error
 
 
-def _choice(data_dir: Path) -> _Choice | None:
-    file = data_dir / "models" / CHOICE
+def _choice_file(data_dir: Path, what: str) -> Path:
+    return data_dir / "models" / f"{what}.json"
+
+
+def _choice(data_dir: Path, what: str) -> _Choice | None:
+    file = _choice_file(data_dir, what)
     if not file.exists():
         return None
     try:

@@ -16,7 +16,7 @@ from bot.errors import ModelError
 from bot.local_models import Entry, size_words
 
 DEMO_WORDS = "embedded demo of about 3 million parameters: small talk only"
-EMBEDDING_WORDS = "embedded demo for embeddings: English words and what they mean"
+EMBEDDING_WORDS = "embedded demo for embeddings"
 INFO_SLOTS = (1, 8)
 """For one person, and what a model has if nothing else is configured."""
 

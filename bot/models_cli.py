@@ -15,9 +15,18 @@ import typer
 
 from adapters.console.socket import answers
 from bot import local_models
-from bot.config import EMBEDDED_CHAT_MODEL, Config, ModelConfig, load, model_tables
+from bot.config import (
+    EMBEDDED_CHAT_MODEL,
+    EMBEDDED_EMBEDDING_MODEL,
+    Config,
+    ModelConfig,
+    RemoteModelConfig,
+    load,
+    model_tables,
+)
 from bot.errors import ConfigError
-from bot.local_models import DEMO, Entry
+from bot.gguf_format import kind_of
+from bot.local_models import DEFAULT, DEMO, DEMO_EMBEDDING, EMBEDDINGS, Entry
 from bot.tables import show
 
 if TYPE_CHECKING:
@@ -49,17 +58,20 @@ def pull(
 ) -> None:
     """Download a GGUF model, or go on with a download that broke off. HF_TOKEN opens repositories that are not public."""
     config = _read(context)
-    if use:
-        _may_choose(context)
     path = _path(repository)
+    if use:
+        _may_choose(context, _default_for(path) if path else DEFAULT)
     if path and use:
         _opens(path)
     entry = _keep(config, path, name, copy=copy) if path else _pull(config, repository, file, name, revision)
     print(f"{entry.name} is here: {local_models.size_words(entry.size)}, {entry.path}", flush=True)
     if use:
         if not path:
+            _may_choose(context, _default_for(entry.path))
             _opens(entry.path)
         _choose(context, entry.name)
+    elif kind_of(entry.path) == "embedding":
+        print(f"Programs reach it as {entry.name}; `hearth models use {entry.name}` makes it the one for embeddings.")
     else:
         print(
             f"`hearth models use {entry.name}` makes it the default, /model {entry.name} chooses it in a conversation."
@@ -88,9 +100,11 @@ def info(
     from bot.model_table import facts
 
     config = _read(context)
-    embedded = EMBEDDED_CHAT_MODEL if name == DEMO else None
-    path = None if name in config.models else embedded or _path(name)
-    model = ModelConfig(path=path) if path else config.models.get(name)
+    embedded = {DEMO: EMBEDDED_CHAT_MODEL, DEMO_EMBEDDING: EMBEDDED_EMBEDDING_MODEL}.get(name)
+    path = None if name in {*config.models, *config.embedding_models} else embedded or _path(name)
+    model = (
+        ModelConfig(path=path, kind=kind_of(path)) if path else {**config.models, **config.embedding_models}.get(name)
+    )
     if model is None:
         raise ConfigError(_unknown(config, name))
     if not isinstance(model, ModelConfig):
@@ -102,15 +116,19 @@ def info(
 @models.command("use")
 def use(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help=f"A model's name, a GGUF file's path, or {DEMO}.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help=f"A model's name, a GGUF file's path, {DEMO}, or {DEMO_EMBEDDING}."),
+    ],
     called: Name = None,
     copy: Copy = False,
 ) -> None:
-    """Make a model the default: it answers where nothing else is chosen."""
+    """Make a model the default: it answers where nothing else is chosen, or makes the embeddings."""
     config = _read(context)
-    _may_choose(context)
-    model = config.models.get(name) if name != "default" else None
+    model = _named_model(config, name)
     path = _path(name) if model is None else None
+    embeds = name in {*config.embedding_models, DEMO_EMBEDDING}
+    _may_choose(context, _default_for(path) if path else EMBEDDINGS if embeds else DEFAULT)
     if isinstance(model, ModelConfig):
         _opens(model.path)
     elif path:
@@ -133,8 +151,10 @@ def remove(
         raise ConfigError(f"{name} is in config.toml: take [models.{name}] out there first")
     if entry is None:
         raise ConfigError(_unknown(config, name))
-    if local_models.chosen(config.data_dir) == name:
-        raise ConfigError(f"{name} is the default: choose another first, with hearth models use NAME (or {DEMO})")
+    for what, demo in ((DEFAULT, DEMO), (EMBEDDINGS, DEMO_EMBEDDING)):
+        if local_models.chosen(config.data_dir, what) == name:
+            is_it = "the default" if what == DEFAULT else "the one for embeddings"
+            raise ConfigError(f"{name} is {is_it}: choose another first, with hearth models use NAME (or {demo})")
     if users := [persona for persona, settings in config.personas.items() if settings.model == name]:
         raise ConfigError(f"{name} is the model of the persona {users[0]!r}: change that in config.toml first")
     stays = "" if entry.files else f" {entry.path} stays."
@@ -186,29 +206,45 @@ def _keep(config: Config, path: Path, name: str | None, *, copy: bool) -> Entry:
 
 
 def _choose(context: typer.Context, name: str) -> None:
+    config = _read(context)
+    model = _named_model(config, name)
+    if model is None and name in (DEMO, DEMO_EMBEDDING):
+        what = DEFAULT if name == DEMO else EMBEDDINGS
+        local_models.choose(config.data_dir, None, what=what)
+        print(f"The embedded demo is the default{_for(what)} from the next start on.")
+    elif model is None:
+        raise ConfigError(_unknown(config, name))
+    else:
+        what = EMBEDDINGS if name in config.embedding_models else DEFAULT
+        path = model.path if isinstance(model, ModelConfig) else None
+        local_models.choose(config.data_dir, name, path, what=what)
+        print(f"{name} is the default{_for(what)} from the next start on.{_needs(model)}")
+    if _running(config):
+        meanwhile = ", or say /model NAME in a conversation meanwhile" if what == DEFAULT else ""
+        print(f"Hearth is running: start it again{meanwhile}.")
+
+
+def _named_model(config: Config, name: str) -> ModelConfig | RemoteModelConfig | None:
+    """The model that may be chosen by this name: what a default is called is no name of one."""
+    return None if name in (DEFAULT, EMBEDDINGS) else {**config.models, **config.embedding_models}.get(name)
+
+
+def _default_for(path: Path) -> str:
+    return EMBEDDINGS if kind_of(path) == "embedding" else DEFAULT
+
+
+def _for(what: str) -> str:
+    return " for embeddings" if what == EMBEDDINGS else ""
+
+
+def _needs(model: ModelConfig | RemoteModelConfig) -> str:
+    """The memory that a model takes, on a line of its own; nothing where that is not known."""
     from bot.engines import gguf
     from bot.model_table import memory
 
-    config = _read(context)
-    if name == DEMO and name not in config.models:
-        local_models.choose(config.data_dir, None)
-        print("The embedded demo is the default from the next start on.")
-    elif name == "default" or name not in config.models:
-        raise ConfigError(_unknown(config, name))
-    else:
-        model = config.models[name]
-        path = model.path if isinstance(model, ModelConfig) else None
-        words = ""
-        if isinstance(model, ModelConfig):
-            words = (
-                ""
-                if model.path.is_dir()
-                else f"\nIt needs {memory(gguf.read(model.path), model)}, {model.slots} at once."
-            )
-        local_models.choose(config.data_dir, name, path)
-        print(f"{name} is the default from the next start on.{words}")
-    if _running(config):
-        print("Hearth is running: start it again, or say /model NAME in a conversation meanwhile.")
+    if not isinstance(model, ModelConfig) or model.path.is_dir() or model.kind == "embedding":
+        return ""
+    return f"\nIt needs {memory(gguf.read(model.path), model)}, {model.slots} at once."
 
 
 def _opens(path: Path) -> None:
@@ -225,18 +261,18 @@ def _opens(path: Path) -> None:
     trial.open_once(path.absolute())
 
 
-def _may_choose(context: typer.Context) -> None:
-    """Raises ConfigError if the configuration itself names the default model."""
-    if local_models.names_a_model(model_tables(context.obj, os.environ).get("default", {})):
+def _may_choose(context: typer.Context, what: str) -> None:
+    """Raises ConfigError if the configuration itself names the default model, or that for embeddings."""
+    if local_models.names_a_model(model_tables(context.obj, os.environ).get(what, {})):
         raise ConfigError(
-            "the configuration itself says which model is the default ([models.default] in config.toml, or "
-            "HEARTH_MODELS__DEFAULT__PATH); nothing was changed: change it there, or take it out"
+            f"the configuration itself says which model is the default{_for(what)} ([models.{what}] in config.toml, or "
+            f"HEARTH_MODELS__{what.upper()}__PATH); nothing was changed: change it there, or take it out"
         )
 
 
 def _free(config: Config, name: str) -> str:
     """The name. Raises ConfigError if config.toml has a model of its own by it."""
-    entry, model = local_models.entries(config.data_dir).get(name), config.models.get(name)
+    entry, model = local_models.entries(config.data_dir).get(name), _named_model(config, name)
     if model is not None and (entry is None or not isinstance(model, ModelConfig) or model.path != entry.path):
         raise ConfigError(f"config.toml has a model {name!r} of its own: choose another name with --name")
     return name
@@ -258,9 +294,10 @@ def _unknown(config: Config, name: str) -> str:
     entry = local_models.entries(config.data_dir).get(name)
     if entry is not None:
         return f"{name} is not complete: pull it again to go on"
-    names = [known for known in config.models if known != "default"]
-    near = difflib.get_close_matches(name, [*names, DEMO], n=1)
-    known = f"did you mean {near[0]}?" if near else f"there are {', '.join([*names, DEMO])}"
+    every = [*config.models, *config.embedding_models]
+    names = [*(known for known in every if known not in local_models.RESERVED), DEMO, DEMO_EMBEDDING]
+    near = difflib.get_close_matches(name, names, n=1)
+    known = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
     return f"there is no model {name!r} here; {known}"
 
 

@@ -8,11 +8,12 @@ from datetime import UTC, date, datetime, time
 
 from bot.config import EMBEDDED_CHAT_MODEL, EMBEDDED_EMBEDDING_MODEL, AnyModelConfig, ModelConfig, RemoteModelConfig
 
-EMBEDDED = {EMBEDDED_EMBEDDING_MODEL: date(2026, 11, 29), EMBEDDED_CHAT_MODEL: date(2026, 11, 21)}
+EMBEDDED = {EMBEDDED_CHAT_MODEL: date(2026, 11, 21), EMBEDDED_EMBEDDING_MODEL: date(2026, 11, 29)}
 """When the embedded models were made: an install gives their files a day of its own."""
-EMBEDDED_EMBEDDING = "hearth-demo-embedding"
 UNKNOWN = date(1970, 1, 1)
 """Of a file that is not there, and of a server's model."""
+_PART = re.compile(r"-\d{5}-of-\d{5}$")
+"""Of a model in several files."""
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -35,7 +36,8 @@ def snapshot_of(alias: str, model: AnyModelConfig) -> Snapshot:
         name = named(model.remote_model or alias)
     else:
         assert isinstance(model, ModelConfig), "a model is a file or on a server"
-        name = f"{_name(model)}-{released.isoformat()}"
+        stem = model.path.name if model.path.is_dir() else _PART.sub("", model.path.stem)
+        name = f"{named(stem)}-{released.isoformat()}"
     deprecated = None if model.deprecated is None else _midnight(model.deprecated)
     return Snapshot(name, _midnight(released), deprecated)
 
@@ -43,12 +45,6 @@ def snapshot_of(alias: str, model: AnyModelConfig) -> Snapshot:
 def named(text: str) -> str:
     """As it can stand in an address."""
     return _NOT_IN_A_NAME.sub("-", text).strip("-") or "model"
-
-
-def _name(model: ModelConfig) -> str:
-    if model.path == EMBEDDED_EMBEDDING_MODEL and model.kind == "embedding":
-        return EMBEDDED_EMBEDDING
-    return named(model.path.name if model.path.is_dir() else model.path.stem)
 
 
 def _day(model: AnyModelConfig) -> date:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
+import yaml
 from aiohttp import web
 
 from adapters.web.connections import listening
@@ -19,16 +21,22 @@ from adapters.web.openai import server as served
 from adapters.web.openai.audio import MAX_FILE
 from adapters.web.openai.programs import Programs
 from adapters.web.sessions import People
-from bot.api import ApiStore, ApiUse, Caller, Completions, SpeechModel, SpeechNames
+from bot.api import ApiStore, ApiUse, Caller, Completions, ModelCard, SpeechModel, SpeechNames
 from bot.api_limits import Spending, Standing
 from bot.config import WebConfig
 from bot.errors import UnreadError
 from bot.ports import Decode, SpeechToText
 from bot.speech.decode import AudioLimits, Decoder
-from bot.testing_speech import loud
-from bot.transcription import Audio
+from bot.testing_speech import ScriptedSpeech, loud
+from bot.transcription import Audio, Detected, Segment, TranscribeOptions
 from tests.house import DEADLINE, configuration
 
+FOLDER = Path(__file__).parent / "specs"
+SCHEMAS: dict[str, Any] = {
+    "2023-11-28": yaml.safe_load((FOLDER / "openai-2023-11-28.yaml").read_text("utf-8"))["components"]["schemas"],
+    "2026-08-21": json.loads((FOLDER / "openai-audio-2026-08-21.json").read_text("utf-8"))["schemas"],
+}
+"""Of OpenAI's documents."""
 _RELEASED = datetime(2026, 11, 28, tzinfo=UTC)
 _DEMO = SpeechModel(
     alias="whisper-1", snapshot="demo-2026-11-28", released=_RELEASED, model="demo", translator="translator"
@@ -120,11 +128,18 @@ class Keys:
 class NoLimits:
     """Limits that there are not."""
 
-    async def admit(self, caller: Caller, *, tokens: int = 1) -> Spending:
+    async def admit(self, caller: Caller) -> Spending:
         return Spending(Standing())
 
     def standing(self, caller: Caller) -> Standing:
         return Standing()
+
+
+class Models:
+    """A model that chats beside those that hear. No test asks for more of Completions."""
+
+    async def models(self, caller: Caller) -> list[ModelCard]:
+        return [ModelCard(id="default", created=datetime(2026, 11, 21, tzinfo=UTC), kind="chat", snapshot="demo-chat")]
 
 
 class Opening:
@@ -162,8 +177,8 @@ async def serving(
 
     programs = Programs(
         config=lambda: settings,
-        completions=cast("Completions", None),  # no test comes to these two
-        store=cast("ApiStore", None),
+        completions=cast("Completions", Models()),
+        store=cast("ApiStore", None),  # no test comes to it
         door=Keys(callers or {}),
         person=lambda name: Caller(id=name, name=name),
         limits=NoLimits(),
@@ -185,3 +200,18 @@ async def serving(
         aiohttp.ClientSession(f"http://127.0.0.1:{port}", timeout=timeout) as http,
     ):
         yield Api(http, port, used)
+
+
+class Noting(ScriptedSpeech):
+    """Remembers what is asked of it."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**how)
+        self.asked: list[tuple[TranscribeOptions, str | None]] = []
+
+    async def transcribe(
+        self, audio: Audio, options: TranscribeOptions, *, model: str | None = None
+    ) -> AsyncGenerator[Detected | Segment, None]:
+        self.asked.append((options, model))
+        async for each in super().transcribe(audio, options):
+            yield each

@@ -19,6 +19,7 @@ from pathlib import Path
 import psycopg
 
 from storage.models import metadata
+from tests.debian import install
 from tests.house import DEADLINE
 
 INSTALLED = Path("/usr/lib/postgresql")
@@ -108,15 +109,11 @@ def _quietly(*arguments: str | Path) -> None:
 
 
 def _programs() -> Path:
-    found = sorted(INSTALLED.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    if not found and os.geteuid() == 0:
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for arguments in (["update"], ["install", "--yes", "--no-install-recommends", "postgresql"]):
-            subprocess.run(["apt-get", "--quiet", *arguments], check=True, env=environment, capture_output=True)
-        found = sorted(INSTALLED.glob("*/bin/initdb"))
-    if not found:
-        raise RuntimeError("the tests need PostgreSQL: apt-get install postgresql")
-    return found[-1].parent
+    def found() -> list[Path]:
+        return sorted(INSTALLED.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+
+    install(lambda: bool(found()), "postgresql")
+    return found()[-1].parent
 
 
 def _user() -> int:

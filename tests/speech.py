@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import subprocess
 from functools import cache
@@ -12,6 +11,7 @@ import av
 import numpy as np
 
 from bot.transcription import SAMPLE_RATE, Audio
+from tests.debian import install
 from tests.recordings import encoded
 
 PROGRAM = "espeak-ng"
@@ -22,12 +22,7 @@ VOICE = "en"
 @cache
 def program() -> str:
     """The synthesizer, installed if it is missing and may be."""
-    if shutil.which(PROGRAM) is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for arguments in (["update"], ["install", "--yes", "--no-install-recommends", PROGRAM]):
-            subprocess.run(["apt-get", "--quiet", *arguments], check=True, env=environment, capture_output=True)
-    if shutil.which(PROGRAM) is None:
-        raise RuntimeError(f"the tests of speech need {PROGRAM}: apt-get install {PROGRAM}")
+    install(lambda: shutil.which(PROGRAM) is not None, PROGRAM)
     return PROGRAM
 
 

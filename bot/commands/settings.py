@@ -43,6 +43,8 @@ async def model(context: Context, argument: str) -> Reply:
         current = model_of(context.here, context.config)
         rows = [f"{'*' if name == current else '-'} {name}: {what}" for name, what in context.models.items()]
         return Reply("\n".join([*rows, "", "/model NAME changes it."]))
+    if argument in context.config.embedding_models and argument not in context.models:
+        return Reply(f"The model {argument} makes embeddings for programs; it cannot chat.")
     if argument not in context.models:
         return Reply(f"There is no model {excerpt(argument)!r}. There are: {', '.join(context.models)}.")
     await context.change(replace(context.settings, model=argument))

@@ -26,11 +26,13 @@ Logprobs = tuple[TokenLogprob, tuple[TokenLogprob, ...]]
 
 ALPHABET = string.ascii_letters + string.digits
 CALL_ID = 24
-ON_A_SERVER = "a model on another server is not given tools by Hearth"
+ON_A_SERVER = "a model on another server is told of none by Hearth"
 
 
-async def requests(ask: ChatAsk, loaded: Loaded, form: ToolFormat | None) -> list[Generation]:
-    """One for each choice. `form`: how this model calls functions; None where none are called.
+async def requests(
+    ask: ChatAsk, loaded: Loaded, form: ToolFormat | None, known: ToolFormat | None = None
+) -> list[Generation]:
+    """One for each choice. `form`: how this model calls functions; None where none are called. `known`: the same, if known.
 
     Raises TooLong, and BadRequest for what this model cannot be asked.
     """
@@ -38,20 +40,23 @@ async def requests(ask: ChatAsk, loaded: Loaded, form: ToolFormat | None) -> lis
     grammar = None
     if form is not None:
         await asyncio.to_thread(form.check, ask.tools)
-        grammar = form.constraint(
+        grammar = await asyncio.to_thread(
+            form.constraint,
             ask.tools,
             ask.tool_choice,
             parallel=ask.parallel_tool_calls,
             head=loaded.prompts.answer_head,
             schema=ask.json_schema,
         )
+    elif known is not None and ask.json_schema is not None:
+        grammar = await asyncio.to_thread(known.answer, ask.json_schema, head=loaded.prompts.answer_head)
     first = Generation(
         prompt=prompt.ids,
         messages=prompt.messages,
         max_tokens=room(ask, loaded, prompt.length),
         sampling=sampling(ask, loaded.config),
         stop=ask.stop,
-        json_schema=None if form is not None else ask.json_schema,
+        json_schema=None if form is not None or grammar is not None else ask.json_schema,
         grammar=grammar,
         shows=CONTROLS if form is None else CONTROLS | form.shows,
     )
@@ -68,7 +73,7 @@ def format_of(ask: ChatAsk, form: ToolFormat | None) -> ToolFormat | None:
     if not calls(ask):
         return None
     if form is None:
-        raise BadRequest(f"tools are not supported: {ON_A_SERVER}", param="tools")
+        raise BadRequest(f"Functions cannot be called: {ON_A_SERVER}.", param="tools")
     return form
 
 
@@ -135,6 +140,8 @@ class Choice:
         self._parser = parser
         self._parallel = parallel
         self._calls = 0
+        self._cut = False
+        """The tokens are used up: that is the reason of the end, also within the one call that there may be."""
         self._pending: list[Logprobs] = []
         """Of tokens that were not told yet."""
         self._opening = 0
@@ -170,6 +177,7 @@ class Choice:
         self.completion_tokens = event.usage.completion_tokens
         yield from self._shown(self._visible.end())
         if self._parser is not None and not self.ended:
+            self._cut = event.reason == "length"
             yield from self._told(self._parser.end())
         if not self.ended:
             yield self._end("tool_calls" if self._calls and event.reason == "stop" else event.reason)
@@ -200,9 +208,9 @@ class Choice:
                 case CallBegun(number, name):
                     self._calls += 1
                     yield CallPiece(choice=self._number, number=number, id=call_id(), name=name)
-                case Arguments(number, text):
+                case Arguments(number, text) if text:
                     yield CallPiece(choice=self._number, number=number, arguments=text)
-                case CallEnded() if not self._parallel:
+                case CallEnded() if not (self._parallel or self._cut):
                     yield self._end("tool_calls")
             self._pending.clear()  # log-probabilities are told of text alone
 

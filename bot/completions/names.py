@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bot.api import ModelCard, SpeechModel
-from bot.config import EMBEDDINGS, AnyModelConfig, Config, ModelConfig
+from bot.config import AnyModelConfig, Config, ModelConfig
+from bot.local_models import EMBEDDINGS
 from bot.snapshots import Snapshot, named, snapshot_of
 from bot.speech.names import names as speech_names
 

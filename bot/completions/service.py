@@ -6,7 +6,7 @@ import hashlib
 from array import array
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -33,7 +33,7 @@ from bot.completions.choices import tokens_in
 from bot.completions.names import Kind, Model, Names
 from bot.config import Config
 from bot.engines.registry import Loaded, Registry
-from bot.errors import BadRequest, DatabaseError, EngineBroken, ModelError, NoSuchModel
+from bot.errors import BadRequest, DatabaseError, EngineBroken, ModelError, NoSuchModel, WrongModel
 from bot.generation import Delta, Finish, Generation, Prefill, Usage
 from bot.ports import ChatEngine, Engine
 from bot.prompt import MessageBuilder
@@ -61,19 +61,26 @@ class ModelCompletions:
 
     async def models(self, caller: Caller) -> list[ModelCard]:
         """See Completions."""
+        states = [*self._registry.describe(), *self._registry.describe_embedding()]
+        lengths = {state.alias: state.context_length for state in states}
         found = ((card, self.names.find(card.id)) for card in self.names.cards())
-        return [card for card, model in found if model is not None and self._may(caller, card.id, model)]
+        return [
+            replace(card, context_length=lengths.get(model.alias, card.context_length))
+            for card, model in found
+            if model is not None and self._may(caller, model)
+        ]
 
     async def chat(self, ask: ChatAsk, caller: Caller, *, took: Took = nobody) -> AsyncGenerator[ApiEvent, None]:
         """See Completions."""
         model, loaded = await self._load(ask.model, caller, "chat")
-        form = chat.format_of(ask, await self._form(loaded) if chat.calls(ask) else None)
-        requests = await chat.requests(ask, loaded, form)
+        known = await self._form(loaded) if chat.calls(ask) or ask.json_schema is not None else None
+        form = chat.format_of(ask, known)
+        requests = await chat.requests(ask, loaded, form, known)
         made = [
             chat.Choice(
                 number,
                 head=loaded.prompts.answer_head,
-                parser=form.parser(ask.tools) if form is not None else None,
+                parser=None if form is None else form.parser(ask.tools, forced=ask.tool_choice.mode == "required"),
                 parallel=ask.parallel_tool_calls,
             )
             for number in range(ask.n)
@@ -88,7 +95,7 @@ class ModelCompletions:
         model, loaded = await self._load(ask.model, caller, "chat")
         if loaded.texts is None:
             raise BadRequest("A model on another server continues no plain text here.", param="model")
-        starts = await text.starts(ask, loaded.texts)
+        starts = await text.starts(ask, loaded.texts, cast("ChatEngine", loaded.engine).text_of)
         requests = text.requests(ask, loaded, starts)
         made = [
             text.Choice(
@@ -107,7 +114,7 @@ class ModelCompletions:
             async for event in text.best(made, events, ask):
                 yield event
 
-    async def embed(self, ask: EmbeddingAsk, caller: Caller) -> Embedded:
+    async def embed(self, ask: EmbeddingAsk, caller: Caller, *, took: Took = nobody) -> Embedded:
         """See Completions."""
         model = self._find(ask.model, caller, "embedding")
         loaded = await _loading(self._registry.get_embedding(model.alias))
@@ -118,6 +125,7 @@ class ModelCompletions:
         async def work() -> list[array[float]]:
             nonlocal begun
             begun = True
+            took(usage.prompt_tokens)
             return await loaded.engine.embed(ids)
 
         try:
@@ -165,16 +173,20 @@ class ModelCompletions:
         return model, await _loading(self._registry.get(model.alias))
 
     def _find(self, name: str, caller: Caller, kind: Kind) -> Model:
-        """Raises NoSuchModel, and BadRequest for a model of another kind."""
+        """Raises NoSuchModel, and WrongModel for a model of another kind."""
         model = self.names.find(name)
-        if model is None or not self._may(caller, name, model):
+        if model is None or not self._may(caller, model):
             raise NoSuchModel(name)
         if model.kind != kind:
-            raise BadRequest(f"The model `{name}` is not for this: it is one for {model.kind}.", param="model")
+            raise WrongModel(name, kind=model.kind, needed=kind)
         return model
 
-    def _may(self, caller: Caller, name: str, model: Model) -> bool:
-        return caller.models is None or bool({name, model.alias, model.snapshot} & caller.models)
+    def _may(self, caller: Caller, model: Model) -> bool:
+        """Whether the caller may use it: by any of its names, whichever of them the key has."""
+        if caller.models is None or model.snapshot in caller.models:
+            return True
+        known = filter(None, map(self.names.find, caller.models))
+        return any((one.alias, one.kind) == (model.alias, model.kind) for one in known)
 
     async def _form(self, loaded: Loaded) -> ToolFormat | None:
         """How this model calls functions; None where that is another server's affair."""

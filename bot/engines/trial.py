@@ -18,14 +18,17 @@ from bot.config import ModelConfig, socket_path
 from bot.engines import gguf, llama_server
 from bot.engines.llamacpp import BATCH
 from bot.errors import ModelError
+from bot.gguf_format import kind_of
 
 CONTEXT = 256
 """Tokens: what llama.cpp pads a context to."""
 
 
 def open_once(path: Path) -> None:
-    """Raises ModelError in one line that names the file if it is no model that llama.cpp can run and that can answer."""
-    _ = gguf.read(path).template
+    """Raises ModelError in one line that names the file if llama.cpp cannot run it, or it neither answers nor embeds."""
+    file = gguf.read(path)
+    if kind_of(path) == "chat":
+        _ = file.template
     try:
         code, words = _tried(path)
     except OSError as error:
@@ -61,7 +64,7 @@ def _main(path: Path, folder: Path) -> None:
     config = ModelConfig(path=path, slots=1, prompt_cache_mib=0)
     socket = socket_path(folder, "engine.sock")
     socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    way = llama_server.Way(context_length=CONTEXT, batch=BATCH)
+    way = llama_server.Way(context_length=CONTEXT, batch=BATCH, pooling=gguf.read(path).pooling)
     params = llama_server.parameters(xllamacpp, config, way, socket, secrets.token_urlsafe(32))
     params.no_extra_bufts = True  # they hold the weights once more, in an order that is faster to compute with
     params.warmup = False

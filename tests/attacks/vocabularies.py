@@ -18,10 +18,11 @@ from typing import Any
 import gguf
 import xllamacpp.xllamacpp
 
-from bot.generation import ChatTemplate
+from bot.engines.plain import fill_of, surroundings
+from bot.generation import ChatTemplate, PlainText
 
-UNKNOWN, CONTROL, USER_DEFINED = 2, 3, 4
-"""The types of tokens in GGUF files that llama.cpp parses in text."""
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4
+"""The types of tokens in GGUF files; all but the first are parsed by llama.cpp in text."""
 
 
 class _ModelParams(ctypes.Structure):
@@ -84,15 +85,23 @@ class LlamaVocabulary:
         )
         self._vocab = _load(self.path)
 
+    @property
+    def plain(self) -> PlainText:
+        """As the engine finds it out, of the same tokenizer and the same file."""
+        before, after = surroundings(self.tokenize("a"), self.tokenize("a", around=True))
+        tokens = list(zip(*_tokens(self.path), strict=True))
+        added = {i: text for i, (text, kind) in enumerate(tokens) if kind in {CONTROL, USER_DEFINED}}
+        return PlainText(size=len(tokens), added=added, before=before, after=after, fill=fill_of(added))
+
     async def encode(self, texts: Sequence[str]) -> list[list[int]]:
         self.calls += 1
         return [self.tokenize(text) for text in texts]
 
-    def tokenize(self, text: str, *, parse: bool = True) -> list[int]:
+    def tokenize(self, text: str, *, parse: bool = True, around: bool = False) -> list[int]:
         data = text.encode()
         room = len(data) + 8
         ids = (ctypes.c_int32 * room)()
-        count = _llama().llama_tokenize(self._vocab, data, len(data), ids, room, False, parse)
+        count = _llama().llama_tokenize(self._vocab, data, len(data), ids, room, around, parse)
         assert count >= 0
         return ids[:count]
 
@@ -117,13 +126,13 @@ def _tokens(path: Path) -> tuple[list[str], list[int]]:
     return texts, list(struct.unpack(f"<{len(kinds) // 4}i", kinds))
 
 
-def extended(source: Path, extra: Iterable[str], target: Path) -> Path:
-    """A copy of a vocabulary-only file with these control tokens behind the last, if it has not got them."""
+def extended(source: Path, extra: Iterable[str], target: Path, *, kind: int = CONTROL) -> Path:
+    """A copy of a vocabulary-only file with these tokens behind the last, if it has not got them."""
     entries = gguf_entries(source)
     added = [text.encode() for text in sorted(set(extra) - set(_tokens(source)[0]))]
     more = {
         "tokenizer.ggml.tokens": b"".join(struct.pack("<Q", len(text)) + text for text in added),
-        "tokenizer.ggml.token_type": struct.pack("<i", CONTROL) * len(added),
+        "tokenizer.ggml.token_type": struct.pack("<i", kind) * len(added),
         "tokenizer.ggml.scores": struct.pack("<f", 0) * len(added),
     }
     with target.open("wb") as file:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
 
+from tests.debian import install, one_at_a_time
 from tests.e2e.hearth import DEADLINE, ROOT, wait
 from tests.e2e.holding import hold, release
 from tests.e2e.page_crowd import free_port
@@ -48,24 +48,16 @@ SERVERS = {"hearth": [str(Path(sys.executable).with_name("hearth")), "run"]}
 SERVERS["scripted"] = [sys.executable, "-m", "tests.e2e.page_server"]
 
 
-def install(program: Path, *packages: str) -> None:
-    """Debian's packages, if the program is missing."""
-    if not program.exists() and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
-            subprocess.run(["apt-get", "--quiet", *arguments], check=True, env=environment, capture_output=True)
-    if not program.exists():
-        raise RuntimeError(f"the page's tests need {program}: apt-get install {' '.join(packages)}")
-
-
 def axe() -> str:
     """The script of axe-core."""
     packed = CACHE / f"{AXE}.tgz"
     if not packed.exists():
-        install(Path("/usr/bin/npm"), "npm")
-        CACHE.mkdir(exist_ok=True)
-        command = ["npm", "pack", "--silent", AXE.replace("core-", "core@")]
-        subprocess.run(command, cwd=CACHE, check=True, capture_output=True)
+        install(Path("/usr/bin/npm").exists, "npm")
+    with one_at_a_time("axe"):
+        if not packed.exists():
+            CACHE.mkdir(exist_ok=True)
+            command = ["npm", "pack", "--silent", AXE.replace("core-", "core@")]
+            subprocess.run(command, cwd=CACHE, check=True, capture_output=True)
     if hashlib.sha256(packed.read_bytes()).hexdigest() != AXE_SHA256:
         packed.unlink()
         raise RuntimeError(f"{packed.name} is not what it should be")
@@ -78,7 +70,7 @@ def axe() -> str:
 @contextmanager
 def browser(*arguments: str, **environment: str) -> Iterator[Browser]:
     """A browser of the tests' own. More arguments and variables of its process, if need be."""
-    install(CHROMIUM, "chromium")
+    install(CHROMIUM.exists, "chromium")
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(

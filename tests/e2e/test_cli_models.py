@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from bot.config import EMBEDDED_CHAT_MODEL
+from bot.config import EMBEDDED_CHAT_MODEL, EMBEDDED_EMBEDDING_MODEL
 from tests.e2e.conftest import CommandLine
 from tests.e2e.hearth import DEADLINE, wait
 from tests.hub import HubStandIn, Repo, standing_in
 from tests.integration.test_trial import crashing, newer
 
-DEMO = EMBEDDED_CHAT_MODEL.read_bytes()
+DEMO, EMBEDDING = EMBEDDED_CHAT_MODEL.read_bytes(), EMBEDDED_EMBEDDING_MODEL.read_bytes()
 NAME = "other-q8_0"
 
 
@@ -201,6 +201,41 @@ def test_a_file_of_this_machine_needs_no_hub(hearth: CommandLine, hub: HubStandI
     assert hearth.says("models", "remove", "my-model", "--yes") == f"Removed: my-model. {mine} stays.\n"
     assert mine.exists()
     assert hub.asked == []
+
+
+def test_a_model_for_embeddings_becomes_the_one_for_embeddings(
+    hearth: CommandLine, hub: HubStandIn, tmp_path: Path
+) -> None:
+    """From a hub or a file; the model that chats stays what it was."""
+    hub.repos["owner/other"].files["Places-Q8_0.gguf"] = EMBEDDING
+    told = hearth.says("models", "pull", "owner/other", "Places")
+    assert "`hearth models use places-q8_0` makes it the one for embeddings" in told
+    told = hearth.says("models", "use", "places-q8_0")
+    assert told == "places-q8_0 is the default for embeddings from the next start on.\n"
+    table = hearth.says("models", "list")
+    assert "for programs alone" in row(table, "places-q8_0")
+    assert "/owner/other" in row(table, "│ embedding ")
+    assert "embedded demo" in row(table, "│ default ")
+    assert hearth.ask("Count to 3.") == "1 2 3"
+    assert "is the one for embeddings: choose another first" in error(
+        hearth("models", "remove", "places-q8_0", "--yes")
+    )
+    mine = tmp_path / "mine.gguf"
+    mine.write_bytes(EMBEDDING)
+    assert "mine is the default for embeddings" in hearth.says("models", "use", str(mine))
+    assert "Removed: places-q8_0." in hearth.says("models", "remove", "places-q8_0", "--yes")
+    told = hearth.says("models", "use", "demo-embedding")
+    assert told == "The embedded demo is the default for embeddings from the next start on.\n"
+    assert "embeddings of 256 dimensions" in row(hearth.says("models", "info", "mine"), "for ")
+    hearth.configure(f'[models.embedding]\npath = "{mine}"\n')
+    assert "[models.embedding] in config.toml" in error(hearth("models", "use", "demo-embedding"))
+
+
+@pytest.mark.parametrize("name", ["default", "embedding", "demo", "demo-embedding"])
+def test_what_a_default_is_called_is_no_name_for_a_model(hearth: CommandLine, name: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.gguf").write_bytes(DEMO)
+    told = error(hearth("models", "pull", str(tmp_path / "mine.gguf"), "--name", name))
+    assert told.endswith("is taken: it is what a default is called; choose another name")
 
 
 @pytest.mark.parametrize("command", ["use", "info", "pull"])

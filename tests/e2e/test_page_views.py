@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.browser import Served, Visitor, axe, browser, install, serving, visiting
+from tests.debian import install
+from tests.e2e.browser import Served, Visitor, axe, browser, serving, visiting
 from tests.e2e.page_server import CONFIG
 
 PICTURES = os.environ.get("HEARTH_TEST_PICTURES", "")
@@ -36,7 +37,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """One for all tests of this file."""
     environment = {}
     if PICTURES:
-        install(FONTS, *FONT_PACKAGES)
+        install(FONTS.exists, *FONT_PACKAGES)
         folder = tmp_path_factory.mktemp("fonts")
         (folder / "fonts.conf").write_text(FONT_CHOICE.format(folder=folder), "utf-8")
         environment["FONTCONFIG_FILE"] = str(folder / "fonts.conf")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import threading
 import weakref
@@ -366,11 +367,22 @@ async def test_a_grammar_that_breaks_fails_its_own_answer_alone(opened: Open, mo
         assert (await answer(engine, await asking(engine, json_schema={"const": 17})))[0] == "17"
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+async def test_a_bias_does_not_forbid_all_that_a_schema_allows(opened: Open, temperature: float) -> None:
+    """Nothing would be left to choose from, and the libraries' samplers would choose an id that there is not."""
+    async with opened() as engine:
+        bias = dict.fromkeys(range(1, 1277), -100.0)
+        sampling = Sampling(temperature=temperature, logit_bias=bias, top_p=0.9, seed=1)
+        request = await asking(engine, json_schema={"const": 17})
+        request = dataclasses.replace(request, sampling=sampling)
+        assert (await answer(engine, request))[0] == "17"
+
+
 async def test_a_schema_with_guesses_ahead_is_kept(opened: Open) -> None:
     async with opened(ngram_draft=True) as engine:
         schema = {"type": "array", "items": {"const": "ab ab ab"}, "minItems": 3, "maxItems": 3}
         text, _ = await answer(engine, await asking(engine, json_schema=schema))
-        assert text == '["ab ab ab","ab ab ab","ab ab ab"]'
+        assert text == '["ab ab ab", "ab ab ab", "ab ab ab"]'
 
 
 async def test_every_end_token_ends_the_answer_and_is_no_part_of_it(opened: Open) -> None:

@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bot.completions import choices
+from bot.completions.chat import seeded
+from bot.config import QueueConfig
 from bot.engines.exllama.engine import ExllamaEngine
-from bot.generation import Delta, Generation, Sampling
+from bot.engines.scheduler import Scheduler
+from bot.generation import Delta, Finish, Generation, Sampling
 from tests.exllama.engines import loaded_v2, loaded_v3
 from tests.exllama.script import Script
 
@@ -178,6 +182,13 @@ async def test_nothing_asked_for_changes_nothing(opened: Open, prompt: tuple[int
         (Sampling(top_k=3), {0, 1, 2}),
         (Sampling(min_p=0.3), {0, 1, 2}),
         (Sampling(top_p=0.1), {0}),
+        (Sampling(top_p=0.0), {0}),
+        (Sampling(top_p=0.5), {0, 1}),
+        (Sampling(top_p=0.76), {0, 1, 2}),
+        (Sampling(top_p=0.96, top_k=3), {0, 1, 2}),
+        (Sampling(top_p=0.58, top_k=3), {0, 1}),
+        (Sampling(top_p=0.7, temperature=2), {0, 1, 2}),
+        (Sampling(top_p=0.999, min_p=0.5), {0, 1}),
         (Sampling(temperature=0), {0}),
         (Sampling(temperature=0.02, min_p=0.9), {0}),
     ],
@@ -191,7 +202,7 @@ async def test_the_cuts_leave_what_they_say(
         best[:4] = np.log([0.45, 0.3, 0.2, 0.05])
         backends[0].script.logits = lambda history, size: best.copy()
         found: set[int] = set()
-        for seed in range(5):
+        for seed in range(8):
             found |= set(await ids(engine, prompt, Sampling(**{**vars_of(sampling), "seed": seed})))
         assert found == left
 
@@ -204,3 +215,42 @@ async def test_a_seed_gives_the_same_again_beside_others(opened: Open, prompt: t
         one = await ids(engine, prompt, Sampling(seed=5))
         assert await ids(engine, prompt, Sampling(seed=6)) != one
         assert await ids(engine, prompt, Sampling(seed=5)) == one
+
+
+@both
+async def test_n_choices_are_those_of_their_seeds_and_run_beside_each_other(
+    opened: Open, prompt: tuple[int, ...]
+) -> None:
+    backends: list[Any] = []
+    async with opened(backends=backends) as engine:
+        never_ending(backends[0].script)
+        first = Generation(prompt=prompt, max_tokens=TOKENS, sampling=Sampling(seed=5, logprobs=0))
+        scheduler = Scheduler(engine, QueueConfig(), slots=engine.slots)
+        found: dict[int, list[int]] = {number: [] for number in range(4)}
+        async for number, event in choices.run(scheduler, seeded(first, 4), user="key", most=8):
+            if isinstance(event, Delta):
+                found[number] += event.token_ids
+        assert list(found.values()) == [await ids(engine, prompt, Sampling(seed=5 + number)) for number in range(4)]
+        assert len({tuple(choice) for choice in found.values()}) == 4
+
+
+@both
+async def test_guesses_ahead_change_nothing_that_is_drawn(opened: Open, prompt: tuple[int, ...]) -> None:
+    """With cuts, which are made for each token that comes, whether it was guessed or not."""
+    found, accepted = [], 0
+    likely = np.zeros(SIZE, dtype=np.float32)
+    likely[300:303] = 5.0
+    for ngram in (False, True):
+        backends: list[Any] = []
+        async with opened(ngram_draft=ngram, backends=backends) as engine:
+            script = backends[0].script
+            never_ending(script)
+            script.logits = lambda history, size, noise=script.logits: noise(history, size) + likely
+            sampling = Sampling(temperature=0.7, top_p=0.9, seed=5, logprobs=0)
+            request = Generation(prompt=prompt, max_tokens=200, sampling=sampling)
+            events = [event async for event in engine.stream(request)]
+            found.append([id_ for event in events if isinstance(event, Delta) for id_ in event.token_ids])
+            assert isinstance(events[-1], Finish)
+            accepted = events[-1].accepted_draft_tokens
+    assert found[0] == found[1]
+    assert (len(found[0]), len(set(found[0])) > 2, accepted > 0) == (200, True, True)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from bot.config import ModelConfig
-from bot.engines.exllama import device, v2
+from bot.engines.exllama import device, positions, v2
 from bot.engines.exllama.engine import ExllamaEngine
 from bot.engines.exllama.vocabulary import Vocabulary
 from bot.engines.exllama.weights import look, rope
@@ -135,7 +135,7 @@ def test_finding_5_new_rope_parameters_are_as_the_old_ones(
         config.prepare()
         unset = config.rotary_embedding_base
         if (found := rope(look(folder))) is not None:
-            v2.set_rope(config, found)
+            positions.set_rope(config, found)
         params = library.rope.get_rope_params(torch.device("cpu"), config, config.rotary_embedding_base)
         return params, config.scale_pos_emb, unset
 
@@ -143,6 +143,66 @@ def test_finding_5_new_rope_parameters_are_as_the_old_ones(
     assert torch.equal(ours[0], theirs[0])
     assert (ours[1], factor) == (theirs[1], their_factor)
     assert unset == 10000.0
+
+
+YARN = {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0, "original_max_position_embeddings": 1024}
+LONG = {
+    "rope_type": "longrope",
+    "rope_theta": 1e4,
+    "original_max_position_embeddings": 512,
+    "long_factor": [1 + n / 4 for n in range(32)],
+    "short_factor": [1 + n / 64 for n in range(32)],
+}
+LONG_TURNS = [1.0, 0.0333333, 0.00790569, 0.002, 0.000527046, 1.52402e-05]
+
+
+@pytest.mark.parametrize("style", ["rope_parameters", "rope_scaling"])
+@pytest.mark.parametrize(
+    ("parameters", "context", "attention", "turns"),
+    [
+        (YARN, 2048, 1.138629436, [1.0, 0.0184466, 0.00140585, 0.00025, 4.4457e-05, 3.84982e-07]),
+        (YARN, 768, 1.138629436, [1.0, 0.0184466, 0.00140585, 0.00025, 4.4457e-05, 3.84982e-07]),
+        (
+            {**YARN, "attention_factor": 1.5, "beta_fast": 16, "beta_slow": 2, "truncate": False},
+            2048,
+            1.5,
+            [1.0, 0.0187018, 0.00140585, 0.00025, 4.4457e-05, 3.84982e-07],
+        ),
+        (
+            {**YARN, "mscale": 1.2, "mscale_all_dim": 0.5},
+            2048,
+            1.090750275,
+            [1.0, 0.0184466, 0.00140585, 0.00025, 4.4457e-05, 3.84982e-07],
+        ),
+        (LONG, 2048, 1.154700538, LONG_TURNS),
+        (LONG, 512, 1.154700538, [1.0, 0.0888889, 0.0266297, 0.008, 0.00240935, 8.98372e-05]),
+        ({**LONG, "attention_factor": 1.0}, 2048, 1.0, LONG_TURNS),
+    ],
+)
+async def test_finding_5_extended_contexts_turn_as_in_transformers(
+    library: Any,
+    tmp_path: Path,
+    style: str,
+    parameters: dict[str, Any],
+    context: int,
+    attention: float,
+    turns: list[float],
+) -> None:
+    """The figures are those of transformers 5.24. The library's own depend on how much context is loaded."""
+    folder = tmp_path / "m"
+    shutil.copytree(MODEL, folder)
+    values = json.loads((MODEL / "config.json").read_text())
+    del values["rope_parameters"]
+    values |= {style: parameters, "rope_theta": parameters["rope_theta"], "max_position_embeddings": 4096}
+    if style == "rope_scaling":  # where older ones have it
+        values |= {"original_max_position_embeddings": parameters["original_max_position_embeddings"]}
+    (folder / "config.json").write_text(json.dumps(values))
+    backends: list[Any] = []
+    async with loaded_v2(path=folder, context_length=context, backends=backends):
+        config = backends[0]._parts["model"].config
+        found, factor = library.rope.get_rope_params(torch.device("cpu"), config, config.rotary_embedding_base)
+    assert found[[0, 8, 12, 16, 20, 31]].tolist() == pytest.approx(turns, rel=1e-5)
+    assert (len(found), factor) == (32, pytest.approx(attention, rel=1e-6))
 
 
 async def test_finding_6_no_sequence_is_so_long_that_tidying_the_cache_fails(library: Any) -> None:

@@ -343,6 +343,20 @@ async def test_reasoning_that_a_template_opens_is_told_apart_too(tmp_path: Path)
         assert (message["content"], message["reasoning_content"]) == ("Yes.", "So.")
 
 
+async def test_json_comes_after_the_reasoning_that_a_template_opens(tmp_path: Path) -> None:
+    engine = ScriptedEngine(lambda _: 'So {"sum": "four"}.</think>\n\n{"sum": 4}')
+    source = engine.template.source.replace("assistant\n{% endif %}", "assistant\n<think>\n{% endif %}")
+    engine.template = replace(engine.template, source=source)
+    schema = {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}
+    form = {"type": "json_schema", "json_schema": {"name": "sum", "schema": schema}}
+    async with site(tmp_path, engine=engine) as home, program(home) as asker:
+        message = (await asker.chat(response_format=form))["choices"][0]["message"]
+        assert (message["content"], message["reasoning_content"]) == ('{"sum": 4}', 'So {"sum": "four"}.')
+        engine.answer = lambda _: "Hm."  # it is made to end its reasoning, and to answer
+        message = (await asker.chat(response_format=form, max_tokens=60))["choices"][0]["message"]
+        assert message["reasoning_content"].startswith("Hm.")
+
+
 async def test_a_model_s_earlier_reasoning_is_taken_and_not_told_again(home: Site, scripted: Program) -> None:
     said = {"role": "assistant", "content": "Four.", "reasoning_content": "a secret thought"}
     await scripted.chat([*asking("2 + 2?"), said, *asking("Sure?")])

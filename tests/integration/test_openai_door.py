@@ -312,6 +312,17 @@ async def test_a_key_uses_its_models_alone(tmp_path: Path) -> None:
                 assert (await asker.refused(TEXT, 404, prompt="x", model=model))["code"] == "model_not_found"
             answer = await asker.get("/models/default")
             assert (answer.status, error(answer)["code"]) == (404, "model_not_found")
+        by_another = [await key(home, f"by-{name}", models=(name,)) for name in ("other-name", "gpt-3.5-turbo")]
+        for secret, own, other in zip(by_another, ("small", "default"), ("default", "small"), strict=True):
+            async with program(home, secret) as asker:
+                known = {card["id"] for card in (await asker.get("/models")).json["data"]}
+                snapshot = (await asker.chat(model=own))["model"]
+                assert {own, snapshot} <= known
+                assert other not in known
+                assert (await asker.chat(model=snapshot))["model"] == snapshot
+                await asker.refused(CHAT, 404, messages=HELLO, model=other)
+        async with program(home, await key(home, "gone", models=("gone",))) as asker:
+            assert (await asker.get("/models")).json["data"] == []
         async with program(home, named) as asker:
             names = [card["id"] for card in (await asker.get("/models")).json["data"]]
             assert {"default", "scripted-1970-01-01", "gpt-3.5-turbo"} <= set(names)

@@ -156,13 +156,57 @@ async def test_a_list_is_given_page_by_page(asker: Program) -> None:
     assert seen == ids
     assert await listed(asker, "?metadata[even]=True&metadata[all]=yes") == ids[::2]
     assert await listed(asker, "?metadata[even]=True&metadata[all]=no") == []
-    assert await listed(asker, "?model=scripted-1970-01-01") == ids
+    for name in ("scripted-1970-01-01", "default", "gpt-3.5-turbo"):
+        assert await listed(asker, f"?model={name}") == ids, name
     assert await listed(asker, "?model=nobody") == []
     empty = (await asker.get("/chat/completions?model=nobody")).json
     assert (empty["data"], empty["first_id"], empty["last_id"], empty["has_more"]) == ([], None, None, False)
-    for query in ("?after=none", "?limit=0", "?limit=101", "?limit=-1", "?limit=x", "?order=up", "?x=1", "?metadata=1"):
+    for query in (
+        "?after=none",
+        "?limit=0",
+        "?limit=101",
+        "?limit=-1",
+        "?limit=x",
+        "?order=up",
+        "?x=1",
+        "?metadata=1",
+        "?metadata",
+    ):
         answer = await asker.get(f"/chat/completions{query}")
         assert (answer.status, error(answer)["param"]) == (400, query[1:].partition("=")[0])
+
+
+async def test_what_an_address_asks_for_is_known_and_there_once(asker: Program) -> None:
+    where = f"/chat/completions/{(await kept(asker))['id']}"
+    for path in (
+        where,
+        f"{where}/messages",
+        "/chat/completions",
+        "/models",
+        "/models/default",
+        "/engines",
+        "/engines/default",
+        "/openapi.json",
+    ):
+        for method in ("GET", "HEAD"):
+            assert (await asker.send(method, f"{path}?frobnicate=1")).status == 400, path
+        answer = await asker.get(f"{path}?frobnicate=1")
+        assert error(answer)["param"] == "frobnicate"
+        assert error(answer)["message"] == "Unrecognized request argument supplied: frobnicate"
+        assert (await asker.get(path)).status == 200
+    for path, body in ((where, {"metadata": {}}), (CHAT, {"messages": HELLO}), (TEXT, {"prompt": "x"})):
+        answer = await asker.post(f"{path}?stream=true", {**body, **({} if path == where else {"model": "default"})})
+        assert (answer.status, error(answer)["param"]) == (400, "stream")
+    assert (await asker.send("DELETE", f"{where}?x=1")).status == 400
+    for asked, name in (
+        ("limit=1&limit=50", "limit"),
+        ("order=asc&order=asc", "order"),
+        ("metadata[a]=1&metadata[b]=1&metadata[a]=2", "metadata[a]"),
+    ):
+        answer = await asker.get(f"/chat/completions?{asked}")
+        assert (answer.status, error(answer)["param"]) == (400, name)
+        assert error(answer)["message"] == f"Invalid '{name}': it was given twice."
+    assert (await asker.get(where)).status == 200, "and nothing was done"
 
 
 async def test_metadata_is_replaced(asker: Program) -> None:
@@ -289,6 +333,7 @@ async def test_the_log_holds_no_content(
                 home.engine.fail_with, home.engine.fail_after = failure, 2
                 for stream in (False, True) if model == "scripted" else ():
                     await asker.post(f"{CHAT}?{TOPIC}=1", {"model": "default", "messages": TOLD, "stream": stream})
+                    await asker.post(CHAT, {"model": "default", "messages": TOLD, "stream": stream})
                     await asker.post(TEXT, {"model": "default", "prompt": SAID, "stream": stream})
     told = "".join([*capfd.readouterr(), caplog.text])
     assert "model loaded" in told or model == "scripted"

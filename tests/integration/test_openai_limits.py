@@ -125,6 +125,28 @@ async def test_what_is_being_written_counts_for_the_day(home: Site) -> None:
         assert (refused.status, error(refused)["type"]) == (429, "tokens")
 
 
+async def test_what_is_being_embedded_counts_for_the_day(home: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = (await home.app.registry.get_embedding("embedding")).engine
+    embed, begun, go_on = engine.embed, asyncio.Event(), asyncio.Event()
+
+    async def held(inputs: Any) -> Any:
+        begun.set()
+        await go_on.wait()
+        return await embed(inputs)
+
+    monkeypatch.setattr(engine, "embed", held)
+    async with program(home, await key(home, tokens_per_day=100)) as asker:
+        body = {"model": "embedding", "input": [[300] * 40, [300] * 50]}
+        one = asyncio.create_task(asker.post("/embeddings", body))
+        async with asyncio.timeout(60):
+            await begun.wait()
+        assert told(await asker.get("/models"))["remaining-tokens"] == f"{100 - 94}", "each with what stands around it"
+        go_on.set()
+        used = (await one).json["usage"]["total_tokens"]
+        after = await asker.post("/embeddings", {"model": "embedding", "input": [300]})
+        assert (used, told(after)["remaining-tokens"]) == (94, f"{100 - 94 - 1}")
+
+
 async def test_what_a_client_left_counts_as_far_as_it_was_written(home: Site) -> None:
     home.engine.answer = lambda _: "s" * 500
     home.engine.stall_after = 40

@@ -11,9 +11,9 @@ import pytest
 from bot.config import EMBEDDED_CHAT_MODEL, GpuConfig, ModelConfig, QueueConfig
 from bot.engines import gguf
 from bot.engines.registry import FOLDER, Loaded, Registry
-from bot.errors import BadRequest, EngineError, ModelError
+from bot.errors import BadRequest, EngineError, EngineTimeout, ModelError
 from bot.generation import ChatTemplate, Delta, Generation
-from bot.testing import ScriptedEngine
+from bot.testing import ScriptedEmbedding, ScriptedEngine
 from tests.house import DEADLINE
 
 DEMO_FOLDER = Path(__file__).parents[1] / "assets" / "hearth-demo-chat-hf"
@@ -268,3 +268,129 @@ async def test_a_bad_folder_is_found_before_another_model_makes_room_for_it(tmp_
         await registry.get("bad")
     assert [engine.closed for engine in loads.made] == [False]
     await registry.aclose()
+
+
+class Embedders:
+    """A loader of scripted engines for embeddings that keeps what it made."""
+
+    def __init__(self) -> None:
+        self.made: list[ScriptedEmbedding] = []
+
+    async def __call__(self, alias: str, config: ModelConfig, data_dir: Path) -> ScriptedEmbedding:
+        if config.path.stem == "hostile":
+            raise ModelError(f"{config.path}: makes no embeddings")
+        self.made.append(ScriptedEmbedding(name=f"{alias}@0"))
+        return self.made[-1]
+
+
+@pytest.fixture
+async def mixed(loads: Loads, tmp_path: Path) -> AsyncIterator[tuple[Registry, Embedders]]:
+    """Models that chat beside models for embeddings, of each at most one in memory."""
+    embedders = Embedders()
+    chat = {name: ModelConfig(path=Path(f"{name}.scripted")) for name in ("one", "two")}
+    file = ModelConfig(path=EMBEDDED_CHAT_MODEL, kind="embedding", slots=2)
+    embedding = {name: file.model_copy(update={"slots": slots}) for name, slots in (("places", 2), ("others", 3))}
+    registry = Registry(
+        chat,
+        QueueConfig(),
+        tmp_path,
+        embedding={**embedding, "gone": ModelConfig(path=tmp_path / "gone.gguf", kind="embedding")},
+        loaded_models=1,
+        loaders={".scripted": loads},
+        embedding_loader=embedders,
+        grace=0.0,
+    )
+    yield registry, embedders
+    await registry.aclose()
+
+
+class TestEmbedding:
+    async def test_each_is_refused_in_the_others_place(self, mixed: tuple[Registry, Embedders]) -> None:
+        registry, embedders = mixed
+        with pytest.raises(BadRequest) as refused:
+            await registry.get("places")
+        assert refused.value.words == "The model 'places' makes embeddings; it cannot chat or write."
+        with pytest.raises(BadRequest) as refused:
+            await registry.get_embedding("one")
+        assert refused.value.words == "The model 'one' chats; it makes no embeddings."
+        with pytest.raises(BadRequest) as refused:
+            await registry.get_embedding("huge")
+        assert refused.value.words == "There is no model 'huge'. There are: places, others, gone."
+        assert refused.value.param == "model"
+        assert embedders.made == []
+
+    async def test_no_face_is_told_of_them(self, mixed: tuple[Registry, Embedders]) -> None:
+        registry, _ = mixed
+        await registry.get_embedding("places")
+        assert registry.names() == [state.alias for state in registry.describe()] == ["one", "two"]
+        states = registry.describe_embedding()
+        assert [(state.alias, state.loaded, state.name) for state in states] == [
+            ("places", True, "places@0"),
+            ("others", False, ""),
+            ("gone", False, ""),
+        ]
+
+    async def test_it_is_loaded_once_and_its_texts_are_placed(self, mixed: tuple[Registry, Embedders]) -> None:
+        registry, embedders = mixed
+        loaded, same = await asyncio.gather(registry.get_embedding("places"), registry.get_embedding("places"))
+        assert loaded is same
+        ids = await loaded.texts.inputs(["ab", "ba", "cc"])
+        async with loaded.scheduler.ticket("key/1") as ticket:
+            one, same_letters, other = await ticket.run(lambda: loaded.engine.embed(ids))
+        assert one == same_letters != other
+        assert [len(embedders.made), loaded.scheduler.running] == [1, 0]
+
+    async def test_they_make_room_for_each_other_and_not_for_those_that_chat(
+        self, mixed: tuple[Registry, Embedders], loads: Loads
+    ) -> None:
+        registry, embedders = mixed
+        await registry.get("one")
+        await registry.get_embedding("places")
+        await registry.get_embedding("others")
+        assert [engine.closed for engine in embedders.made] == [True, False]
+        assert [engine.closed for engine in loads.made] == [False]
+        await registry.get("two")
+        assert [engine.closed for engine in embedders.made] == [True, False]
+        assert [engine.closed for engine in loads.made] == [True, False]
+
+    async def test_one_that_cannot_be_loaded_takes_no_place(self, mixed: tuple[Registry, Embedders]) -> None:
+        registry, embedders = mixed
+        await registry.get_embedding("places")
+        with pytest.raises(ModelError, match=r"gone\.gguf: cannot be read"):
+            await registry.get_embedding("gone")
+        assert [engine.closed for engine in embedders.made] == [False]
+        assert registry.describe_embedding()[2].error.endswith("cannot be read (No such file or directory)")
+
+    async def test_a_call_waits_for_its_slot_and_ends_with_its_ticket(self, mixed: tuple[Registry, Embedders]) -> None:
+        registry, embedders = mixed
+        loaded = await registry.get_embedding("places")
+        [engine] = embedders.made
+        engine.resume = asyncio.Event()
+        ids = await loaded.texts.inputs(["a", "b"])
+
+        async def embed(user: str) -> int:
+            async with loaded.scheduler.ticket(user) as ticket:
+                return len(await ticket.run(lambda: loaded.engine.embed(ids)))
+
+        tasks = [asyncio.create_task(embed(f"key/{n}")) for n in range(3)]
+        await nothing_more_to_do()
+        assert (engine.active, loaded.scheduler.running, loaded.scheduler.waiting) == (2, 2, 1)
+        tasks[0].cancel()
+        await asyncio.wait([tasks[0]])
+        await nothing_more_to_do()
+        assert (engine.active, loaded.scheduler.running, loaded.scheduler.waiting) == (2, 2, 0)
+        engine.resume.set()
+        assert [await task for task in tasks[1:]] == [2, 2]
+
+    async def test_what_takes_too_long_is_told(self, loads: Loads, tmp_path: Path) -> None:
+        embedders, queue = Embedders(), QueueConfig(total_timeout=0.05)
+        embedding = {"places": ModelConfig(path=EMBEDDED_CHAT_MODEL, kind="embedding")}
+        registry = Registry({}, queue, tmp_path, embedding=embedding, embedding_loader=embedders)
+        loaded = await registry.get_embedding("places")
+        embedders.made[0].resume = asyncio.Event()
+        ids = await loaded.texts.inputs(["a"])
+        with pytest.raises(EngineTimeout):
+            async with loaded.scheduler.ticket("key/1") as ticket:
+                await ticket.run(lambda: loaded.engine.embed(ids))
+        assert embedders.made[0].active == loaded.scheduler.running == 0
+        await registry.aclose()

@@ -59,10 +59,10 @@ class House:
         use = ApiUse(caller=caller, endpoint="chat", model="default", usage=Usage(completion_tokens=tokens))
         await self.store.count_api_use(use)
 
-    async def over(self, caller: Caller, tokens: int = 1) -> LimitReached:
+    async def over(self, caller: Caller) -> LimitReached:
         """Why a request is not let in."""
         with pytest.raises(LimitReached) as told:
-            await self.limits.admit(caller, tokens=tokens)
+            await self.limits.admit(caller)
         return told.value
 
 
@@ -170,7 +170,7 @@ SIX = Caller(id="key/1", name="six", requests_per_minute=6)
 async def test_who_has_no_limits_is_told_of_none(house: House) -> None:
     caller = Caller(id="key/1", name="free")
     for _ in range(100):
-        with await house.limits.admit(caller, tokens=10**9) as spending:
+        with await house.limits.admit(caller) as spending:
             spending.took(10**9)
             assert spending.standing == Standing()
             assert spending.standing.headers() == {}
@@ -239,17 +239,14 @@ async def test_a_request_over_the_day_s_limit_is_refused(house: House) -> None:
     assert "12h0m0s" in told.words
 
 
-async def test_one_that_surely_takes_more_than_there_is_is_refused(house: House) -> None:
-    assert (await house.over(THOUSAND, tokens=1001)).kind == "tokens"
-    (await house.limits.admit(THOUSAND, tokens=1000)).end()
-
-
 async def test_what_is_in_flight_counts_until_it_ends(house: House) -> None:
-    with await house.limits.admit(THOUSAND, tokens=400) as first:
-        first.took(500)
-        assert house.limits.standing(THOUSAND).remaining_tokens == 100
-        assert (await house.over(THOUSAND, tokens=101)).kind == "tokens"
-        second = await house.limits.admit(THOUSAND, tokens=100)
+    with await house.limits.admit(THOUSAND) as first:
+        assert house.limits.standing(THOUSAND).remaining_tokens == 999
+        first.took(400)
+        assert house.limits.standing(THOUSAND).remaining_tokens == 600, "the first is the one that was counted before"
+        first.took(599)
+        second = await house.limits.admit(THOUSAND)
+        assert (await house.over(THOUSAND)).kind == "tokens"
         first.took(5000)
         assert house.limits.standing(THOUSAND).remaining_tokens == 0
     second.end()
@@ -280,20 +277,21 @@ async def test_a_new_day_has_new_tokens(house: House) -> None:
 
 async def test_what_is_not_known_is_not_told(house: House) -> None:
     """Before a caller's first request of a day nobody has looked how much is used."""
-    await house.used(THOUSAND, 700)
+    await house.used(THOUSAND, 1000)
     assert house.limits.standing(THOUSAND) == Standing()
-    await house.over(THOUSAND, tokens=301)
-    assert house.limits.standing(THOUSAND).remaining_tokens == 300
+    await house.over(THOUSAND)
+    assert house.limits.standing(THOUSAND).remaining_tokens == 0
     house.seconds = HALF_A_DAY
     assert house.limits.standing(THOUSAND) == Standing()
 
 
 async def test_who_is_refused_for_tokens_keeps_the_request(house: House) -> None:
     both = Caller(id="key/1", name="both", requests_per_minute=2, tokens_per_day=10)
+    await house.used(both, 10)
     for _ in range(5):
-        assert (await house.over(both, tokens=11)).kind == "tokens"
+        assert (await house.over(both)).kind == "tokens"
     standing = house.limits.standing(both)
-    assert (standing.remaining_requests, standing.remaining_tokens) == (2, 10)
+    assert (standing.remaining_requests, standing.remaining_tokens) == (2, 0)
 
 
 async def test_where_the_database_fails_nothing_was_taken(house: House) -> None:
@@ -317,7 +315,8 @@ async def test_who_is_forgotten_had_nothing_to_remember(house: House) -> None:
         for number in range(many):
             (await limits.admit(Caller(id=f"{kind}/{number}", name="", requests_per_minute=1))).end()
 
-    in_progress = await limits.admit(THOUSAND, tokens=900)
+    in_progress = await limits.admit(THOUSAND)
+    in_progress.took(900)
     await come("early", SWEPT - 2)
     house.seconds = 59.0
     await come("late", 1)

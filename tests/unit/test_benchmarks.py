@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
+from benchmarks import api, page
 from benchmarks import discord as on_discord
-from benchmarks import page
 from benchmarks import telegram as on_telegram
+from benchmarks.api_client import Client, ask_together, request_of
 from benchmarks.crowd import AtWork, all_chats, in_turn
 from benchmarks.filled import Talk, fill, key_of
 from benchmarks.own_time import Compared, table_of
@@ -72,7 +73,7 @@ def test_ratios_are_of_speed_pair_by_pair() -> None:
 def test_an_unknown_benchmark_is_refused_with_the_known_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["prefixes"]) == 2
     assert capsys.readouterr().err == (
-        "There is no benchmark 'prefixes'. There are: own_time, prefix, throughput, loop_lag, start, page, voice, telegram, discord.\n"
+        "There is no benchmark 'prefixes'. There are: own_time, prefix, throughput, loop_lag, start, page, voice, telegram, discord, api.\n"
     )
 
 
@@ -202,6 +203,19 @@ async def test_both_bots_answer_in_the_benchmark(tmp_path: Path, at_work: AtWork
         assert len(said) == 8
         assert {text.partition(" ")[0] for text in said} == {"hello"}
         assert sorted(said)[::2] == sorted(said)[1::2], "each is said back"
+
+
+async def test_a_program_of_the_benchmark_reads_a_stream_to_its_end(tmp_path: Path) -> None:
+    """Over one connection, one answer after the other; a refusal is told and never waited for."""
+    async with site(tmp_path) as home:
+        load = api.Load(clients=2, requests=2, tokens=4, pairs=1)
+        client = Client(home.port)
+        done = await ask_together(home.port, api.bodies(home.port, load, 1, {}))
+        with pytest.raises(AssertionError, match=r"HTTP/1\.1 400"):
+            await client.ask(request_of(home.port, {"model": "default"}))
+        client.close()
+    assert [answer.tokens for answer in done.answers] == [4] * 4
+    assert all(0 < answer.first <= answer.seconds for answer in done.answers)
 
 
 async def test_the_page_is_asked_for_a_conversation_of_40_messages(tmp_path: Path) -> None:

@@ -30,12 +30,13 @@ async def test_a_fresh_machine_has_all_it_needs(tmp_path: Path) -> None:
     found = await findings(config(tmp_path))
     assert [finding.what for finding in found.values() if not finding.good] == []
     assert list(found) == [
-        *("data directory", "process", "database", "model default"),
+        *("data directory", "process", "database", "model default", "model embedding"),
         *("voice messages", "web page", "Telegram", "Discord", "who may talk"),
     ]
     assert found["process"].words == "none is running"
     assert found["database"].words == f"{tmp_path}/data/hearth.db, made at the next start"
     assert found["model default"].words.startswith("hearth-demo-chat.gguf: ")
+    assert " for embeddings, 256 dimensions, context 2048, " in found["model embedding"].words
     assert found["voice messages"].words.startswith("hearth-demo-speech (2 MiB, a demo that knows 250 words), on ")
     assert found["web page"].words == "without a token, for this machine alone, on a port that the system chooses"
     assert found["Telegram"].words == "is not set up (telegram.token)"
@@ -178,7 +179,7 @@ async def test_a_model_folder_is_looked_at_and_the_gpu_with_it(tmp_path: Path) -
     assert words.startswith("hearth-demo-chat-hf: LlamaForCausalLM, float16, 6 MiB, exllamav3")
     assert not found["model bad"].good
     assert "config.json: cannot be read" in found["model bad"].words
-    assert list(found).index("GPU") == list(found).index("model bad") + 1
+    assert list(found)[list(found).index("model bad") + 1 :][:2] == ["model embedding", "GPU"]
     if not found["GPU"].good:
         assert "so hearth-demo-chat.gguf answers on the CPU" in words
         assert "\n" not in found["GPU"].words

@@ -161,6 +161,16 @@ async def test_models_are_shown_and_chosen(tmp_path: Path) -> None:
         assert (await h.conversation()).settings.model == "big"
 
 
+async def test_a_model_for_embeddings_is_not_offered_and_not_taken(tmp_path: Path) -> None:
+    models = {**MODELS, "places": {"path": "places.gguf", "kind": "embedding"}}
+    async with house(tmp_path, configuration(models=models)) as h:
+        assert "places" not in await h.ask("/model")
+        for name in ("places", "embedding"):
+            told = f"The model {name} makes embeddings for programs; it cannot chat."
+            assert await h.ask(f"/model {name}") == told
+        assert (await h.conversation()).settings.model is None
+
+
 async def test_personas_are_shown_and_chosen(tmp_path: Path) -> None:
     async with house(tmp_path, configuration(**RICH)) as h:
         assert (await h.ask("/persona")).endswith("\n- pirate: says arr\n\n/persona NAME changes it.")

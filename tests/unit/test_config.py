@@ -2,11 +2,21 @@
 
 from pathlib import Path
 
+import gguf as reference
 import pytest
 from sqlalchemy import make_url
 
-from bot.config import DEFAULT_SYSTEM_PROMPT, EMBEDDED_CHAT_MODEL, Config, load, socket_path
+from bot.config import (
+    DEFAULT_SYSTEM_PROMPT,
+    EMBEDDED_CHAT_MODEL,
+    EMBEDDED_EMBEDDING_MODEL,
+    Config,
+    ModelConfig,
+    load,
+    socket_path,
+)
 from bot.errors import ConfigError
+from tests.unit.test_gguf import write as write_model
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +104,27 @@ def test_every_key_has_its_place_in_the_example_file() -> None:
             "permissions.limits.discord:role/7.messages_per_minut: unknown key; did you mean 'messages_per_minute'?",
         ),
         ("[groups]\nnames = ['hearth', ' ']", "groups.names: a name has at least one letter"),
+        (
+            "[models.default]\npath = 'x'\nkind = 'embedding'",
+            "models.default: is a model for embeddings, which cannot chat; call it models.embedding",
+        ),
+        (
+            "[models.embedding]\npath = 'x'",
+            "models.embedding: is a model for chat; this name is for one that makes embeddings",
+        ),
+        (
+            "[models.places]\npath = 'x'\nkind = 'embedding'\n[personas.p]\nmodel = 'places'",
+            "personas.p.model: 'places' is a model for embeddings, which cannot chat",
+        ),
+        (
+            "[models.big]\npath = 'x'\npooling = 'mean'",
+            'models.big: pooling is for a model with kind = "embedding"',
+        ),
+        ("[models.big]\npath = 'x'\nkind = 'speech'", "models.big.kind: Input should be 'chat' or 'embedding'"),
+        (
+            "[models.far]\nurl = 'http://127.0.0.1:1/v1'\nkind = 'embedding'",
+            "models.far.kind: is for a model of Hearth's own; this one is on a server (url)",
+        ),
         ("[chat]\nmax_tokens = 0", "chat.max_tokens: Input should be greater than or equal to 1"),
         ("[chat]\nmax_document_bytes = 0", "chat.max_document_bytes: Input should be greater than or equal to 1"),
         (
@@ -109,6 +140,31 @@ def test_every_key_has_its_place_in_the_example_file() -> None:
 def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, words: str) -> None:
     file = write(tmp_path, text)
     assert refusal(file) == f"{file}: {words}"
+
+
+def test_models_for_embeddings_are_no_models_to_chat_with(tmp_path: Path) -> None:
+    """A file tells what it is for; the configuration may say otherwise."""
+    encoder = write_model(tmp_path / "encoder.gguf", architecture="bert", template=None)
+    pooled = write_model(tmp_path / "pooled.gguf", pooling=reference.PoolingType.LAST)
+    chat = write_model(tmp_path / "chat.gguf")
+    text = "".join(f"[models.{path.stem}]\npath = '{path}'\n" for path in (encoder, pooled, chat))
+    config = load(write(tmp_path, text), {})
+    assert list(config.models) == ["default", "chat"]
+    assert list(config.embedding_models) == ["embedding", "encoder", "pooled"]
+    otherwise = text.replace("pooled.gguf'", "pooled.gguf'\nkind = 'chat'").replace(
+        "chat.gguf'", "chat.gguf'\nkind = 'embedding'"
+    )
+    config = load(write(tmp_path, otherwise + "[personas.p]\nmodel = 'pooled'\n"), {})
+    assert list(config.models) == ["default", "pooled"]
+    assert list(config.embedding_models) == ["embedding", "encoder", "chat"]
+
+
+def test_the_model_for_embeddings_can_be_another(tmp_path: Path) -> None:
+    embedded = load(None, {"HEARTH_DATA_DIR": str(tmp_path)}).embedding_models["embedding"]
+    assert (embedded.path, embedded.kind) == (EMBEDDED_EMBEDDING_MODEL, "embedding")
+    mine = write_model(tmp_path / "mine.gguf", architecture="nomic-bert", template=None)
+    config = load(write(tmp_path, f"[models.embedding]\npath = '{mine}'\npooling = 'cls'\n"), {})
+    assert config.embedding_models == {"embedding": ModelConfig(path=mine, kind="embedding", pooling="cls")}
 
 
 def test_a_code_is_not_shown(tmp_path: Path) -> None:

@@ -135,13 +135,27 @@ def test_finding_5_rope_parameters_are_read_or_refused(tmp_path: Path) -> None:
     path = model(tmp_path / "m", rope_parameters=llama3, rope_theta=None)
     assert look(path).library("exllamav2") == "exllamav2"
     assert rope(look(path)) is not None
-    for parameters in (
-        {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0},
-        {"rope_type": "longrope", "rope_theta": 1e6},
-        {"full_attention": {"rope_type": "default"}, "sliding_attention": {"rope_type": "default"}},
-    ):
+    yarn: dict[str, Any] = {
+        "rope_type": "yarn",
+        "rope_theta": 1e6,
+        "factor": 4.0,
+        "original_max_position_embeddings": 1024,
+    }
+    longrope: dict[str, Any] = {"rope_type": "longrope", "rope_theta": 1e6, "original_max_position_embeddings": 1024}
+    for whole in (yarn, {**longrope, "long_factor": [2.0], "short_factor": [1.0]}):
+        assert look(model(tmp_path / "m", rope_parameters=whole)).library("exllamav2") == "exllamav2"
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"rope_type": "dynamic", "rope_theta": 1e6, "factor": 4.0}, "cannot run these rope_parameters 'dynamic'"),
+        ({"full_attention": {"rope_type": "default"}}, "cannot run these rope_parameters"),
+        ({**yarn, "original_max_position_embeddings": None}, "the yarn of config.json is not whole"),
+        ({**yarn, "original_max_position_embeddings": 1}, "the yarn of config.json is not whole"),
+        ({**yarn, "attention_factor": 0.5}, "its attention_factor is below 1"),
+        (longrope, "the longrope of config.json is not whole"),
+        ({**longrope, "long_factor": [2.0], "short_factor": []}, "the longrope of config.json is not whole"),
+    ]
+    for parameters, words in cases:
         path = model(tmp_path / "m", rope_parameters=parameters)
-        assert "cannot run these rope_parameters" in refused(path, "exllamav2")
+        assert words in refused(path, "exllamav2")
         assert look(path).library() == "exllamav3"
     path = model(tmp_path / "m", rope_parameters={"rope_type": "default"}, rope_theta=None)
     assert "no rope_theta" in refused(path, "exllamav2")
@@ -149,6 +163,11 @@ def test_finding_5_rope_parameters_are_read_or_refused(tmp_path: Path) -> None:
     assert "does not know the rope_scaling 'dynamic'" in refused(path, "exllamav2")
     path = model(tmp_path / "m", rope_parameters=None, rope_scaling={"type": "linear", "factor": 2.0})
     assert rope(look(path)) is None
+    su = {"type": "su", "long_factor": [2.0], "short_factor": [1.0]}
+    path = model(tmp_path / "m", rope_parameters=None, rope_scaling=su, original_max_position_embeddings=512)
+    found = rope(look(path))
+    assert found is not None
+    assert (found.kind, found.trained, found.factor, found.theta) == ("longrope", 512, 4.0, None)
 
 
 def test_finding_7_and_8_what_the_libraries_need_and_do_not_say_is_declared() -> None:
@@ -283,11 +302,29 @@ def test_a_token_costs_what_its_keys_and_values_take() -> None:
         sizing.bytes_per_token({}, 16)
 
 
+def test_long_chunks_of_a_prompt_leave_the_cache_less() -> None:
+    """What is computed for them is as long as they are, and the library refuses to load where it finds no room."""
+    config = {"hidden_size": 4096, "intermediate_size": 14336}
+    assert sizing.chunk_bytes(config, 256) == sizing.chunk_bytes(config, 512) == sizing.chunk_bytes({}, 512) == 0
+    more = sizing.chunk_bytes(config, 8192)
+    assert more == 15 * sizing.chunk_bytes(config, 1024) == (8192 - 512) * (12 * 14336 + 16 * 4096)
+    experts = {**config, "intermediate_size": 6144, "moe_intermediate_size": 3584, "num_experts_per_tok": 4}
+    assert sizing.chunk_bytes(experts, 8192) == more
+    assert sizing.chunk_bytes({"n_embd": 64}, 513) == 12 * 256 + 16 * 64
+    with pytest.raises(ModelError, match="does not tell the shape"):
+        sizing.chunk_bytes({}, 1024)
+    plan, per_token = a_plan(), 2 * 32 * 8 * 128 * 2
+    less = a_plan(work=sizing.WORK_BYTES + more)
+    assert abs(plan.cache_tokens - less.cache_tokens - more / per_token) < 256
+    with pytest.raises(ModelError, match=r"the work 2\.6 GB"):
+        a_plan(work=sizing.WORK_BYTES + more, weights=20 * GIB)
+
+
 def test_a_draft_model_shares_the_memory_and_bounds_the_context(tmp_path: Path) -> None:
     small = look(model(tmp_path / "m", max_position_embeddings=1024))
     config = ModelConfig(path=DEMO, gpu=GpuConfig(draft_model=small.path))
     folders: tuple[ModelFolder, ...] = (look(DEMO), small)
-    plan = sizing.plan_for(folders, config, free=20 * GIB, slots=2)
+    plan = sizing.plan_for(folders, config, free=20 * GIB, slots=2, chunk=512)
     assert plan == sizing.Plan(1024, 2048)
     with pytest.raises(ModelError, match=str(DEMO)):
-        sizing.plan_for(folders, config, free=GIB, slots=2)
+        sizing.plan_for(folders, config, free=GIB, slots=2, chunk=512)

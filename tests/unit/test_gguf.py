@@ -13,6 +13,8 @@ import pytest
 
 from bot.engines import ggml, gguf
 from bot.errors import ModelError
+from bot.generation import FillInMiddle
+from bot.gguf_format import kind_of
 
 CONTROL, USER_DEFINED, NORMAL = (
     reference.TokenType.CONTROL,
@@ -23,20 +25,33 @@ TOKENS = ["a", "b", "Ġc", "<|im_start|>", "<|im_end|>", "<tool_call>", "<s>"]
 TYPES = [NORMAL, NORMAL, NORMAL, CONTROL, CONTROL, USER_DEFINED, CONTROL]
 
 
-def write(path: Path, *, template: str | None = "{{ messages }}", add_bos: bool = True) -> Path:
-    """A small whole model file, by the format's own package."""
-    writer = reference.GGUFWriter(path, "llama")
+def write(
+    path: Path,
+    *,
+    template: str | None = "{{ messages }}",
+    add_bos: bool = True,
+    architecture: str = "llama",
+    pooling: reference.PoolingType | None = None,
+    more: tuple[tuple[str, int], ...] = (),
+    filling: dict[str, int] | None = None,
+) -> Path:
+    """A small whole model file, by the format's own package. `more`: tokens and their types, `filling`: keys and ids."""
+    writer = reference.GGUFWriter(path, architecture)
     writer.add_name("Tiny")
     writer.add_context_length(4096)
     writer.add_embedding_length(64)
     writer.add_block_count(2)
     writer.add_head_count(4)
     writer.add_head_count_kv(2)
+    if pooling is not None:
+        writer.add_pooling_type(pooling)
     writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(TOKENS)
-    writer.add_token_types(TYPES)
+    writer.add_token_list([*TOKENS, *(text for text, _ in more)])
+    writer.add_token_types([*TYPES, *(kind for _, kind in more)])
     writer.add_token_merges(["a b"])
-    writer.add_token_scores([0.0] * len(TOKENS))
+    writer.add_token_scores([0.0] * (len(TOKENS) + len(more)))
+    for key, number in (filling or {}).items():
+        writer.add_uint32(f"tokenizer.ggml.{key}_token_id", number)
     writer.add_eos_token_id(4)
     writer.add_bos_token_id(6)
     writer.add_add_bos_token(add_bos)
@@ -82,6 +97,43 @@ class TestWholeFile:
         assert [file.token_bytes(i) for i in range(7)] == [b"a", b"b", b" c", b"", b"", b"<tool_call>", b""]
         assert file.index == {b"a": 0, b"b": 1, b" c": 2}
 
+    def test_ids_spell_a_text_without_control_tokens(self, tmp_path: Path) -> None:
+        file = gguf.read(write(tmp_path / "tiny.gguf"))
+        assert file.text_of([6, 0, 1, 2, 3, 5]) == "ab c<tool_call>"
+
+    def test_well_known_texts_are_control_strings_whatever_the_file_says(self, tmp_path: Path) -> None:
+        """llama.cpp takes them for such; a file that calls them ordinary would let people write them."""
+        more = (("<|eot_id|>", NORMAL), ("<|fim_middle|>", NORMAL), ("<|mine|>", NORMAL))
+        file = gguf.read(write(tmp_path / "tiny.gguf", more=more))
+        assert file.control_strings >= {"<|eot_id|>", "<|fim_middle|>"}
+        assert "<|mine|>" not in file.control_strings
+        assert file.plain(()).added[7] == "<|eot_id|>"
+
+    def test_what_stands_around_a_text(self, tmp_path: Path) -> None:
+        plain = gguf.read(write(tmp_path / "tiny.gguf")).plain((6,), (4,))
+        assert (plain.size, plain.before, plain.after, plain.begins, plain.fill) == (7, (6,), (4,), 6, None)
+        assert plain.added == {3: "<|im_start|>", 4: "<|im_end|>", 5: "<tool_call>", 6: "<s>"}
+
+    @pytest.mark.parametrize(
+        ("texts", "filling"),
+        [
+            (("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"), {}),
+            (("<fim_prefix>", "<fim_suffix>", "<fim_middle>"), {}),
+            (("▁<PRE>", "▁<SUF>", "▁<MID>"), {}),
+            (("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"), {}),
+            (("one", "two", "three"), {"fim_pre": 7, "fim_suf": 8, "fim_mid": 9}),
+            (("one", "two", "three"), {"prefix": 7, "suffix": 8, "middle": 9}),
+        ],
+    )
+    def test_how_a_model_fills_in(self, tmp_path: Path, texts: tuple[str, ...], filling: dict[str, int]) -> None:
+        more = tuple((text, CONTROL) for text in texts)
+        fill = gguf.read(write(tmp_path / "tiny.gguf", more=more, filling=filling)).plain(()).fill
+        assert fill == FillInMiddle(prefix=7, suffix=8, middle=9)
+
+    def test_a_model_with_two_of_the_three_fills_in_nothing(self, tmp_path: Path) -> None:
+        more = (("<|fim_prefix|>", CONTROL), ("<|fim_suffix|>", CONTROL))
+        assert gguf.read(write(tmp_path / "tiny.gguf", more=more)).plain(()).fill is None
+
     def test_the_digest_tells_files_apart(self, tmp_path: Path) -> None:
         one, same = write(tmp_path / "one.gguf"), write(tmp_path / "same.gguf")
         other = write(tmp_path / "other.gguf")
@@ -98,6 +150,42 @@ class TestWholeFile:
         theirs = {int(kind): kind.name.removeprefix("MOSTLY_").removeprefix("ALL_") for kind in reference.LlamaFileType}
         ours = {number: name for number, name in enumerate(ggml.FILE_TYPES) if name != "-"}
         assert ours == {number: name for number, name in theirs.items() if name != "GUESSED"}
+
+
+class TestKind:
+    """What a file says that its model is for."""
+
+    @pytest.mark.parametrize("architecture", ["bert", "nomic-bert", "modern-bert", "gemma-embedding"])
+    def test_what_can_only_read_is_for_embeddings(self, tmp_path: Path, architecture: str) -> None:
+        path = write(tmp_path / "m.gguf", architecture=architecture, template=None)
+        assert kind_of(path) == "embedding"
+        assert gguf.read(path).pooling is None
+
+    @pytest.mark.parametrize(("pooling", "word"), [("MEAN", "mean"), ("CLS", "cls"), ("LAST", "last")])
+    def test_so_is_what_says_how_a_text_becomes_one_place(self, tmp_path: Path, pooling: str, word: str) -> None:
+        """As Qwen3-Embedding does, which has a chat template too."""
+        path = write(tmp_path / "m.gguf", architecture="qwen3", pooling=reference.PoolingType[pooling])
+        assert kind_of(path) == "embedding"
+        assert gguf.read(path).pooling == word
+
+    @pytest.mark.parametrize("pooling", [None, "NONE", "RANK"])
+    def test_everything_else_is_for_chat(self, tmp_path: Path, pooling: str | None) -> None:
+        kind = None if pooling is None else reference.PoolingType[pooling]
+        for template in ("{{ messages }}", None):
+            path = write(tmp_path / "m.gguf", architecture="qwen3", pooling=kind, template=template)
+            assert kind_of(path) == "chat"
+
+    def test_a_file_that_does_not_tell_is_left_to_whoever_loads_it(self, tmp_path: Path) -> None:
+        (tmp_path / "rubbish.gguf").write_text("rubbish")
+        for path in (tmp_path / "rubbish.gguf", tmp_path / "none.gguf", tmp_path):
+            assert kind_of(path) == "chat"
+
+    def test_only_the_beginning_is_read(self, tmp_path: Path) -> None:
+        """So a damaged vocabulary, or none at all, changes nothing."""
+        path = write(tmp_path / "m.gguf", architecture="bert", pooling=reference.PoolingType.MEAN)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: whole.index(b"tokenizer.ggml.tokens")])
+        assert kind_of(path) == "embedding"
 
 
 def _cut(data: bytes) -> bytes:

@@ -19,33 +19,60 @@ def config(folder: Path, **models: dict[str, object]) -> Config:
     return Config.model_validate({"data_dir": folder / "data", "models": models})
 
 
-def test_the_embedded_model_is_told_to_be_a_demo(tmp_path: Path) -> None:
-    """Nobody is to take it for a real model."""
+def chatting(settings: Config) -> list[Row]:
+    """The rows of the models that can be chosen."""
+    return [row for row in rows(settings) if row.name not in settings.embedding_models]
+
+
+def test_the_embedded_models_are_told_to_be_demos(tmp_path: Path) -> None:
+    """Nobody is to take them for real ones."""
     what = "embedded demo of about 3 million parameters: small talk only"
-    assert list(rows(config(tmp_path))) == [Row("default", what, "3.5 MB", "2048", "Q8_0", "can be read")]
+    chat, embedding = rows(config(tmp_path))
+    assert chat == Row("default", what, "3.5 MB", "2048", "Q8_0", "can be read")
+    assert (embedding.name, embedding.context) == ("embedding", "2048")
+    assert embedding.what == "embedded demo for embeddings"
+    assert embedding.state == "can be read; for programs alone"
+
+
+def test_a_model_for_embeddings_is_told_apart(tmp_path: Path) -> None:
+    path = write(tmp_path / "tiny.gguf", template=None)
+    settings = config(
+        tmp_path, tiny={"path": path, "kind": "embedding"}, gone={"path": tmp_path / "g", "kind": "embedding"}
+    )
+    _, _, tiny, gone = rows(settings)
+    assert tiny == Row(
+        "tiny", "embeddings, 896 parameters, llama", "4.5 kB", "4096", "", "can be read; for programs alone"
+    )
+    assert gone.state == f"{tmp_path}/g: cannot be read (No such file or directory)"
+    told = dict(facts(settings, "tiny", settings.embedding_models["tiny"]))
+    assert told["for"] == "embeddings of 64 dimensions"
+    assert not any(what.startswith("memory") for what in told)
 
 
 def test_a_model_without_words_of_its_own_is_told_by_its_file(tmp_path: Path) -> None:
     path = write(tmp_path / "tiny.gguf")
-    _, tiny = rows(config(tmp_path, tiny={"path": path, "context_length": 1024}))
+    _, tiny = chatting(config(tmp_path, tiny={"path": path, "context_length": 1024}))
     assert tiny == Row("tiny", "896 parameters, llama", "4.6 kB", "1024", "", "can be read")
 
 
 def test_what_cannot_be_used_is_told_in_its_row(tmp_path: Path) -> None:
     base = write(tmp_path / "base.gguf", template=None)
-    _, gone, wordless = rows(config(tmp_path, gone={"path": tmp_path / "gone.gguf"}, wordless={"path": base}))
+    _, gone, wordless = chatting(config(tmp_path, gone={"path": tmp_path / "gone.gguf"}, wordless={"path": base}))
     assert gone == Row("gone", "gone.gguf", state=f"{tmp_path}/gone.gguf: cannot be read (No such file or directory)")
     assert "has no chat template" in wordless.state
 
 
 def test_the_default_is_marked_and_not_listed_twice(tmp_path: Path) -> None:
     same = {"path": EMBEDDED_CHAT_MODEL, "description": "mine"}
-    assert [row.name for row in rows(config(tmp_path, default=same, mine=same))] == ["mine (default)"]
-    assert [row.name for row in rows(config(tmp_path, default={**same, "slots": 2}, mine=same))] == ["default", "mine"]
+    assert [row.name for row in chatting(config(tmp_path, default=same, mine=same))] == ["mine (default)"]
+    assert [row.name for row in chatting(config(tmp_path, default={**same, "slots": 2}, mine=same))] == [
+        "default",
+        "mine",
+    ]
 
 
 def test_a_model_elsewhere_is_told_with_its_server(tmp_path: Path) -> None:
-    _, far = rows(config(tmp_path, far={"url": "http://127.0.0.1:9/v1"}))
+    _, far = chatting(config(tmp_path, far={"url": "http://127.0.0.1:9/v1"}))
     assert far == Row("far", "remote", state="at http://127.0.0.1:9/v1")
 
 
@@ -57,7 +84,7 @@ def test_a_pull_that_broke_off_is_told_with_what_is_here(tmp_path: Path) -> None
     )
     with local_models.staging(settings.data_dir, "big") as staging:
         (staging / "big.gguf.0123.part").write_bytes(bytes(1_200_000))
-    assert list(rows(settings))[1:] == [
+    assert chatting(settings)[1:] == [
         Row("big", "hub/owner/big", "4.7 GB", state="not complete: 1.2 MB of 4.7 GB; pull it again to go on")
     ]
 
@@ -75,6 +102,7 @@ def test_info_tells_what_the_file_says(tmp_path: Path) -> None:
         "parameters": "3.3 million",
         "quantisation": "Q8_0",
         "context": "2048 tokens, as trained",
+        "for": "chat",
         "chat template": "yes, 1562 characters",
         "licence": "MIT",
         "from": "unknown",
@@ -106,7 +134,7 @@ def test_info_of_what_is_no_model_is_refused(tmp_path: Path) -> None:
 def test_a_folder_is_told_by_its_weights_and_what_runs_it(tmp_path: Path) -> None:
     folder = Path(__file__).parents[1] / "assets" / "hearth-demo-chat-hf"
     settings = config(tmp_path, big={"path": folder, "context_length": 1024}, bad={"path": tmp_path})
-    _, big, bad = rows(settings)
+    _, big, bad = chatting(settings)
     assert big == Row("big", "LlamaForCausalLM", "6.6 MB", "1024", "float16", "can be read, by exllamav3")
     assert "config.json: cannot be read" in bad.state
     told = dict(facts(settings, "big", settings.own_models["big"]))

@@ -13,12 +13,23 @@ from adapters.web.openai.parameters.base import refused_in
 from adapters.web.openai.parameters.chat import ChatBody
 from adapters.web.openai.parameters.text import EmbeddingBody, TextBody
 from bot.api import ApiEvent, Begun, CallPiece, Ended, ReasoningPiece, TextPiece, ToolChoice, Used
-from bot.errors import BadKey, BadRequest, Busy, DatabaseError, EngineError, LimitReached, NoSuchModel, TooLong
+from bot.errors import (
+    BadKey,
+    BadRequest,
+    Busy,
+    DatabaseError,
+    EngineError,
+    LimitReached,
+    NoSuchModel,
+    TooLong,
+    WrongModel,
+)
 from bot.generation import TokenLogprob, Usage
 from bot.messages import Role
 
 HEAD = Head(id="chatcmpl-1", created=7, model="demo-2026-11-21", fingerprint="fp_1")
 WEATHER = {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+TOOL = {"type": "function", "function": WEATHER}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Köln"}'}}
 
 
@@ -34,7 +45,7 @@ class TestBodies:
             (chat(messages=[]), "messages", "at least 1 item"),
             (chat(messages=[{"role": "user"}]), "messages[0].content", "Missing required parameter"),
             (chat(messages=[{"role": "king", "content": "x"}]), "messages[0].role", "'developer'"),
-            (chat(messages=[{"content": "x"}]), "messages[0].role", "an object with it"),
+            (chat(messages=[{"content": "x"}]), "messages[0].role", "it is needed, as a string"),
             (chat(messages=[{"role": "user", "content": "a", "x": 1}]), "messages[0].x", "Unrecognized"),
             (chat(messages=[{"role": "assistant"}]), "messages[0]", "content is needed"),
             (chat(frobnicate=1), "frobnicate", "Unrecognized request argument supplied: frobnicate"),
@@ -51,7 +62,12 @@ class TestBodies:
             (chat(top_logprobs=2), "top_logprobs", "only with logprobs"),
             (chat(metadata={"a": "b"}), "metadata", "only with store"),
             (chat(tool_choice="required"), "tool_choice", "only with tools"),
-            (chat(functions=[WEATHER], tools=[{"type": "function", "function": WEATHER}]), "functions", "tools take"),
+            (chat(functions=[WEATHER], tools=[TOOL]), "functions", "tools take"),
+            (chat(functions=[WEATHER], tool_choice="none"), "tool_choice", "functions go with function_call"),
+            (chat(functions=[WEATHER], tool_choice="auto"), "tool_choice", "only with tools"),
+            (chat(tools=[TOOL], function_call="none"), "function_call", "tools go with tool_choice"),
+            (chat(tools=[TOOL], function_call={"name": "weather"}), "function_call", "only with functions"),
+            (chat(user="a", safety_identifier="a"), "user", "safety_identifier takes its place"),
             (chat(response_format={"type": "xml"}), "response_format.type", "'json_schema'"),
             (chat(response_format={"type": "json_schema"}), "response_format.json_schema", "Missing"),
             (chat(functions=[{"name": "a b"}]), "functions[0].name", "pattern"),
@@ -152,10 +168,11 @@ class TestAsks:
             asks.chat(ChatBody.parse(chat(**parameters, tool_choice=named)))
         assert refused.value.param == "tool_choice"
 
-    def test_a_bias_is_of_a_token_id(self) -> None:
+    @pytest.mark.parametrize("token", ["word", " 5 ", "+5", "5_0", "-1", "", "٥", "9" * 5000])
+    def test_a_bias_is_of_a_token_id(self, token: str) -> None:
         assert asks.chat(ChatBody.parse(chat(logit_bias={"50": -100}))).sampling.logit_bias == {50: -100.0}
         with pytest.raises(BadRequest) as refused:
-            asks.chat(ChatBody.parse(chat(logit_bias={"word": 1})))
+            asks.chat(ChatBody.parse(chat(logit_bias={token: 1})))
         assert refused.value.param == "logit_bias"
 
 
@@ -234,6 +251,7 @@ class TestFaults:
         [
             (BadKey("No."), 401, "invalid_request_error", "invalid_api_key"),
             (NoSuchModel("x"), 404, "invalid_request_error", "model_not_found"),
+            (WrongModel("x", kind="chat", needed="speech"), 400, "invalid_request_error", "model_not_supported"),
             (BadRequest("No.", param="n"), 400, "invalid_request_error", None),
             (TooLong("No."), 400, "invalid_request_error", "context_length_exceeded"),
             (LimitReached("No.", kind="tokens", seconds=61.2), 429, "tokens", "rate_limit_exceeded"),

@@ -98,14 +98,10 @@ def test_every_word_stays_visible_and_in_order(pieces: list[tuple[str, int]]) ->
     assert re.findall(r"w\d+w", discord_markdown(text)) == words
 
 
-@given(
-    st.one_of(
-        st.from_regex(r"[a-zß字][^\n]{0,40}", fullmatch=True),
-        st.text("ab1 -+=#:!()|.\"'\t\x0b\u2028/", max_size=40).map("a{}".format),
-    )
-)
+@given(st.lists(st.one_of(st.sampled_from(SIGNS), st.characters(), st.just("!")), max_size=6).map("".join))
+@settings(max_examples=2000, deadline=None)
 def test_a_line_without_signs_is_what_the_parser_makes_of_it(text: str) -> None:
-    assert telegram_html(text) == (rendered(text) or text.strip())
+    assert telegram_html(f"a{text}") == rendered(f"a{text}")
 
 
 @given(st.text(alphabet="abc xyz,.!?äß字😀", max_size=80))

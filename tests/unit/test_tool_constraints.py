@@ -199,12 +199,12 @@ class TestAuto:
         schema = {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}
         for functions in (BOTH, (TIME,)):
             grammar = one.constraint(functions, AUTO, schema=schema)
-            assert accepted(grammar, '{"sum":5}', ids=ids)
+            assert accepted(grammar, '{"sum": 5}', ids=ids)
             assert accepted(grammar, written(one, ASK_TIME), ids=ids)
-            assert not accepted(grammar, '{"sum":"5"}', ids=ids)
+            assert not accepted(grammar, '{"sum": "5"}', ids=ids)
             assert not accepted(grammar, "Hello", ids=ids)
         assert accepted(one.constraint(BOTH, AUTO, schema=schema), written(one, ASK_WEATHER), ids=ids)
-        assert not accepted(one.constraint(BOTH, REQUIRED, schema=schema), '{"sum":5}', ids=ids)
+        assert not accepted(one.constraint(BOTH, REQUIRED, schema=schema), '{"sum": 5}', ids=ids)
 
 
 @both_ways
@@ -231,6 +231,26 @@ class TestThinking:
         assert accepted(strict, "<think>hm</think>\nHello", ids=ids)
         assert accepted(strict, "Hello", ids=ids)
         assert not accepted(strict, f"<think>hm</think>\n{wrong}", ids=ids)
+        done = one.constraint(BOTH, REQUIRED, head="<|assistant|>\n<think>\n\n</think>\n\n")
+        assert not accepted(done, f"<think>hm</think>\n{written(one, ASK_WEATHER)}", ids=ids)
+
+    def test_json_comes_after_the_reasoning(self, family: type[Family], ids: bool) -> None:
+        one = form(family, ids=ids, source="{{ '<think>' }}")
+        schema = {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}
+        perhaps, begun = one.answer(schema), one.answer(schema, head="<think>\n")
+        for grammar, text in (
+            (perhaps, '{"sum": 5}'),
+            (perhaps, '<think>hm {"a"</think>\n\n{"sum": 5}'),
+            (begun, 'hm</think>\n\n{"sum": 5}'),
+        ):
+            assert accepted(grammar, text, ids=ids)
+            assert not accepted(grammar, text + "x", ids=ids)
+        assert not accepted(perhaps, 'hm</think>{"sum": 5}', ids=ids)
+        assert not accepted(begun, '{"sum": 5}', ids=ids)
+        assert form(family, ids=False).answer(schema) is None
+        assert one.answer(schema, head="<think>\n\n</think>\n\n") is None
+        with pytest.raises(BadRequest):
+            one.answer({"type": "nonsense"})
 
 
 SCHEMAS = st.recursive(

@@ -32,6 +32,7 @@ def call(name: str, arguments: str, *, number: int = 0, whole: bool = True) -> l
     return [CallBegun(number, name), Arguments(number, arguments), CallEnded(number, whole)]
 
 
+CUT = call("f", "", whole=False)
 FIRST, SECOND = call("f", TRICKY), call("get_time", "{}", number=1)
 
 
@@ -49,8 +50,10 @@ def joined(events: Iterable[ToolEvent]) -> list[ToolEvent]:
     return found
 
 
-def read(family: type[Family], *pieces: str, functions: Sequence[Function] = FUNCTIONS) -> list[ToolEvent]:
-    parser = family(ChatTemplate(source=""), {}, in_template=True).parser(functions)
+def read(
+    family: type[Family], *pieces: str, functions: Sequence[Function] = FUNCTIONS, forced: bool = False
+) -> list[ToolEvent]:
+    parser = family(ChatTemplate(source=""), {}, in_template=True).parser(functions, forced=forced)
     return joined([*(event for piece in pieces for event in parser.feed(piece)), *parser.end()])
 
 
@@ -83,7 +86,16 @@ CASES: dict[type[Family], list[tuple[str, list[ToolEvent]]]] = {
         (f"<tool_call>{CALL} oops", [*FIRST, Said(" oops")]),
         (f"<tool_call>{CALL}}}</tool_call>", [*FIRST, Said("}</tool_call>")]),
         (f"<tool_call>{CALL[:30]}", call("f", CALL[27:30], whole=False)),
-        ('<tool_call>{"name": "f"', [Said('<tool_call>{"name": "f"')]),
+        ('<tool_call>{"name": "f"', CUT),
+        ('<tool_call>{"name": "f", "argum', CUT),
+        ('a <tool_call>{"name": "f", "arguments": ', [Said("a"), *CUT]),
+        ('<tool_call>{"id": 7, "name": "f", "arguments": "{', CUT),
+        ('<tool_call>{"name": "f', [Said('<tool_call>{"name": "f')]),
+        ('<tool_call>{"arguments": {"a": 1}, "na', [Said('<tool_call>{"arguments": {"a": 1}, "na')]),
+        ("<tool_call>\n", [Said("<tool_call>\n")]),
+        (f'<tool_call>{CALL[:-1]}, "id', FIRST),
+        (f"<tool_call>{CALL}\n</tool", FIRST),
+        (f"<tool_call>{CALL}</tool_call>\n<tool", [*FIRST, Said("\n<tool")]),
         ("a <tool_call> b </tool_call>", [Said("a <tool_call> b </tool_call>")]),
         ("a <tool_call", [Said("a <tool_call")]),
         ("<tool_call>{\"name\": 'f'}", [Said("<tool_call>{\"name\": 'f'}")]),
@@ -126,6 +138,8 @@ CASES: dict[type[Family], list[tuple[str, list[ToolEvent]]]] = {
         ('<|python_tag|>brave.call(q="x")', [Said('<|python_tag|>brave.call(q="x")')]),
         (f"{CALL} Done.", [*FIRST, Said(" Done.")]),
         (f"{CALL}; Done.", [*FIRST, Said("; Done.")]),
+        ('{"name": "f", "para', CUT),
+        ('{"name": "f', [Said('{"name": "f')]),
     ],
     Mistral: [
         (f"[TOOL_CALLS][{CALL}, {OTHER}]", [*FIRST, *SECOND]),
@@ -136,7 +150,14 @@ CASES: dict[type[Family], list[tuple[str, list[ToolEvent]]]] = {
         ('[TOOL_CALLS]f[ARGS]{"a": 1}[TOOL_CALLS]get_time[ARGS]{}', [*call("f", '{"a": 1}'), *SECOND]),
         ('[TOOL_CALLS]f[CALL_ID]a1B-2[ARGS] {"a": 1}', call("f", '{"a": 1}')),
         ('[TOOL_CALLS] f{"a": 1}', call("f", '{"a": 1}')),
-        ("[TOOL_CALLS]get_time", [Said("[TOOL_CALLS]get_time")]),
+        ("[TOOL_CALLS]get_time", [Said("[TOOL_CALLS]get_time")]),  # it may go on to get_time_of_day
+        ("[TOOL_CALLS]f and", [Said("[TOOL_CALLS]f and")]),
+        ("[TOOL_CALLS]f ", [Said("[TOOL_CALLS]f ")]),
+        *(
+            (f"[TOOL_CALLS]f{more}", CUT)
+            for more in ("[", "[ARGS", "[ARGS]", "[ARGS] ", " [ARGS]", "[CALL_ID]a1", "[CALL_ID]a1[")
+        ),
+        (f'[TOOL_CALLS][{CALL}, {{"name": "get_time"', [*FIRST, *call("get_time", "", number=1, whole=False)]),
         ("[TOOL_CALLS]nobody[ARGS]{}", [Said("[TOOL_CALLS]nobody[ARGS]{}")]),
         ("[TOOL_CALLS]f[ARGS] x", [Said("[TOOL_CALLS]f[ARGS] x")]),
         ("[TOOL_CALLS]f[CALL_ID]a b", [Said("[TOOL_CALLS]f[CALL_ID]a b")]),
@@ -163,6 +184,31 @@ def test_what_an_answer_tells_wherever_it_is_split(family: type[Family], text: s
     assert read(family, *text) == events
     for at in range(1, len(text)):
         assert read(family, text[:at], text[at:]) == events
+
+
+WHOLE: list[tuple[type[Family], str]] = [
+    (Hermes, f"<tool_call>\n{CALL}\n</tool_call>\n<tool_call>\n{OTHER}\n</tool_call>"),
+    (Llama3, f"{CALL.replace('arguments', 'parameters')}; {OTHER}"),
+    (Mistral, f"[TOOL_CALLS] [{CALL}, {OTHER}]"),
+    (NamedMistral, f"[TOOL_CALLS]f[ARGS]{TRICKY}[TOOL_CALLS]get_time[ARGS]{{}}"),
+    (Generic, f"{CALL}\n{OTHER}"),
+]
+
+
+@pytest.mark.parametrize(("family", "text"), WHOLE)
+def test_of_forced_calls_nothing_is_text_wherever_they_are_cut_off(family: type[Family], text: str) -> None:
+    names = []
+    for end in range(len(text) + 1):
+        events = read(family, text[:end], forced=True)
+        assert events == read(family, *text[:end], forced=True)
+        assert not any(isinstance(event, Said) for event in events), text[:end]
+        names.append([event.name for event in events if isinstance(event, CallBegun)])
+        told = [event.text for event in events if isinstance(event, Arguments)]
+        assert all(whole.startswith(came) for whole, came in zip((TRICKY, "{}"), told, strict=False))
+        ended = [event.whole for event in events if isinstance(event, CallEnded)]
+        assert ended == [came == whole for whole, came in zip((TRICKY, "{}"), told, strict=False)]
+    assert names == sorted(names, key=len)
+    assert names[-1] == ["f", "get_time"]
 
 
 def test_arguments_come_as_they_are_written() -> None:

@@ -1,5 +1,6 @@
 """Pairs of texts that mean the same, each drawn anew: what a word means, its synonyms, a sentence said otherwise."""
 
+import math
 import random
 import re
 from bisect import bisect
@@ -130,7 +131,8 @@ class Pairs:
 def _weight(synset: Synset) -> float:
     """What is counted often is drawn often; proper names and compounds that were never counted, seldom."""
     common = any(word.islower() and " " not in word for word in synset.words)
-    return float(synset.count + 1) ** 0.5 * (1.0 if common else 0.3) * (1.0 if synset.count or common else 0.5)
+    weight = math.sqrt(synset.count + 1) * (1.0 if common else 0.3)
+    return weight if synset.count or common else weight / 2
 
 
 def _so_many(draw: Callable[[], Pair | None], size: int) -> Iterator[Pair]:

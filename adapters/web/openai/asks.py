@@ -28,6 +28,8 @@ from bot.generation import Sampling
 from bot.messages import Role
 from bot.turns import ToolCall, Turn
 
+MAX_DIGITS = 10
+"""Of a token id: no vocabulary has so many."""
 ANY_OBJECT = {"type": "object"}
 
 
@@ -106,10 +108,9 @@ def _stops(stop: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _bias(given: Mapping[str, float] | None) -> dict[int, float]:
-    try:
-        return {int(token): value for token, value in (given or {}).items()}
-    except ValueError as error:
-        raise BadRequest("Invalid 'logit_bias': the keys are token ids.", param="logit_bias") from error
+    if not all(token.isascii() and token.isdecimal() and len(token) <= MAX_DIGITS for token in given or ()):
+        raise BadRequest("Invalid 'logit_bias': the keys are token ids.", param="logit_bias")
+    return {int(token): value for token, value in (given or {}).items()}
 
 
 def _schema(body: ChatBody) -> Mapping[str, Any] | None:

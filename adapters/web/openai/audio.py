@@ -22,7 +22,7 @@ from adapters.web.openai.programs import Programs
 from adapters.web.openai.sse import EventStream
 from adapters.web.openai.turns import Turns
 from bot.api import ApiUse, Caller, SpeechModel
-from bot.errors import DatabaseError, NoSuchModel, UnreadError
+from bot.errors import DatabaseError, NoSuchModel, UnreadError, WrongModel
 from bot.ports import SpeechToText
 from bot.transcription import Audio as Sound
 from bot.transcription import Detected, Segment, Task, TranscribeOptions, clock
@@ -58,6 +58,7 @@ class Audio:
         self._decode = programs.decode
         self._used = programs.used
         self._names = programs.speech_names
+        self._completions = programs.completions
         self._language = config.language or None
         self._most = min(config.max_bytes, MAX_FILE)
         self._turns = Turns(at_once=max(1, config.workers - 1), each=EACH, most=MOST)
@@ -81,7 +82,7 @@ class Audio:
             async with forms.read(request, file=FILE, most=self._most) as form:
                 body = kind.parse(forms.fields(form, FILE, LISTS))
                 options = _options(body, self._language)
-                model = self._model(body.model, caller)
+                model = await self._model(body.model, caller)
                 use = ApiUse(caller=caller, endpoint=_ENDPOINTS[options.task], model=model.alias)
                 async with self._turns.turn(caller.id):
                     name = model.translator if options.task is Task.TRANSLATE else model.model
@@ -91,12 +92,22 @@ class Audio:
                             return await _streamed(request, heard)
                         return await _whole(body, job, heard)
 
-    def _model(self, name: str, caller: Caller) -> SpeechModel:
-        """Raises NoSuchModel."""
-        found = self._names.get(name)
-        if found is None or not (caller.models is None or {name, found.alias, found.snapshot} & caller.models):
-            raise NoSuchModel(name[: forms.MOST_ECHOED])
+    async def _model(self, name: str, caller: Caller) -> SpeechModel:
+        """Raises NoSuchModel, and WrongModel for one that hears nothing."""
+        found, echoed = self._names.get(name), name[: forms.MOST_ECHOED]
+        if found is None:
+            cards = await self._completions.models(caller)
+            other = next((card for card in cards if card.id == name), None)
+            raise NoSuchModel(echoed) if other is None else WrongModel(echoed, kind=other.kind, needed="speech")
+        if not self._may(found, caller):
+            raise NoSuchModel(echoed)
         return found
+
+    def _may(self, model: SpeechModel, caller: Caller) -> bool:
+        """Whether a caller may use it: by any of its names, whichever of them the key has."""
+        if caller.models is None or model.snapshot in caller.models:
+            return True
+        return any(one.alias == model.alias for one in filter(None, map(self._names.get, caller.models)))
 
     async def _sound(self, file: forms.Upload) -> Sound:
         """Raises UnreadError."""

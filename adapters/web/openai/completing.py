@@ -27,6 +27,8 @@ from bot.errors import BadRequest
 log = structlog.get_logger(__name__)
 
 ALPHABET = string.ascii_letters + string.digits
+LEGACY = {"tools": "functions", "tool_choice": "function_call"}
+"""What the core calls so came under these names, where the request has functions."""
 ID = 29
 """Characters of an id behind its prefix, as OpenAI's have."""
 
@@ -70,7 +72,12 @@ class Completing:
         async with aclosing(
             self._programs.completions.chat(ask, request[CALLER], took=request[SPENDING].took)
         ) as events:
-            head = await _begun(events, "chatcmpl-")
+            try:
+                head = await _begun(events, "chatcmpl-")
+            except BadRequest as error:
+                if legacy:
+                    error.param = LEGACY.get(error.param or "", error.param)
+                raise
             if asked.stream:
                 usage = bool(asked.stream_options and asked.stream_options.include_usage)
                 chunks = ChatChunks(head, usage=usage, legacy=legacy)

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from adapters.web.openai import asks, body
-from adapters.web.openai.frame import CALLER
+from adapters.web.openai.frame import CALLER, SPENDING
 from adapters.web.openai.parameters.text import EmbeddingBody
 from adapters.web.openai.programs import Programs
 from bot.api import Embedded
@@ -30,7 +30,9 @@ class Embedding:
     async def embed(self, request: web.Request) -> web.Response:
         """The vectors of a batch."""
         asked = EmbeddingBody.parse(await body.read(request))
-        embedded = await self._programs.completions.embed(asks.embedding(asked), request[CALLER])
+        embedded = await self._programs.completions.embed(
+            asks.embedding(asked), request[CALLER], took=request[SPENDING].took
+        )
         # Thousands of numbers: not on the event loop.
         return await asyncio.to_thread(_response, embedded, base64=asked.encoding_format == "base64")
 

@@ -23,6 +23,7 @@ from bot.errors import (
     Told,
     TooLong,
     UnreadError,
+    WrongModel,
 )
 
 INVALID, SERVER, LIMIT = "invalid_request_error", "server_error", "rate_limit_error"
@@ -86,6 +87,7 @@ class _Kind:
 _KINDS: Mapping[type[HearthError], _Kind] = {
     BadKey: _Kind(401, "invalid_api_key"),
     NoSuchModel: _Kind(404, "model_not_found"),
+    WrongModel: _Kind(400, "model_not_supported"),
     BadRequest: _Kind(400),
     TooLong: _Kind(400, "context_length_exceeded"),
     RoleForgery: _Kind(400),

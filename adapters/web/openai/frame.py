@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from adapters.web.guard import Guard
-from adapters.web.openai import faults
+from adapters.web.openai import faults, query
 from adapters.web.openai.faults import HANDLED, Fault, Refused
 from adapters.web.openai.programs import Programs
 from adapters.web.sessions import Failures, People
@@ -65,7 +65,7 @@ class Frame:
 
     def __call__(self, app: web.Application) -> None:
         """Surround an application."""
-        app.middlewares.extend((self._answered, self._let_in))
+        app.middlewares.extend((self._answered, self._let_in, _asked))
         app.on_response_prepare.append(self._headed)
 
     async def drain(self, seconds: float) -> None:
@@ -186,6 +186,14 @@ class Frame:
             headers["Access-Control-Expose-Headers"] = EXPOSED
             headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         headers.add("Vary", "Origin")
+
+
+@web.middleware
+async def _asked(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Only what the address may ask for: a parameter there is not ignored either."""
+    if request.match_info.http_exception is None:
+        query.check(request, PREFIX)
+    return await handler(request)
 
 
 def _begin(request: web.Request) -> None:

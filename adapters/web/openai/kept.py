@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from adapters.web.openai import body
+from adapters.web.openai import body, query
 from adapters.web.openai.faults import refused
 from adapters.web.openai.frame import CALLER
 from adapters.web.openai.parameters.chat import MAX_METADATA, MetadataBody
@@ -16,8 +16,6 @@ from bot.errors import BadRequest
 
 DEFAULT_PAGE, MOST_PAGE = 20, 100
 ID = "{completion_id:[A-Za-z0-9_-]+}"
-QUERY = frozenset({"after", "limit", "order", "model"})
-METADATA = "metadata["
 
 
 class KeptCompletions:
@@ -25,6 +23,7 @@ class KeptCompletions:
 
     def __init__(self, programs: Programs) -> None:
         self._store = programs.store
+        self._completions = programs.completions
 
     def __call__(self, app: web.Application) -> None:
         """Add them."""
@@ -36,7 +35,9 @@ class KeptCompletions:
 
     async def list(self, request: web.Request) -> web.Response:
         """A page of them."""
-        metadata = _query(request, QUERY, metadata=True)
+        metadata = query.parts(request, "metadata")
+        if len(metadata) > MAX_METADATA:
+            raise BadRequest(f"Invalid 'metadata': at most {MAX_METADATA}.", param="metadata")
         limit, newest_first = _page(request)
         try:
             kept, more = await self._store.kept_completions(
@@ -44,7 +45,7 @@ class KeptCompletions:
                 after=request.query.get("after"),
                 limit=limit,
                 newest_first=newest_first,
-                model=request.query.get("model"),
+                model=await self._model(request),
                 metadata=metadata or None,
             )
         except ValueError as error:
@@ -71,7 +72,6 @@ class KeptCompletions:
 
     async def messages(self, request: web.Request) -> web.Response:
         """The messages of the request."""
-        _query(request, QUERY - {"model"})
         limit, newest_first = _page(request)
         kept = await self._kept(request)
         found = [{"id": f"{kept.id}-{n}", "name": None, **message} for n, message in enumerate(kept.messages)]
@@ -83,6 +83,13 @@ class KeptCompletions:
                 raise BadRequest("Invalid 'after': there is no such message.", param="after")
             found = found[places[0] + 1 :]
         return web.json_response(_listed(found[:limit], more=len(found) > limit))
+
+    async def _model(self, request: web.Request) -> str | None:
+        """The snapshot that is asked for. What no name of today stands for may have answered before today."""
+        if (name := request.query.get("model")) is None:
+            return None
+        cards = await self._completions.models(request[CALLER])
+        return next((card.snapshot for card in cards if card.id == name), name)
 
     async def _kept(self, request: web.Request) -> Kept:
         name = request.match_info["completion_id"]
@@ -110,19 +117,6 @@ def _page(request: web.Request) -> tuple[int, bool]:
     if order not in {"asc", "desc"}:
         raise BadRequest("Invalid 'order': asc or desc.", param="order")
     return int(given), order == "desc"
-
-
-def _query(request: web.Request, known: frozenset[str], *, metadata: bool = False) -> dict[str, str]:
-    """The metadata of the query, `metadata[key]=value`. Raises BadRequest for what is not known."""
-    found: dict[str, str] = {}
-    for name, value in request.query.items():
-        if metadata and name.startswith(METADATA) and name.endswith("]"):
-            found[name.removeprefix(METADATA).removesuffix("]")] = value
-        elif name not in known:
-            raise BadRequest(f"Unrecognized request argument supplied: {name}", param=name)
-    if len(found) > MAX_METADATA:
-        raise BadRequest(f"Invalid 'metadata': at most {MAX_METADATA}.", param="metadata")
-    return found
 
 
 def _found(kept: Kept | None, name: str) -> Kept:

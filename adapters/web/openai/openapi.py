@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from adapters.web.openai.objects import OBJECTS
 from adapters.web.openai.parameters.audio import TranscriptionForm, TranslationForm
 from adapters.web.openai.parameters.base import refused_in
-from adapters.web.openai.parameters.chat import ChatBody, MetadataBody
+from adapters.web.openai.parameters.chat import MAX_METADATA, ChatBody, MetadataBody
 from adapters.web.openai.parameters.text import EmbeddingBody, TextBody
 
 OPENAPI = "3.1.0"
@@ -47,7 +47,7 @@ class Operation:
     plain: bool = False
     """Whether there are text formats."""
     query: Mapping[str, Any] = field(default_factory=dict)
-    """Parameters of the address: name -> schema."""
+    """Parameters of the address: name -> schema. Objects are written `name[key]=value` (OpenAPI's deepObject)."""
     free: bool = False
     """Costs no model's time."""
 
@@ -56,6 +56,13 @@ _PAGE = {
     "after": {"type": "string"},
     "limit": {"type": "integer", "minimum": 1, "maximum": 100},
     "order": {"type": "string", "enum": ["asc", "desc"]},
+}
+_MODEL = {"type": "string", "description": "Any of its names: those that its present snapshot answered."}
+_METADATA = {
+    "type": "object",
+    "additionalProperties": {"type": "string"},
+    "maxProperties": MAX_METADATA,
+    "description": "As `metadata[key]=value`: those that have it, all of it if it is several.",
 }
 OPERATIONS: Sequence[Operation] = (
     Operation(
@@ -71,7 +78,7 @@ OPERATIONS: Sequence[Operation] = (
         path="/chat/completions",
         summary="Kept chat completions",
         answers="ChatCompletionList",
-        query={**_PAGE, "model": {"type": "string"}},
+        query={**_PAGE, "model": _MODEL, "metadata": _METADATA},
         free=True,
     ),
     Operation(
@@ -194,13 +201,18 @@ def _described(operation: Operation) -> dict[str, Any]:
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     names = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
     found = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
-    return [*found, *({"name": name, "in": "query", "schema": schema} for name, schema in operation.query.items())]
+    return [*found, *(_of_address(name, schema) for name, schema in operation.query.items())]
+
+
+def _of_address(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    form = {"style": "deepObject", "explode": True} if schema["type"] == "object" else {}
+    return {"name": name, "in": "query", **form, "schema": schema}
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
     content: dict[str, Any] = {JSON: {"schema": {"$ref": f"{_REFS}{operation.answers}"}}}
     if operation.streams:
-        content[EVENTS] = {"schema": {"type": "string"}}
+        content[EVENTS] = {}  # a schema would be that of the whole: OpenAPI 3.1 has no word for each event
     if operation.plain:
         content[PLAIN] = {"schema": {"type": "string"}}
     told = REFUSED | (MISSING if "{" in operation.path or operation.body is not None else {})

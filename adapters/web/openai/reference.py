@@ -47,7 +47,8 @@ def _operation(operation: Operation) -> Iterator[str]:
 
 def _query(operation: Operation) -> Iterator[str]:
     for name, schema in operation.query.items():
-        yield f"| `{name}` (of the address) | yes | {_told(schema)} |"
+        written = f"{name}[KEY]" if schema["type"] == "object" else name
+        yield f"| `{written}` (of the address) | yes | {_told(schema)} |"
 
 
 def _body(operation: Operation) -> Iterator[str]:

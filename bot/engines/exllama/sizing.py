@@ -17,7 +17,8 @@ MEBIBYTE = 2**20
 LEAST_CONTEXT = 2048
 """Under this no conversation fits."""
 WORK_BYTES = 768 * MEBIBYTE
-"""For the CUDA context's growth, activations, and logits, beside weights and cache."""
+"""For the CUDA context's growth, activations, and logits, beside weights and cache, while so many tokens are read:"""
+WORK_CHUNK = 512
 CARD_BYTES = 1536 * MEBIBYTE
 """On each further card: the library's scratch memory once more, and the rest that no whole layer fills."""
 WEIGHTS_FACTOR = 1.02
@@ -60,6 +61,21 @@ def matmul_bytes(config: Mapping[str, Any], chunk: int) -> int:
         return 2 * (2 * heads * chunk + chunk + 2 * heads * _width(config, heads))
 
 
+def chunk_bytes(config: Mapping[str, Any], chunk: int) -> int:
+    """What reading `chunk` tokens at a time takes beyond WORK_BYTES, in the layer that takes most. Raises ModelError.
+
+    Of exllamav3's, which is the larger: two inner vectors of the feed-forward part in 32 bits and two in 16, and of the
+    width of the model one each of input, output and residue, with queries, keys, values and their copies.
+    """
+    if chunk <= WORK_CHUNK:
+        return 0
+    with _told():
+        width = _first(config, "hidden_size", "n_embd", "d_model")
+        experts = int(config.get("num_experts_per_tok") or 0) * int(config.get("moe_intermediate_size") or 0)
+        inner = max(int(config.get("intermediate_size") or config.get("n_inner") or 4 * width), experts)
+        return (chunk - WORK_CHUNK) * (12 * inner + 16 * width)
+
+
 def plan(
     *,
     trained: int,
@@ -70,6 +86,7 @@ def plan(
     weights: int,
     free: int,
     reserve: int,
+    work: int = WORK_BYTES,
 ) -> Plan:
     """Fit the cache into `free` bytes beside the weights and what is left for others. Raises ModelError if nothing fits.
 
@@ -77,7 +94,7 @@ def plan(
     keeps old conversations' beginnings.
     """
     context = min(wanted_context or trained, trained)
-    room = free - reserve - round(weights * WEIGHTS_FACTOR) - WORK_BYTES
+    room = free - reserve - round(weights * WEIGHTS_FACTOR) - work
     fits = max(0, room // per_token // PAGE * PAGE)
     if (
         wanted_cache is not None
@@ -86,7 +103,9 @@ def plan(
     tokens = min(_pages(context * slots), fits)
     if tokens < min(LEAST_CONTEXT, _pages(context)):
         least = per_token * LEAST_CONTEXT
-        raise ModelError(f"does not fit: {_need(weights, least, reserve)}, and {_gigabytes(free)} are free on the GPU")
+        raise ModelError(
+            f"does not fit: {_need(weights, least, work, reserve)}, and {_gigabytes(free)} are free on the GPU"
+        )
     return Plan(min(context, tokens), tokens)
 
 
@@ -96,12 +115,14 @@ def plan_for(
     *,
     free: int,
     slots: int,
+    chunk: int,
     cards: int = 1,
     most_context: int | None = None,
     work_per_token: int = 0,
 ) -> Plan:
     """The plan for a model, and for the draft model after it, on so many cards. Raises ModelError, which names the model.
 
+    `chunk`: tokens of a prompt that are read in one step.
     `work_per_token`: bytes that computing takes for each token of a conversation, for one at a time.
     """
     gpu, model = config.gpu, folders[0]
@@ -116,6 +137,7 @@ def plan_for(
             weights=sum(folder.size for folder in folders),
             free=free - (cards - 1) * CARD_BYTES,
             reserve=gpu.reserve_mib * MEBIBYTE,
+            work=WORK_BYTES + max(chunk_bytes(folder.text_config, chunk) for folder in folders),
         )
     except ModelError as error:
         raise ModelError(f"{model.path}: {error}") from error
@@ -144,10 +166,10 @@ def _pages(tokens: int) -> int:
     return (tokens + PAGE - 1) // PAGE * PAGE
 
 
-def _need(weights: int, cache: int, reserve: int) -> str:
+def _need(weights: int, cache: int, work: int, reserve: int) -> str:
     return (
         f"the weights take {_gigabytes(round(weights * WEIGHTS_FACTOR))}, the least cache {_gigabytes(cache)}, "
-        f"the work {_gigabytes(WORK_BYTES)}, {_gigabytes(reserve)} are reserved"
+        f"the work {_gigabytes(work)}, {_gigabytes(reserve)} are reserved"
     )
 
 

@@ -2,8 +2,9 @@
 
 What it does wrong by itself is put right here:
 without flash-attn its scaled-dot-product attention has no causal mask, so the plain one is chosen, which answers one at
-a time; config.json as transformers 5 writes it gives wrong positions; the sampler's defaults are not neutral; with
-speculation a job ends some tokens early; each step reads a chunk of every new prompt, so new ones come in one by one.
+a time; config.json as transformers 5 writes it gives wrong positions; the sampler's defaults are not neutral, and its
+top_p leaves a token too much out; with speculation a job ends some tokens early; each step reads a chunk of every new
+prompt, so new ones come in one by one.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import Any
 import structlog
 
 from bot.config import ModelConfig
-from bot.engines.exllama import sizing
+from bot.engines.exllama import nucleus, positions, sizing
 from bot.engines.exllama.backend import PAGE, LibraryBackend
 from bot.engines.exllama.jobs import Job
 from bot.engines.exllama.progress import Progress
 from bot.engines.exllama.running import Running
 from bot.engines.exllama.shaping import Shaping
 from bot.engines.exllama.vocabulary import Vocabulary
-from bot.engines.exllama.weights import ModelFolder, Rope, rope
+from bot.engines.exllama.weights import ModelFolder, rope
 from bot.errors import ModelError
 from bot.generation import Sampling
 
@@ -35,6 +36,8 @@ FLASH_ATTN = (8, 0)
 """Ampere: on older GPUs exllamav2 only warns, and flash-attn fails at the first step."""
 OTHERS_RESERVE = 64 * sizing.MEBIBYTE
 """Bytes on each GPU after the first, as the library itself reserves."""
+WHOLE_CARD = 2**50
+"""Bytes that no GPU has: asked to reserve them, the library ends there for want of memory."""
 WHOLE_BITS, QUANTISED_HEAD = 16, 32
 """Its quantised caches need heads whose width is a multiple of this."""
 CACHES = {16: "ExLlamaV2Cache", 8: "ExLlamaV2Cache_Q8", 6: "ExLlamaV2Cache_Q6", 4: "ExLlamaV2Cache_Q4"}
@@ -70,14 +73,15 @@ class V2(LibraryBackend):
 
     def _handle(self, job: Job, shaping: Shaping) -> Any:
         request = job.request
-        wanted = shaping.changes or shaping.reports or shaping.matcher is not None
+        wanted = shaping.changes or shaping.reports or shaping.matcher is not None or nucleus.cuts(request.sampling)
+        size = self._vocabulary.size
         return self._module.generator.ExLlamaV2DynamicJob(
             input_ids=self._torch.tensor([request.prompt], dtype=self._torch.long),
             max_new_tokens=job.max_tokens + self._draft_tokens,  # it ends so many early
             gen_settings=settings(self._module, request.sampling),
             seed=request.sampling.seed,
             stop_conditions=sorted(self._vocabulary.end_ids),  # stop strings are found by `Writer`
-            filters=[LogitFilter(self._torch, shaping)] if wanted else [],
+            filters=[LogitFilter(self._torch, shaping, request.sampling, size)] if wanted else [],
             token_healing=False,
         )
 
@@ -111,16 +115,19 @@ class V2(LibraryBackend):
     def _open(self) -> None:
         """Read the weights into the GPU, the draft model's first: what is left is the cache's."""
         draft = self._draft_folder()
-        configs = [self._prepared(folder) for folder in (self._folder, draft) if folder is not None]
+        folders = [folder for folder in (self._folder, draft) if folder is not None]
+        configs = [self._prepared(folder) for folder in folders]
         self._choose_attention(configs)
-        work = 0 if self._paged else max(unpaged_work(each) for each in (self._folder, draft) if each is not None)
+        work = 0 if self._paged else max(map(unpaged_work, folders))
         plan = self._plan(most_context=self._most_context(configs), work_per_token=work)
         self.context_length = plan.context_length - self._draft_tokens
         self._batch = min(self._batch, plan.context_length // ROWS)
         self._chunk = min(self._chunk, max(PAGE, plan.context_length // PAGE * PAGE))
-        for config in configs:
+        for config, folder in zip(configs, folders, strict=True):
             config.max_seq_len = plan.context_length
             config.max_input_len = max(self._chunk, ROWS * self._batch)
+            if (found := rope(folder)) is not None:
+                positions.set_rope(config, found)
         if draft is not None:
             self._parts["draft_model"] = self._model(configs[1])
             self._parts["draft_cache"] = self._filled(self._parts["draft_model"], plan.cache_tokens, draft.path.name)
@@ -134,8 +141,8 @@ class V2(LibraryBackend):
 
     def _choose_attention(self, configs: Sequence[Any]) -> None:
         """Paged with flash-attn; without it the one way that is right, for all models alike."""
-        cuda = self._torch.cuda
-        new = all(cuda.get_device_capability(number) >= FLASH_ATTN for number in range(cuda.device_count()))
+        capability = self._torch.cuda.get_device_capability
+        new = all(capability(number) >= FLASH_ATTN for number in range(self._cards))
         paged = new and bool(self._module.attn.has_flash_attn_with_paged)
         self._paged = paged and not any(config.no_flash_attn for config in configs)
         if not self._paged:
@@ -161,8 +168,6 @@ class V2(LibraryBackend):
         config = self._module.ExLlamaV2Config()
         config.model_dir = str(folder.path)
         config.prepare()
-        if (found := rope(folder)) is not None:
-            set_rope(config, found)
         config.arch_compat_overrides(quiet=True)
         return config
 
@@ -173,11 +178,12 @@ class V2(LibraryBackend):
         if gpu.split:
             model.load(list(gpu.split), callback=progress)
             return kind(model, max_seq_len=tokens)
-        others = self._torch.cuda.device_count() - 1
+        others = [OTHERS_RESERVE] * (self._cards - 1)
+        unused = [WHOLE_CARD] * (self._torch.cuda.device_count() - self._cards)
         cache = kind(model, max_seq_len=tokens, lazy=True)
         model.load_autosplit(
             cache,
-            reserve_vram=[gpu.reserve_mib * sizing.MEBIBYTE, *[OTHERS_RESERVE] * others],
+            reserve_vram=[gpu.reserve_mib * sizing.MEBIBYTE, *others, *unused],
             last_id_only=True,  # what it tries out needs no logits for a whole chunk: those of no prompt are computed
             callback=progress,
         )
@@ -195,9 +201,12 @@ class LogitFilter:
     It needs no more of the library's own base class than these methods. None may raise: that would end every job.
     """
 
-    def __init__(self, torch: Any, shaping: Shaping) -> None:
+    def __init__(self, torch: Any, shaping: Shaping, sampling: Sampling, size: int) -> None:
         self._torch = torch
         self._shaping = shaping
+        self._sampling = sampling
+        self._size = size
+        """Of the vocabulary, without padding."""
         self._generated: list[int] = []
 
     def begin(self, prefix: str) -> None:
@@ -223,7 +232,8 @@ class LogitFilter:
         self._shaping.see(logits)
         if self._shaping.changes:
             logits = self._shaping.changed(logits, self._torch.tensor(self._generated, dtype=self._torch.long))
-        return self._shaping.masked(logits)
+        logits = self._shaping.masked(logits)
+        return nucleus.cut(self._torch, logits, self._sampling, self._size) if nucleus.cuts(self._sampling) else logits
 
     def feed(self, token: Any) -> None:
         """The token that was chosen, a tensor of shape (1, 1)."""
@@ -237,13 +247,14 @@ class LogitFilter:
 def settings(library: Any, sampling: Sampling) -> Any:
     """The library's sampler settings: its defaults (temperature .8, top-k 50, top-p .8, penalty 1.025) are not neutral.
 
-    Penalties and biases are not here: the library counts the prompt in. Each job has settings of its own.
+    Penalties and biases are not here: the library counts the prompt in. Nor is top_p: see `nucleus`. Each job has
+    settings of its own.
     """
     greedy = sampling.temperature <= 0
     return library.generator.ExLlamaV2Sampler.Settings(
         temperature=1.0 if greedy else sampling.temperature,
         top_k=1 if greedy else sampling.top_k,
-        top_p=0.0 if greedy else sampling.top_p,
+        top_p=1.0,
         min_p=0.0 if greedy else sampling.min_p,
         token_repetition_penalty=1.0,
         token_frequency_penalty=0.0,
@@ -256,23 +267,6 @@ def settings(library: Any, sampling: Sampling) -> Any:
         dry_multiplier=0.0,
         xtc_probability=0.0,
     )
-
-
-def set_rope(config: Any, found: Rope) -> None:
-    """Put what transformers 5 writes where the library looks for it (exllamav2/config.py, `rope_scaling`)."""
-    config.rotary_embedding_base = found.theta
-    if found.partial is not None:
-        config.partial_rotary_factor = found.partial
-    scaling = found.scaling
-    match scaling.get("rope_type") or scaling.get("type"):
-        case "linear":
-            config.scale_pos_emb = float(scaling["factor"])
-        case "llama3":
-            config.alt_rope_method = "llama3"
-            config.l3_rope_factor = scaling["factor"]
-            config.l3_rope_low_freq_factor = scaling["low_freq_factor"]
-            config.l3_rope_high_freq_factor = scaling["high_freq_factor"]
-            config.l3_rope_original_max_position_embeddings = scaling["original_max_position_embeddings"]
 
 
 def library() -> Any:

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from bot.engines.exllama import positions
 from bot.errors import ModelError
 
 Kind = Literal["exl2", "gptq", "exl3", "plain"]
@@ -38,10 +39,6 @@ V2_ARCHITECTURES = frozenset(
     }
 )
 """Those that exllamav2 0.3.2 (architecture.py) reads as what they are, models of text alone."""
-V2_SCALINGS = frozenset({"default", "linear", "su", "longrope", "yarn", "llama3", "mrope"})
-"""`rope_scaling` types that exllamav2 0.3.2 (config.py) does not pass over in silence."""
-V2_NEW_SCALINGS = frozenset({"default", "linear", "llama3"})
-"""Those of transformers 5's `rope_parameters` that `v2` sets by itself; yarn and longrope are meant differently there."""
 CONTEXT_KEYS = ("max_sequence_length", "max_position_embeddings", "max_seq_len", "n_positions")
 
 
@@ -154,37 +151,12 @@ def read_json(file: Path) -> dict[str, Any]:
     return values
 
 
-@dataclass(frozen=True, slots=True)
-class Rope:
-    """How positions turn, where exllamav2 would read it wrongly from config.json: to be set by ourselves."""
-
-    theta: float
-    scaling: Mapping[str, Any]
-    """With `rope_type`, as transformers 5 writes it."""
-    partial: float | None = None
-
-
-def rope(folder: ModelFolder) -> Rope | None:
-    """What transformers 5 wrote as `rope_parameters`, which exllamav2 does not read; None for an older config.json.
-
-    Raises ModelError for what exllamav2 cannot do, or would leave out without a word.
-    """
-    config = folder.text_config
-    parameters = config.get("rope_parameters")
-    if not isinstance(parameters, Mapping):
-        scaling = config.get("rope_scaling") or {}
-        kind = str(scaling.get("rope_type") or scaling.get("type") or "default")
-        if kind not in V2_SCALINGS:
-            raise ModelError(f"{folder.path}: exllamav2 does not know the rope_scaling {kind!r}")
-        return None
-    kind = str(parameters.get("rope_type") or parameters.get("type") or "default")
-    if kind not in V2_NEW_SCALINGS or any(isinstance(value, Mapping) for value in parameters.values()):
-        raise ModelError(f"{folder.path}: exllamav2 cannot run these rope_parameters ({kind}); exllamav3 may")
-    theta = parameters.get("rope_theta", config.get("rope_theta"))
-    if not isinstance(theta, int | float):
-        raise ModelError(f"{folder.path}: rope_parameters has no rope_theta")
-    partial = parameters.get("partial_rotary_factor")
-    return Rope(float(theta), parameters, float(partial) if isinstance(partial, int | float) else None)
+def rope(folder: ModelFolder) -> positions.Rope | None:
+    """How positions turn, where exllamav2 would read it wrongly. Raises ModelError for what it cannot do."""
+    try:
+        return positions.read(folder.text_config)
+    except ModelError as error:
+        raise ModelError(f"{folder.path}: {error}") from error
 
 
 def _quantisation(config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@
     form.check(functions)
     turns, tools = form.prepare(turns, functions)   for PromptBuilder.build(turns, tools=tools, ...)
     Generation(..., grammar=form.constraint(functions, choice, parallel=..., head=prompts.answer_head), shows=form.shows)
-    parser = form.parser(functions)                 one for each answer
+    parser = form.parser(functions, forced=...)     one for each answer
     parser.feed(text), ..., parser.end()            -> Said, CallBegun, Arguments, CallEnded
 
 The text that the parser is fed is the answer without its reasoning. Events of one call follow each other without those

@@ -17,7 +17,7 @@ class Parser(Protocol):
         """What the next text tells. Nothing of it is lost: what turns out to be no call is said as text."""
 
     def end(self) -> list[ToolEvent]:
-        """The answer has ended: what was held back."""
+        """The answer has ended: what was held back. A call that it ended within is told as far as it came."""
 
 
 class ToolFormat(Protocol):
@@ -57,5 +57,15 @@ class ToolFormat(Protocol):
         an answer that calls nothing is JSON of it. Raises BadRequest for a schema that cannot be kept.
         """
 
-    def parser(self, functions: Sequence[Function]) -> Parser:
-        """For one answer, without its reasoning. Calls of other functions than these are text."""
+    def answer(self, schema: Mapping[str, Any], *, head: str = "") -> str | None:
+        """The grammar of an answer in JSON of a schema that calls nothing, for a model that reasons before it.
+
+        None where the model does not: then `Generation.json_schema` says it all. Raises BadRequest for a schema that
+        cannot be kept.
+        """
+
+    def parser(self, functions: Sequence[Function], *, forced: bool = False) -> Parser:
+        """For one answer, without its reasoning. Calls of other functions than these are text.
+
+        `forced`: the grammar lets the model write calls alone, so that what is left at the end is no text.
+        """

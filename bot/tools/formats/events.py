@@ -23,7 +23,7 @@ class CallBegun:
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """The next part of a call's arguments: all parts together are the JSON text of an object."""
+    """The next part of a call's arguments: all parts together are the JSON text of an object; empty if none came."""
 
     number: int
     text: str

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.api import Function
+from bot.constraints import guided
 from bot.reasoning import TAGS
 
-GUIDANCE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""JSON as the models were shown it, which is how Python writes it: free white space lets a weak one write blanks."""
 _COMBINED = frozenset({"$ref", "allOf", "anyOf", "oneOf", "not", "if", "patternProperties", "additionalProperties"})
 """Keywords beside which `additionalProperties` would change what a schema means, or is said already."""
 
@@ -42,8 +41,9 @@ class Rules:
     def thinking(self, head: str, known: Sequence[str]) -> str:
         """The reasoning before the answer: its end, if the template opened it, or perhaps a block that the model opens."""
         opened = next((tag for tag in TAGS if head.rstrip().endswith(tag)), None)
+        closed_already = any(head.rstrip().endswith(close) for close in TAGS.values())
         tag = opened or next(iter(known), None)
-        if tag is None:
+        if tag is None or closed_already:
             return ""
         close = TAGS[tag]
         if self.is_token(close):
@@ -98,8 +98,12 @@ def inline(schema: Mapping[str, Any]) -> str:
 
 def arguments_schema(function: Function) -> dict[str, Any]:
     """What the arguments have to be. Of a function that is not strict, keywords that cannot be kept are left out."""
-    schema = {"type": "object", **closed(function.parameters)}
-    return {**schema, "x-guidance": {**GUIDANCE, "lenient": not function.strict}}
+    return guided(plain_arguments(function), lenient=not function.strict)
+
+
+def plain_arguments(function: Function) -> dict[str, Any]:
+    """The schema of the arguments, whatever can be kept of it."""
+    return {"type": "object", **closed(function.parameters)}
 
 
 def closed(schema: Mapping[str, Any]) -> dict[str, Any]:

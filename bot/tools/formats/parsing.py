@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from bot.tools.formats.events import Said, ToolEvent
 from bot.tools.formats.json_text import SPACE
-from bot.tools.formats.reading import ArgumentsReader, CallReader
+from bot.tools.formats.reading import ArgumentsReader, CallReader, cut_off
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]*")
 
@@ -40,7 +40,9 @@ class Shape:
 class SectionParser:
     """A `Parser` for a shape."""
 
-    def __init__(self, shape: Shape, functions: Collection[str]) -> None:
+    def __init__(self, shape: Shape, functions: Collection[str], *, forced: bool = False) -> None:
+        """`forced`: the answer is calls and nothing else, so that at its end no beginning of one is text."""
+        self._forced = forced
         self._shape = shape
         self._functions = frozenset(functions)
         self._events: list[ToolEvent] = []
@@ -57,6 +59,8 @@ class SectionParser:
         self._opened = False
         """The section was opened by a string."""
         self._name = ""
+        self._marked = False
+        """Behind the name came what stands before an id or arguments, and nowhere else."""
         self._after_call = False
         """Nothing but white space came since a call."""
 
@@ -68,18 +72,30 @@ class SectionParser:
         return self._taken()
 
     def end(self) -> list[ToolEvent]:
-        """What was held back."""
+        """What was held back: of a call that was cut off what is known, and else text."""
+        if self._cut_off() or self._forced:
+            self._unread = self._held = ""
+            return self._taken()
         self._is_over = True
         while self._unread and self._step():
             pass
-        if self._reader is not None:
-            self._events += self._reader.end()
-            self._held += self._reader.held if isinstance(self._reader, CallReader) else ""
+        if isinstance(self._reader, CallReader):
+            self._held += self._reader.held
         rest = self._held + self._unread
         if rest.strip() or not self._after_call:
             self._say(rest)
         self._unread = self._held = ""
         return self._taken()
+
+    def _cut_off(self) -> bool:
+        """Whether the answer has ended within a call of a function that is known, or within what closes its section."""
+        if self._reader is not None:
+            self._events += self._reader.end()
+            return isinstance(self._reader, ArgumentsReader) or self._reader.begun
+        if self._step in (self._to_arguments, self._id) and (self._marked or self._unread):
+            self._events += cut_off(self._calls, self._name)
+            return True
+        return self._step == self._close and bool(self._unread)
 
     def _taken(self) -> list[ToolEvent]:
         events, self._events = self._events, []
@@ -242,7 +258,7 @@ class SectionParser:
         if self._name not in self._functions:
             return self._text()
         self._take(size)
-        self._step = self._to_arguments
+        self._marked, self._step = False, self._to_arguments
         return True
 
     def _to_arguments(self) -> bool:
@@ -255,10 +271,11 @@ class SectionParser:
                 return False
         if shape.call_id and self._unread.startswith(shape.call_id):
             self._take(len(shape.call_id))
-            self._step = self._id
+            self._marked, self._step = True, self._id
             return True
         if self._unread.startswith(shape.named):
             self._take(len(shape.named))
+            self._marked = True
             return True
         if self._unread[0] == "{":
             return self._read(ArgumentsReader(self._calls, self._name))

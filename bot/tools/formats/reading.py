@@ -14,6 +14,11 @@ ARGUMENTS = frozenset({"arguments", "parameters"})
 KEYS = frozenset({NAME, "id", "type", *ARGUMENTS})
 
 
+def cut_off(number: int, name: str) -> list[ToolEvent]:
+    """A call that ended before its arguments."""
+    return [CallBegun(number, name), Arguments(number, ""), CallEnded(number, whole=False)]
+
+
 class ArgumentsReader:
     """A call whose name is known: an object of arguments, told as it comes."""
 
@@ -73,8 +78,13 @@ class CallReader:
         return self._events, at
 
     def end(self) -> list[ToolEvent]:
-        """The answer has ended within it."""
-        return self._arguments.end() if self._arguments is not None else []
+        """The answer has ended within it: of one whose name is whole, what was not told of it."""
+        if self._arguments is not None:
+            return self._arguments.end()
+        if self._name is None or self._is_told:
+            return []
+        self.begun = True
+        return cut_off(self._number, self._name)
 
     def _fail(self) -> int:
         self.state = "failed"

@@ -16,6 +16,8 @@ MAX_N = 128
 MAX_STOPS = 4
 MAX_LOGPROBS = 20
 MAX_USER = 256
+PRESENCE = "With llama.cpp it does not reach tokens that the prompt has."
+"""bot/engines/request_body.py says why."""
 
 MOST_DEPTH = 64
 """Objects and lists within one another: more than a schema needs, and far less than what Python's stack allows."""
@@ -108,8 +110,9 @@ def _bad(error: ValidationError, data: Mapping[str, Any]) -> BadRequest:
             return BadRequest(f"Missing required parameter: '{name}'.", param=name)
         case "union_tag_invalid" | "union_tag_not_found":
             key = str(item["ctx"]["discriminator"]).strip("'").removeprefix("_").removesuffix("()")
-            expected = item["ctx"].get("expected_tags", "an object with it")
-            return BadRequest(f"Invalid '{name}.{key}': supported values are {expected}.", param=f"{name}.{key}")
+            expected = item["ctx"].get("expected_tags")
+            needed = "it is needed, as a string" if expected is None else f"supported values are {expected}"
+            return BadRequest(f"Invalid '{name}.{key}': {needed}.", param=f"{name}.{key}")
         case "value_error" if not place:
             return BadRequest(words, param=words.partition(":")[0])
     return BadRequest(f"Invalid '{name}': {words}" if name else words, param=name or None)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 
 from adapters.web.openai.parameters.base import (
     MAX_LOGPROBS,
+    PRESENCE,
     Bias,
     Body,
     Choices,
@@ -227,21 +228,25 @@ class ChatBody(Body):
     max_completion_tokens: Annotated[int, Field(strict=True, ge=1)] | None = None
     temperature: Temperature | None = Field(default=None, description="Left out: as the model is configured.")
     top_p: TopP | None = Field(default=None, description="Left out: as the model is configured.")
-    presence_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = Field(default=None, description=PRESENCE)
     frequency_penalty: Penalty | None = None
     logit_bias: dict[Text, Bias] | None = None
     logprobs: Flag | None = None
     top_logprobs: Annotated[int, Field(strict=True, ge=0, le=MAX_LOGPROBS)] | None = None
     seed: Seed | None = None
     user: User | None = None
-    safety_identifier: User | None = Field(default=None, description="Counted like `user`, which it replaces.")
+    safety_identifier: User | None = Field(default=None, description="Counted like `user`; both together are refused.")
     prompt_cache_key: User | None = Field(default=None, description="A hint, and met: whatever begins alike is cached.")
     response_format: Format | None = None
     tools: Annotated[list[Tool], Field(min_length=1, max_length=MAX_FUNCTIONS)] | None = None
-    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = Field(
+        default=None, description="With `tools`; `none` alone too."
+    )
     parallel_tool_calls: Flag | None = None
     functions: Annotated[list[FunctionDefinition], Field(min_length=1, max_length=MAX_FUNCTIONS)] | None = None
-    function_call: Literal["none", "auto"] | Named | None = None
+    function_call: Literal["none", "auto"] | Named | None = Field(
+        default=None, description="With `functions`; `none` alone too."
+    )
     store: Flag | None = None
     metadata: Metadata | None = Field(default=None, description="With `store` alone.")
     top_k: Annotated[int, Field(strict=True, ge=0)] | None = Field(default=None, description="Not of OpenAI's; 0: off.")
@@ -276,6 +281,12 @@ class ChatBody(Body):
             raise ValueError("function_call: only with functions")
         if self.functions and self.tools:
             raise ValueError("functions: tools take their place")
+        if self.functions and self.tool_choice is not None:
+            raise ValueError("tool_choice: functions go with function_call")
+        if self.tools and self.function_call is not None:
+            raise ValueError("function_call: tools go with tool_choice")
+        if None not in {self.user, self.safety_identifier}:
+            raise ValueError("user: safety_identifier takes its place")
         if None not in {self.max_tokens, self.max_completion_tokens}:
             raise ValueError("max_tokens: max_completion_tokens takes its place")
         return self

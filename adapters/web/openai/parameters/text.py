@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from adapters.web.openai.parameters.base import (
+    PRESENCE,
     Bias,
     Body,
     Choices,
@@ -52,7 +53,7 @@ class TextBody(Body):
     logprobs: Annotated[int, Field(strict=True, ge=0, le=5)] | None = None
     echo: Flag | None = None
     stop: Stops | None = None
-    presence_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = Field(default=None, description=PRESENCE)
     frequency_penalty: Penalty | None = None
     best_of: Annotated[int, Field(strict=True, ge=0, le=MAX_BEST_OF)] | None = None
     logit_bias: dict[Text, Bias] | None = None
