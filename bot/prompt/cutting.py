@@ -25,8 +25,8 @@ def head_of(turns: Sequence[Turn]) -> int:
 
 
 def characters(turns: Sequence[Turn]) -> int:
-    """The length of all contents together."""
-    return sum(len(turn.content) for turn in turns)
+    """The length of all contents together, and of what was called."""
+    return sum(len(turn.content) + sum(len(repr(call.arguments)) for call in turn.tool_calls) for turn in turns)
 
 
 def earliest(turns: Sequence[Turn], head: int, context_length: int) -> int:

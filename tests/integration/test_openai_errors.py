@@ -15,6 +15,7 @@ from adapters.web.guard import HEADERS
 from adapters.web.openai.body import MOST
 from bot.api_door import new_secret
 from bot.config import EMBEDDED_CHAT_MODEL
+from bot.testing import ScriptedEngine
 from tests.programs import CHAT, HELLO, TEXT, Program, error, program
 from tests.web import Answer, Site, body, shielded, site, status
 
@@ -246,6 +247,61 @@ async def test_no_error_tells_of_the_inside(home: Site, asker: Program) -> None:
     assert (answer.status, error(answer)["type"]) == (500, "server_error")
     assert b"secret" not in answer.body
     assert b"Traceback" not in answer.body
+
+
+def schema_of(depth: int) -> str:
+    return '{"type": "object", "properties": {"a": ' * depth + "{}" + "}}" * depth
+
+
+@pytest.mark.parametrize("depth", [40, 100, 300, 450, 480])
+async def test_what_is_nested_too_deep_is_refused_and_never_a_failure(tmp_path: Path, depth: int) -> None:
+    """Of a schema, of one of a function, and of anything: by the bound of bodies, and not by what Python's stack allows."""
+    lists = "[" * (2 * depth) + "]" * (2 * depth)
+    mores = (
+        f'"response_format": {{"type": "json_schema", "json_schema": {{"name": "a", "schema": {schema_of(depth)}}}}}',
+        f'"tools": [{{"type": "function", "function": {{"name": "a", "parameters": {schema_of(depth)}}}}}]',
+        f'"functions": [{{"name": "a", "parameters": {{"x": {lists}}}}}]',
+        f'"metadata": {lists}',
+    )
+    async with site(tmp_path, engine=ScriptedEngine(context_length=1_000_000)) as home:
+        for more in mores:
+            sent = GOOD.replace(b"{", f"{{{more}, ".encode(), 1)
+            response = await posted(home, sent, "Content-Type: application/json")
+            assert status(response) == 400
+            assert "64 objects and lists are within one another" in refusal(response)["message"], more[:20]
+        assert home.engine.requests == []
+
+
+async def test_arguments_that_are_nested_too_deep_are_text(tmp_path: Path) -> None:
+    """They come from a model: they are no mistake of the program's."""
+    async with site(tmp_path, engine=ScriptedEngine(context_length=1_000_000)) as home, program(home) as asker:
+        for depth in (10, 100, 900, 5000):
+            arguments = f'{{"at": {"[" * depth + "]" * depth}}}'
+            call = {"id": "1", "function": {"name": "look", "arguments": arguments}}
+            result = {"role": "tool", "tool_call_id": "1", "content": "x"}
+            await asker.chat([*HELLO, {"role": "assistant", "content": None, "tool_calls": [call]}, result])
+
+
+@pytest.mark.parametrize(
+    "more, param",
+    [
+        ({"messages": HELLO * 2049}, "messages"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}] * 2049}]}, "messages[0].content"),
+        ({"logit_bias": {str(number): 1 for number in range(1025)}}, "logit_bias"),
+        ({"stop": ["a"] * 5}, "stop"),
+        ({"n": 129}, "n"),
+        ({"tools": [{"type": "function", "function": FUNCTION}] * 129}, "tools"),
+        ({"user": "x" * 257}, "user"),
+        ({f"unknown {number}": 1 for number in range(2000)}, None),
+    ],
+)
+async def test_there_is_a_bound_for_whatever_there_can_be_many_of(
+    home: Site, asker: Program, more: dict[str, Any], param: str | None
+) -> None:
+    found = await asker.refused(CHAT, **{"messages": HELLO, **more})
+    assert found["param"] == param
+    assert len(found["message"]) < 300
+    assert home.engine.requests == []
 
 
 ILL_FORMED: dict[str, dict[str, Any]] = {

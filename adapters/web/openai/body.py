@@ -15,6 +15,7 @@ MOST = 16 * 2**20
 """Bytes of a JSON body: a window of a million tokens as text."""
 SECONDS = 60.0
 """A body has so long to arrive."""
+TOO_DEEP = f"more than {MOST_DEPTH} objects and lists are within one another"
 LARGE = 64 * 1024
 """Bytes from which on a body is parsed in a thread: half a millisecond of the event loop."""
 
@@ -26,7 +27,7 @@ async def read(request: web.Request) -> dict[str, Any]:
     found = await _bytes(request)
     try:
         data = await asyncio.to_thread(_parse, found) if len(found) > LARGE else _parse(found)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise refused(400, f"We could not parse the JSON body of your request: {error}") from error
     if not isinstance(data, dict):
         raise refused(400, "The body must be a JSON object.")
@@ -58,9 +59,13 @@ def _length(request: web.Request) -> int:
 
 
 def _parse(found: bytes) -> Any:
-    data = json.loads(found, parse_constant=_constant)
+    """Raises ValueError."""
+    try:
+        data = json.loads(found, parse_constant=_constant)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
     if found.count(b"{") + found.count(b"[") > MOST_DEPTH and not is_shallow(data):
-        raise ValueError(f"more than {MOST_DEPTH} objects and lists are within one another")
+        raise ValueError(TOO_DEEP)
     return data
 
 

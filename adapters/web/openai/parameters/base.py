@@ -14,6 +14,10 @@ from bot.errors import BadRequest
 MAX_N = 128
 """Choices: the specification's own bound."""
 MAX_STOPS = 4
+MAX_BIASES = 1024
+"""More than OpenAI takes (300)."""
+MAX_MISTAKES = 1000
+"""So many are looked at, for the one that is told."""
 MAX_LOGPROBS = 20
 MAX_USER = 256
 PRESENCE = "With llama.cpp it does not reach tokens that the prompt has."
@@ -33,7 +37,7 @@ TopP = Annotated[float, Field(strict=True, ge=0, le=1)]
 Penalty = Annotated[float, Field(strict=True, ge=-2, le=2)]
 Choices = Annotated[int, Field(strict=True, ge=1, le=MAX_N)]
 Stops = Text | Annotated[list[Text], Field(min_length=1, max_length=MAX_STOPS)]
-Bias = Annotated[float, Field(strict=True, ge=-100, le=100)]
+Biases = Annotated[dict[Text, Annotated[float, Field(strict=True, ge=-100, le=100)]], Field(max_length=MAX_BIASES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,8 @@ def path(parts: Sequence[str | int]) -> str:
 
 def _bad(error: ValidationError, data: Mapping[str, Any]) -> BadRequest:
     """The first thing that is wrong; of a value that fits none of several types, the nearest one's complaint."""
+    if error.error_count() > MAX_MISTAKES:
+        return BadRequest(f"More than {MAX_MISTAKES} things are wrong with this request.")
     places = [(item, _place(item, data)) for item in error.errors(include_url=False)]
     item, place = max(places, key=lambda found: (len(found[1]) if len(found[1]) > 1 else 1, _near(found[0])))
     name = path(place)

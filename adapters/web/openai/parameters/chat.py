@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from adapters.web.openai.parameters.base import (
     MAX_LOGPROBS,
     PRESENCE,
-    Bias,
+    Biases,
     Body,
     Choices,
     Flag,
@@ -230,7 +230,7 @@ class ChatBody(Body):
     top_p: TopP | None = Field(default=None, description="Left out: as the model is configured.")
     presence_penalty: Penalty | None = Field(default=None, description=PRESENCE)
     frequency_penalty: Penalty | None = None
-    logit_bias: dict[Text, Bias] | None = None
+    logit_bias: Biases | None = None
     logprobs: Flag | None = None
     top_logprobs: Annotated[int, Field(strict=True, ge=0, le=MAX_LOGPROBS)] | None = None
     seed: Seed | None = None

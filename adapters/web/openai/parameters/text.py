@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from adapters.web.openai.parameters.base import (
     PRESENCE,
-    Bias,
+    Biases,
     Body,
     Choices,
     Flag,
@@ -56,7 +56,7 @@ class TextBody(Body):
     presence_penalty: Penalty | None = Field(default=None, description=PRESENCE)
     frequency_penalty: Penalty | None = None
     best_of: Annotated[int, Field(strict=True, ge=0, le=MAX_BEST_OF)] | None = None
-    logit_bias: dict[Text, Bias] | None = None
+    logit_bias: Biases | None = None
     seed: Seed | None = None
     user: User | None = None
 
