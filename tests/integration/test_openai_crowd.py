@@ -399,7 +399,7 @@ def in_line(scheduler: Scheduler, number: int) -> bool:
 
 async def test_slots_go_round_between_keys(tmp_path: Path) -> None:
     """Who comes last with one request does not wait for those that came before with 64: counted in slots that are given."""
-    model = {"path": "scripted.fake", "slots": 3}
+    model = {"path": "scripted.fake", "slots": 6}
     async with site(tmp_path, models={"default": model}) as home:
         secrets = await keys(home, "a", "b", "c", "d")
         home.engine.stall_after = 1
@@ -414,15 +414,15 @@ async def test_slots_go_round_between_keys(tmp_path: Path) -> None:
             for asker, name, number in ((a, "a", FLOOD), (b, "b", FLOOD), (c, "c", 1), (d, "d", 1)):
                 tasks += [asyncio.create_task(read(asker, f"{name}{n}")) for n in range(number)]
                 await until(partial(in_line, scheduler, len(tasks)), "all in their line")
-            assert [text[0] for text in asked(home)] == ["a", "a", "b"], "the last slot was kept for somebody else"
+            assert [text[0] for text in asked(home)] == [*"aaaaab"], "the last slot was kept for somebody else"
             home.engine.stall_after = None
             home.engine.resume.set()
             await asyncio.gather(*tasks)
             order = "".join(text[0] for text in asked(home))
             assert len(order) == 2 * FLOOD + 2
-            assert order.index("c") < 8 and order.index("d") < 8
+            assert order.index("c") < 12 and order.index("d") < 12
             for n in range(10, 100):
-                assert abs(order[:n].count("a") - order[:n].count("b")) <= 3, order
+                assert abs(order[:n].count("a") - order[:n].count("b")) <= 6, order
 
 
 async def test_many_choices_are_no_more_than_one_caller_s_share(home: Site) -> None:
