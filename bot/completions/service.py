@@ -82,6 +82,7 @@ class ModelCompletions:
                 head=loaded.prompts.answer_head,
                 parser=form.parser(ask.tools) if form is not None else None,
                 parallel=ask.parallel_tool_calls,
+                is_json=ask.json_schema is not None and not ask.stop,  # a stop string may end it anywhere
             )
             for number in range(ask.n)
         ]
