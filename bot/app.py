@@ -131,6 +131,8 @@ class App:
         self.registry.set_limits(new.queue)
         log.info("configuration read again", personas=list(new.personas))
         late = [name for name in Config.model_fields if getattr(new, name) != getattr(self.config, name)]
+        if "models" not in late and new.embedding_models != self.config.embedding_models:
+            late.append("models")
         if late:
             log.warning("changes that take effect at the next start", sections=late)
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jsonschema
 import llguidance
 
+from bot.constraint_size import TEXT, Size, Unfit, of_regex, of_schema
 from bot.errors import BadRequest
 from bot.generation import Generation
 
@@ -37,25 +38,35 @@ def check(request: Generation, tokenizer: Any = None) -> None:
     if request.json_schema is not None:
         check_schema(request.json_schema)
     if request.regex is not None:
+        if of_regex(request.regex) > TEXT:
+            raise BadRequest(f"The regular expression spells more than {TEXT} characters.", param="regex")
         check_grammar(lark_of(request.regex), param="regex", words="This regular expression is not supported")
     if request.grammar is not None:
         check_grammar(request.grammar, tokenizer)
 
 
 def check_schema(
-    schema: Mapping[str, object], *, param: str = "response_format", words: str = "This JSON schema is not supported"
-) -> None:
-    """Raises BadRequest for a schema that is none, or that the grammar engine cannot keep.
+    schema: Mapping[str, object],
+    *,
+    param: str = "response_format",
+    words: str = "This JSON schema is not supported",
+    lenient: bool = False,
+) -> Size:
+    """Raises BadRequest for a schema that is none, or too large, or that the grammar engine cannot keep.
 
-    Some 7 ms for a new one, so that many are better checked in a thread; what was found good is remembered.
+    Some 7 ms for a new one, so that many are better checked in a thread; what was found good is remembered. `lenient`:
+    keywords that cannot be kept are left out. Returns how large it is.
     """
     try:
-        text = json.dumps(guided(schema))
+        size = of_schema(schema)
+        text = json.dumps(guided(schema, lenient=lenient))
         digest = hashlib.sha256(text.encode()).digest()
         if digest in _GOOD:
-            return
+            return size
         jsonschema.Draft202012Validator.check_schema(schema)
         grammar = llguidance.LLMatcher.grammar_from_json_schema(text)
+    except Unfit as error:
+        raise BadRequest(f"{words}: {error}.", param=param) from error
     except (jsonschema.SchemaError, ValueError, TypeError, RecursionError) as error:
         reason = error.message if isinstance(error, jsonschema.SchemaError) else str(error)
         raise BadRequest(f"This is no JSON schema: {reason}", param=param) from error
@@ -64,6 +75,16 @@ def check_schema(
     if len(_GOOD) >= REMEMBERED:
         _GOOD.clear()
     _GOOD.add(digest)
+    return size
+
+
+def check_together(arguments: Sequence[Mapping[str, object]], answer: Mapping[str, object] | None = None) -> None:
+    """Raises BadRequest for schemas that are too large for one grammar: those of functions, and that of an answer."""
+    try:
+        sum(map(of_schema, arguments), Size() if answer is None else of_schema(answer)).check()
+    except Unfit as error:
+        words = f"What may be called cannot be kept to, with all functions that are offered: {error}."
+        raise BadRequest(words, param="tools") from error
 
 
 def check_grammar(
@@ -75,14 +96,13 @@ def check_grammar(
         raise BadRequest(f"{words}: {complaint.strip()}", param=param)
 
 
-def guided(schema: Mapping[str, object]) -> dict[str, object]:
+def guided(schema: Mapping[str, object], *, lenient: bool = False) -> dict[str, object]:
     """The schema with output on one line: free whitespace lets a weak model write blanks until its tokens are used up.
 
     A blank follows each comma and colon: models have learnt to write one, and one that may not is led astray.
     """
-    options = schema.get("x-guidance")
-    given = dict(options) if isinstance(options, Mapping) else {}
-    return {**schema, "x-guidance": {**SEPARATORS, **given, "whitespace_flexible": False}}
+    how = {**SEPARATORS, "whitespace_flexible": False, **({"lenient": True} if lenient else {})}
+    return {**schema, "x-guidance": how}
 
 
 def lark_of(regex: str) -> str:

@@ -70,7 +70,7 @@ class Vitals:
             ready=readiness["ready"],
             open_questions=readiness["waiting"],
             in_progress=self._dispatcher.in_progress,
-            models=[_now(model) for model in self._registry.describe()],
+            models=[_now(model) for model in (*self._registry.describe(), *self._registry.describe_embedding())],
             adapters={key: key not in self.resting for key in self._adapters},
         )
         return self._metrics.render(now)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
+import yaml
 from aiohttp import web
 
 from adapters.web.connections import listening
@@ -25,10 +27,16 @@ from bot.config import WebConfig
 from bot.errors import UnreadError
 from bot.ports import Decode, SpeechToText
 from bot.speech.decode import AudioLimits, Decoder
-from bot.testing_speech import loud
-from bot.transcription import Audio
+from bot.testing_speech import ScriptedSpeech, loud
+from bot.transcription import Audio, Detected, Segment, TranscribeOptions
 from tests.house import DEADLINE, configuration
 
+FOLDER = Path(__file__).parent / "specs"
+SCHEMAS: dict[str, Any] = {
+    "2023-11-28": yaml.safe_load((FOLDER / "openai-2023-11-28.yaml").read_text("utf-8"))["components"]["schemas"],
+    "2026-08-21": json.loads((FOLDER / "openai-audio-2026-08-21.json").read_text("utf-8"))["schemas"],
+}
+"""Of OpenAI's documents."""
 _RELEASED = datetime(2026, 11, 28, tzinfo=UTC)
 _DEMO = SpeechModel(
     alias="whisper-1", snapshot="demo-2026-11-28", released=_RELEASED, model="demo", translator="translator"
@@ -192,3 +200,18 @@ async def serving(
         aiohttp.ClientSession(f"http://127.0.0.1:{port}", timeout=timeout) as http,
     ):
         yield Api(http, port, used)
+
+
+class Noting(ScriptedSpeech):
+    """Remembers what is asked of it."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**how)
+        self.asked: list[tuple[TranscribeOptions, str | None]] = []
+
+    async def transcribe(
+        self, audio: Audio, options: TranscribeOptions, *, model: str | None = None
+    ) -> AsyncGenerator[Detected | Segment, None]:
+        self.asked.append((options, model))
+        async for each in super().transcribe(audio, options):
+            yield each

@@ -9,7 +9,7 @@ import resource
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -46,7 +46,8 @@ class Connection(web.RequestHandler):
     def pause_writing(self) -> None:
         """The other side reads slowly, or not at all."""
         super().pause_writing()
-        if self._watching is None and isinstance(self.transport, asyncio.Transport):
+        # Not `isinstance`: uvloop's transports are of no class of asyncio's.
+        if self._watching is None and self.transport is not None:
             self._watch(self.transport)
 
     def resume_writing(self) -> None:
@@ -85,9 +86,9 @@ class _Full(asyncio.Protocol):
     """What a connection too many gets."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            transport.write(FULL)
-            transport.close()
+        tcp = cast("asyncio.Transport", transport)
+        tcp.write(FULL)
+        tcp.close()
 
 
 def most_connections() -> int:

@@ -38,7 +38,8 @@ async def requests(
     grammar = None
     if form is not None:
         await asyncio.to_thread(form.check, ask.tools)
-        grammar = form.constraint(
+        grammar = await asyncio.to_thread(
+            form.constraint,
             ask.tools,
             ask.tool_choice,
             parallel=ask.parallel_tool_calls,
@@ -46,7 +47,7 @@ async def requests(
             schema=ask.json_schema,
         )
     elif known is not None and ask.json_schema is not None:
-        grammar = known.answer(ask.json_schema, head=loaded.prompts.answer_head)
+        grammar = await asyncio.to_thread(known.answer, ask.json_schema, head=loaded.prompts.answer_head)
     first = Generation(
         prompt=prompt.ids,
         messages=prompt.messages,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from bot.engines.scheduler import Scheduler
@@ -35,8 +35,10 @@ async def run(
             yield pair
 
 
-async def _one(scheduler: Scheduler, request: Generation, user: str, most: int) -> AsyncGenerator[StreamEvent, None]:
-    async with scheduler.ticket(user, most=most) as ticket, aclosing(ticket.stream(request)) as stream:
+async def _one(
+    scheduler: Scheduler, request: Generation, user: str, most: int, *, again: bool = False
+) -> AsyncGenerator[StreamEvent, None]:
+    async with scheduler.ticket(user, most=most, again=again) as ticket, aclosing(ticket.stream(request)) as stream:
         async for event in stream:
             yield event
 
@@ -47,13 +49,19 @@ async def _many(
     queue: asyncio.Queue[tuple[int, StreamEvent] | None] = asyncio.Queue(AHEAD)
     left = iter(enumerate(requests))
 
-    async def work(left: Iterator[tuple[int, Generation]]) -> None:
+    async def work(*, first: bool) -> None:
+        """One generation after the other, until there are none left. Where there is no room for more than the first
+        of these workers, it does all."""
+        if not first and not scheduler.has_place(user, most=most):
+            return
+        again = False
         for number, request in left:
-            async with aclosing(_one(scheduler, request, user, most)) as events:
+            async with aclosing(_one(scheduler, request, user, most, again=again)) as events:
                 async for event in events:
                     await queue.put((number, event))
+            again = True
 
-    workers = [asyncio.create_task(work(left)) for _ in range(min(len(requests), scheduler.slots))]
+    workers = [asyncio.create_task(work(first=not n)) for n in range(min(len(requests), scheduler.slots))]
     end = asyncio.create_task(_ended(workers, queue))
     try:
         while (pair := await queue.get()) is not None:

@@ -95,7 +95,7 @@ class ModelCompletions:
         model, loaded = await self._load(ask.model, caller, "chat")
         if loaded.texts is None:
             raise BadRequest("A model on another server continues no plain text here.", param="model")
-        starts = await text.starts(ask, loaded.texts)
+        starts = await text.starts(ask, loaded.texts, cast("ChatEngine", loaded.engine).text_of)
         requests = text.requests(ask, loaded, starts)
         made = [
             text.Choice(

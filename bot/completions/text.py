@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bot.api import ApiEvent, Begun, Ended, TextAsk, TextPiece
 from bot.completions import chat
 from bot.completions.choices import heard, tokens_in
 from bot.engines.registry import Loaded
-from bot.errors import BadRequest
 from bot.generation import Delta, Finish, Generation
 from bot.prompt import TextPrompts
 
@@ -24,12 +23,10 @@ class Start:
     """What `echo` says."""
 
 
-async def starts(ask: TextAsk, prompts: TextPrompts) -> list[Start]:
-    """The prompts as ids. Raises BadRequest, TooLong, RoleForgery."""
-    if ask.echo and not all(isinstance(prompt, str) for prompt in ask.prompts):
-        raise BadRequest("echo: only a prompt that is text is said back, not token ids.", param="echo")
+async def starts(ask: TextAsk, prompts: TextPrompts, text_of: Callable[[Sequence[int]], str]) -> list[Start]:
+    """The prompts as ids; `text_of` tells what ids of a program spell. Raises BadRequest, TooLong, RoleForgery."""
     ids = await prompts.prompts(ask.prompts, suffix=ask.suffix)
-    texts = (prompt if isinstance(prompt, str) else "" for prompt in ask.prompts)
+    texts = (prompt if isinstance(prompt, str) else text_of(prompt) for prompt in ask.prompts)
     return [Start(found, text) for found, text in zip(ids, texts, strict=True)]
 
 

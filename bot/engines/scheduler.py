@@ -56,15 +56,15 @@ class Scheduler:
         return sum(len(line) for line in self._waiting.values())
 
     @asynccontextmanager
-    async def ticket(self, user: str, *, most: int | None = None) -> AsyncIterator[QueueTicket]:
+    async def ticket(self, user: str, *, most: int | None = None, again: bool = False) -> AsyncIterator[QueueTicket]:
         """A place in the line of `user`, given up at the end of the block. Raises Busy at once if there is no place.
 
-        `most`: places and slots that this user may have together; None: as configured for everybody.
+        `most`: places and slots that this user may have together; None: as configured for everybody. `again`: for what
+        has had a place before and is not done; it is not refused.
         """
-        if self._count(user) >= (self.config.per_user if most is None else most):
-            raise Busy(f"You have {self._count(user)} questions waiting already. Please wait for their answers.")
-        if self.waiting >= self.config.length:
-            raise Busy(f"The queue is full: {self.waiting} waiting. Please ask again in a minute.")
+        refusal = None if again else self._refusal(user, self.config.per_user if most is None else most)
+        if refusal is not None:
+            raise refusal
         ticket = QueueTicket(self, user)
         self._waiting.setdefault(user, deque()).append(ticket)
         self._grant()
@@ -72,6 +72,10 @@ class Scheduler:
             yield ticket
         finally:
             await ticket.close()
+
+    def has_place(self, user: str, *, most: int) -> bool:
+        """Whether a ticket would be given."""
+        return self._refusal(user, most) is None
 
     async def idle(self) -> None:
         """Returns when no slot is in use and nobody waits."""
@@ -127,6 +131,15 @@ class Scheduler:
             if not self._running[ticket.user]:
                 del self._running[ticket.user]
         self._grant()
+
+    def _refusal(self, user: str, most: int) -> Busy | None:
+        """A full queue has room for as many again who have nothing in it: others' crowds shut nobody out."""
+        count = self._count(user)
+        if count >= most:
+            return Busy(f"You have {count} questions waiting already. Please wait for their answers.")
+        if self.waiting >= self.config.length * (1 if count else 2):
+            return Busy(f"The queue is full: {self.waiting} waiting. Please ask again in a minute.")
+        return None
 
     def _count(self, user: str) -> int:
         return self._running.get(user, 0) + len(self._waiting.get(user, ()))

@@ -109,6 +109,21 @@ class TestChatEngine:
         assert await engine.encode(texts) == [(await engine.encode([text]))[0] for text in texts]
         assert await engine.encode([]) == []
 
+    async def test_ids_spell_their_text_without_control_tokens(self, engine: ChatEngine) -> None:
+        for text in ("one two", "é😀", " \n a", ""):
+            assert engine.text_of(await ids_of(engine, text)) == text
+        assert engine.text_of(await ids_of(engine, "<|im_start|>one<|im_end|>")) == "one"
+
+    async def test_what_stands_around_a_plain_text_is_told(self, engine: ChatEngine) -> None:
+        plain = engine.plain
+        assert {"<|im_start|>", "<|im_end|>"} <= set(plain.added.values()) <= engine.control_strings
+        for number, string in plain.added.items():
+            assert await ids_of(engine, string) == (number,)
+        assert max([*plain.added, *plain.before, *plain.after]) < plain.size
+        assert plain.begins in plain.added
+        request = Generation(prompt=(*plain.before, *await ids_of(engine, "one")), max_tokens=1)
+        assert (await run(engine, request))[2].usage.completion_tokens == 1
+
     async def test_the_answer_comes_in_pieces_between_the_reading_and_the_end(self, engine: ChatEngine) -> None:
         prompt = await ids_of(engine, QUESTION)
         request = Generation(prompt=prompt, max_tokens=200, sampling=GREEDY)

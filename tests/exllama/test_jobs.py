@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gc
 import threading
 import weakref
@@ -364,6 +365,17 @@ async def test_a_grammar_that_breaks_fails_its_own_answer_alone(opened: Open, mo
         monkeypatch.undo()
         assert (await good)[0] == COUNT
         assert (await answer(engine, await asking(engine, json_schema={"const": 17})))[0] == "17"
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+async def test_a_bias_does_not_forbid_all_that_a_schema_allows(opened: Open, temperature: float) -> None:
+    """Nothing would be left to choose from, and the libraries' samplers would choose an id that there is not."""
+    async with opened() as engine:
+        bias = dict.fromkeys(range(1, 1277), -100.0)
+        sampling = Sampling(temperature=temperature, logit_bias=bias, top_p=0.9, seed=1)
+        request = await asking(engine, json_schema={"const": 17})
+        request = dataclasses.replace(request, sampling=sampling)
+        assert (await answer(engine, request))[0] == "17"
 
 
 async def test_a_schema_with_guesses_ahead_is_kept(opened: Open) -> None:

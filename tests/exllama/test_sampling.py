@@ -15,7 +15,7 @@ from bot.completions.chat import seeded
 from bot.config import QueueConfig
 from bot.engines.exllama.engine import ExllamaEngine
 from bot.engines.scheduler import Scheduler
-from bot.generation import Delta, Generation, Sampling
+from bot.generation import Delta, Finish, Generation, Sampling
 from tests.exllama.engines import loaded_v2, loaded_v3
 from tests.exllama.script import Script
 
@@ -232,3 +232,25 @@ async def test_n_choices_are_those_of_their_seeds_and_run_beside_each_other(
                 found[number] += event.token_ids
         assert list(found.values()) == [await ids(engine, prompt, Sampling(seed=5 + number)) for number in range(4)]
         assert len({tuple(choice) for choice in found.values()}) == 4
+
+
+@both
+async def test_guesses_ahead_change_nothing_that_is_drawn(opened: Open, prompt: tuple[int, ...]) -> None:
+    """With cuts, which are made for each token that comes, whether it was guessed or not."""
+    found, accepted = [], 0
+    likely = np.zeros(SIZE, dtype=np.float32)
+    likely[300:303] = 5.0
+    for ngram in (False, True):
+        backends: list[Any] = []
+        async with opened(ngram_draft=ngram, backends=backends) as engine:
+            script = backends[0].script
+            never_ending(script)
+            script.logits = lambda history, size, noise=script.logits: noise(history, size) + likely
+            sampling = Sampling(temperature=0.7, top_p=0.9, seed=5, logprobs=0)
+            request = Generation(prompt=prompt, max_tokens=200, sampling=sampling)
+            events = [event async for event in engine.stream(request)]
+            found.append([id_ for event in events if isinstance(event, Delta) for id_ in event.token_ids])
+            assert isinstance(events[-1], Finish)
+            accepted = events[-1].accepted_draft_tokens
+    assert found[0] == found[1]
+    assert (len(found[0]), len(set(found[0])) > 2, accepted > 0) == (200, True, True)

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import os
 import site
+import sysconfig
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,12 +43,14 @@ class Checked:
         return call
 
 
-def cuda(capability: tuple[int, int] = (8, 9), free: int = 23 * GIB) -> Any:
+def cuda(capability: tuple[int, int] = (8, 9), free: int = 23 * GIB, second: tuple[int, int] | None = None) -> Any:
     """What is asked of torch.cuda, on a machine with two cards."""
+    capabilities = (capability, second or capability)
     return SimpleNamespace(
         is_available=lambda: False,
         device_count=lambda: CARDS,
-        get_device_capability=lambda number: capability,
+        get_device_capability=lambda number: capabilities[number],
+        get_arch_list=lambda: ["sm_75", "sm_80", "sm_86", "sm_90a", "compute_90"],
         get_device_name=lambda number: f"Card {number}",
         mem_get_info=lambda number: (free, 24 * GIB),
         set_per_process_memory_fraction=lambda fraction, number: None,
@@ -60,7 +63,7 @@ def a_torch(**changes: Any) -> Any:
 
 def backend(kind: Any, module: Any, **gpu: Any) -> Any:
     made = kind(look(MODEL), ModelConfig(path=MODEL, slots=4, gpu=GpuConfig(**gpu)), Vocabulary(look(MODEL)))
-    made._module, made._torch = module, a_torch()
+    made._module, made._torch, made._cards = module, a_torch(), CARDS
     return made
 
 
@@ -159,7 +162,7 @@ def test_adapters_are_loaded_by_the_libraries_own_functions(exllamav2: Any, exll
 
 def test_the_plan_counts_the_memory_of_all_cards(exllamav2: Any) -> None:
     made = backend(v2.V2, exllamav2)
-    assert device.free_bytes(made._torch) == 46 * GIB
+    assert (device.free_bytes(made._torch, 2), device.free_bytes(made._torch, 1)) == (46 * GIB, 23 * GIB)
     assert made._plan(most_context=1024) == sizing.Plan(1024, 4096)
     own = sizing.bytes_per_token(look(MODEL).config, 16)
     room = 46 * GIB - sizing.CARD_BYTES - 2 * GIB - sizing.WORK_BYTES - round(look(MODEL).size * sizing.WEIGHTS_FACTOR)
@@ -176,9 +179,74 @@ def test_the_plan_counts_the_memory_of_all_cards(exllamav2: Any) -> None:
 
 
 def test_a_card_that_is_too_old_is_told() -> None:
-    device.check_capability(a_torch(capability=(6, 1)), "exllamav2")
-    with pytest.raises(NoGpu, match=r"exllamav3 needs compute capability 8\.0; Card 0 has 7\.5"):
-        device.check_capability(a_torch(capability=(7, 5)), "exllamav3")
+    assert device.cards(a_torch(capability=(6, 1)), "exllamav2") == 2
+    with pytest.raises(NoGpu, match=r"exllamav3 needs compute capability 8\.0; Card 0 has 7\.5$"):
+        device.cards(a_torch(capability=(7, 5)), "exllamav3")
+
+
+def test_an_old_card_beside_a_new_one_is_left_alone(
+    exllamav2: Any, exllamav3: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The new one does as well without it."""
+    mixed = a_torch(capability=(8, 6), second=(7, 5))
+    assert device.cards(mixed, "exllamav3") == 1
+    assert "exllamav3 needs compute capability 8.0; Card 1 has 7.5" in capsys.readouterr().out
+    with pytest.raises(NoGpu, match=r"Card 0 has 7\.5, and comes first \(CUDA_VISIBLE_DEVICES chooses others\)"):
+        device.cards(a_torch(capability=(7, 5), second=(8, 6)), "exllamav3")
+
+    made = backend(v3.V3, exllamav3, reserve_mib=1024)
+    made._torch, made._cards, freed = mixed, 1, list[int]()
+    mixed.cuda.set_per_process_memory_fraction = lambda fraction, number: freed.append(number)
+    model = Checked(exllamav3.Model, "load_gen")
+    model.load = model.load_gen  # type: ignore[attr-defined]
+    made._fill(model, "m")
+    assert model.calls[0][1]["reserve_per_device"] == [1.0, v3.UNUSED]
+    assert freed == [0, 1]
+
+    made = backend(v2.V2, exllamav2, reserve_mib=1024)
+    made._torch, made._cards = mixed, 1
+    model = Checked(exllamav2.ExLlamaV2, "load_autosplit")
+    model.config = SimpleNamespace(num_key_value_heads=4, num_hidden_layers=1, head_dim=64)  # type: ignore[attr-defined]
+    made._filled(model, 1024, "m")
+    assert model.calls[0][1]["reserve_vram"] == [GIB, v2.WHOLE_CARD]
+    assert made._plan(most_context=1024) == sizing.Plan(1024, 4096)
+    made._folder = dataclasses.replace(look(MODEL), config={**look(MODEL).config, "max_position_embeddings": 2**40})
+    own = sizing.bytes_per_token(look(MODEL).config, 16)
+    assert made._plan().cache_tokens * own < 23 * GIB
+
+
+def test_nothing_is_compiled_for_a_card_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library would compile for every one that it sees, and its kernels cannot be compiled for that one."""
+    environ: dict[str, str] = {}
+    monkeypatch.setattr(os, "environ", environ)
+    for torch_, named in (
+        (a_torch(capability=(8, 6)), None),
+        (a_torch(capability=(7, 5)), None),
+        (a_torch(capability=(8, 6), second=(7, 5)), "8.6+PTX"),
+        (a_torch(capability=(12, 0), second=(7, 5)), "9.0+PTX"),  # newer than this PyTorch, as the library does it
+    ):
+        environ.clear()
+        device.name_architectures(torch_, "exllamav3")
+        assert environ.get("TORCH_CUDA_ARCH_LIST") == named
+    environ["TORCH_CUDA_ARCH_LIST"] = "8.0"
+    device.name_architectures(a_torch(capability=(8, 6), second=(7, 5)), "exllamav3")
+    assert environ["TORCH_CUDA_ARCH_LIST"] == "8.0"
+
+
+def test_a_split_says_which_cards_are_used(exllamav2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is free on others is not counted for its cache."""
+    both, mixed = a_torch(), a_torch(capability=(8, 6), second=(7, 5))
+    assert [device.cards(both, "exllamav3", split) for split in ((), (20.0,), (20.0, 0.0), (20.0, 1.0))] == [2, 1, 1, 2]
+    with pytest.raises(ModelError, match=r"gpu\.split names 3 GPUs, and 2 can be used$"):
+        device.cards(both, "exllamav3", (9.0, 9.0, 9.0))
+    with pytest.raises(ModelError, match=r"names 2 GPUs, and 1 can be used \(exllamav3 needs .* Card 1 has 7\.5\)"):
+        device.cards(mixed, "exllamav3", (9.0, 9.0))
+    made = backend(v2.V2, exllamav2, split=(20.0,))
+    monkeypatch.setattr(device, "torch_with_gpu", a_torch)
+    monkeypatch.setattr(device, "is_built", lambda extension: True)
+    made._import = made._open = made._start = made._warm_up = lambda: None
+    made.load()
+    assert made._cards == 1
 
 
 def test_flash_attn_is_not_used_on_a_card_that_it_does_not_run_on(
@@ -222,6 +290,25 @@ def test_the_toolkit_is_where_nvcc_really_is(tmp_path: Path, monkeypatch: pytest
     assert os.environ["CUDA_HOME"] == "/opt/own"
 
 
+def test_ninja_is_found_beside_our_own_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever starts Hearth by its path, as a service does, has not that folder on theirs; PyTorch would open no extension."""
+    scripts, other = tmp_path / "venv" / "bin", tmp_path / "bin"
+    for folder in (scripts, other):
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(scripts))
+    monkeypatch.setenv("PATH", str(other))
+    device.find_ninja()
+    assert os.environ["PATH"] == str(other)
+    (scripts / "ninja").touch(mode=0o755)
+    device.find_ninja()
+    assert os.environ["PATH"] == f"{other}{os.pathsep}{scripts}"
+    (other / "ninja").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(other))
+    device.find_ninja()
+    assert os.environ["PATH"] == str(other)
+    assert build._environment()["PATH"] == str(other)
+
+
 def test_what_pip_put_beside_pytorch_stands_in_for_what_a_toolkit_lacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,10 +330,11 @@ def test_a_first_start_compiles_before_it_imports(exllamav2: Any, monkeypatch: p
     monkeypatch.setattr(device, "torch_with_gpu", a_torch)
     monkeypatch.setattr(device, "is_built", lambda extension: False)
     monkeypatch.setattr(build, "build", done.append)
+    monkeypatch.setattr(device, "name_architectures", lambda torch, library: done.append(f"for {library}"))
     made._import = lambda: done.append("import")
     made._open = made._start = made._warm_up = lambda: None
     made.load()
-    assert done == ["exllamav2", "import"]
+    assert done == ["exllamav2", "for exllamav2", "import"]
 
 
 def test_an_extension_that_is_not_compiled_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

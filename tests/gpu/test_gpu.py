@@ -23,7 +23,7 @@ pytestmark = [
 def there(library: str) -> None:
     try:
         device.installed(library)
-        device.check_capability(device.torch_with_gpu(), library)
+        device.cards(device.torch_with_gpu(), library)
     except NoGpu as error:
         pytest.skip(str(error))
 

@@ -14,7 +14,8 @@ import pytest
 from benchmarks.random_model import write as write_random_model
 from bot.config import EMBEDDED_CHAT_MODEL, EMBEDDED_EMBEDDING_MODEL, ModelConfig
 from bot.engines import gguf
-from bot.engines.embedding import MOST_INPUTS, PART_INPUTS, LlamaCppEmbedding, shortened, way_for
+from bot.engines.embedding import MOST_INPUTS, LlamaCppEmbedding, shortened, way_for
+from bot.engines.llamacpp import BATCH
 from bot.errors import ModelError
 from bot.gguf_format import Pooling
 from bot.prompt import TextPrompts
@@ -36,6 +37,12 @@ async def loaded(
         await engine.aclose()
 
 
+@pytest.fixture(scope="module")
+def random_file(tmp_path_factory: pytest.TempPathFactory) -> gguf.ModelFile:
+    """Half a billion weights, of a vocabulary of 151,936 tokens."""
+    return gguf.read(write_random_model(tmp_path_factory.mktemp("random")))
+
+
 async def quiet(engine: LlamaCppEmbedding) -> int:
     """How many tokens were read by the time that no more are."""
     async with asyncio.timeout(DEADLINE):
@@ -48,7 +55,7 @@ async def quiet(engine: LlamaCppEmbedding) -> int:
 
 async def test_a_stopped_call_costs_the_parts_under_way(tmp_path: Path) -> None:
     """And not its 2048 inputs: the server itself would go through all that it has been given."""
-    async with loaded(EMBEDDED_EMBEDDING_MODEL, tmp_path) as engine:
+    async with loaded(EMBEDDED_EMBEDDING_MODEL, tmp_path, slots=8) as engine:
         ids = tuple(range(300, 350))
         before = await quiet(engine)
         task = asyncio.create_task(engine.embed([ids] * MOST_INPUTS))
@@ -58,7 +65,7 @@ async def test_a_stopped_call_costs_the_parts_under_way(tmp_path: Path) -> None:
         task.cancel()
         await asyncio.wait([task])
         read_at_the_stop = await engine.computed()
-        assert await quiet(engine) - read_at_the_stop <= 2 * PART_INPUTS * len(ids)
+        assert await quiet(engine) - read_at_the_stop <= 2 * 16 * len(ids)
         assert await engine.computed() < MOST_INPUTS * len(ids) / 2
 
 
@@ -135,16 +142,24 @@ class TestWay:
         more = way_for(file, ModelConfig(path=file.path, kind="embedding", context_length=10**6))
         assert more.context_length == 2048
 
-    def test_a_model_that_writes_shares_its_cache(self, tmp_path_factory: pytest.TempPathFactory) -> None:
-        """12 KiB a token: of 8192 tokens ten fit into a GiB."""
-        file = gguf.read(write_random_model(tmp_path_factory.mktemp("random")))
-        assert file.kv_bytes_per_token == 12 * 1024
-        way = way_for(file, ModelConfig(path=file.path, kind="embedding", slots=8, pooling="last"))
-        assert (way.context_length, way.pooling, way.shared) == (8192, "last", 8 * 8192)
-        many = way_for(file, ModelConfig(path=file.path, kind="embedding", slots=64))
+    def test_a_model_that_writes_shares_its_cache(self, random_file: gguf.ModelFile) -> None:
+        """12 KiB a token: of 8192 tokens ten fit into a GiB. Its last token tells, so it reads in steps."""
+        assert random_file.kv_bytes_per_token == 12 * 1024
+        config = ModelConfig(path=random_file.path, kind="embedding", slots=8, pooling="last")
+        way = way_for(random_file, config)
+        assert (way.context_length, way.pooling, way.shared, way.batch) == (8192, "last", 8 * 8192, BATCH)
+        many = way_for(random_file, config.model_copy(update={"slots": 64}))
         assert many.shared == 10 * 8192
-        long = way_for(file, ModelConfig(path=file.path, kind="embedding", slots=64, context_length=32768))
+        long = way_for(random_file, config.model_copy(update={"slots": 64, "context_length": 32768}))
         assert (long.context_length, long.shared) == (32768, 2 * 32768)
+
+    def test_where_all_tokens_tell_memory_bounds_the_longest_input(self, random_file: gguf.ModelFile) -> None:
+        """1.2 MB for each token that is read in one step, so that 768 fit into a GiB; who configures more has more."""
+        config = ModelConfig(path=random_file.path, kind="embedding", slots=8)
+        way = way_for(random_file, config)
+        assert (way.context_length, way.pooling, way.batch, way.shared) == (768, "mean", 768, 8 * 768)
+        more = way_for(random_file, config.model_copy(update={"context_length": 4096}))
+        assert (more.context_length, more.batch) == (4096, 4096)
 
 
 def test_the_first_numbers_have_length_one_again() -> None:

@@ -315,10 +315,10 @@ async def test_a_key_uses_its_models_alone(tmp_path: Path) -> None:
         by_another = [await key(home, f"by-{name}", models=(name,)) for name in ("other-name", "gpt-3.5-turbo")]
         for secret, own, other in zip(by_another, ("small", "default"), ("default", "small"), strict=True):
             async with program(home, secret) as asker:
-                listed = {card["id"] for card in (await asker.get("/models")).json["data"]}
+                known = {card["id"] for card in (await asker.get("/models")).json["data"]}
                 snapshot = (await asker.chat(model=own))["model"]
-                assert {own, snapshot} <= listed
-                assert other not in listed
+                assert {own, snapshot} <= known
+                assert other not in known
                 assert (await asker.chat(model=snapshot))["model"] == snapshot
                 await asker.refused(CHAT, 404, messages=HELLO, model=other)
         async with program(home, await key(home, "gone", models=("gone",))) as asker:

@@ -30,10 +30,13 @@ def crashing() -> bytes:
     return DEMO.replace(layers + struct.pack("<I", 4), layers + struct.pack("<I", 0))
 
 
-def test_a_model_that_loads_is_accepted_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    before = set(Path(tempfile.gettempdir()).glob("hearth-trial-*"))
+def test_a_model_that_loads_is_accepted_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = set(tmp_path.iterdir())
     trial.open_once(EMBEDDED_CHAT_MODEL)
-    assert set(Path(tempfile.gettempdir()).glob("hearth-trial-*")) <= before
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_a_model_in_parts_is_opened_as_a_whole(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import asyncio
 import resource
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -20,6 +21,7 @@ from adapters.web.connections import listening
 from adapters.web.pace import ACTIONS
 from adapters.web.streams import EACH, MOST_THINGS, Stream, Streams, TooMany
 from bot.config import WebConfig
+from bot.loop import serve
 from bot.messages import Event
 from storage.store import SqlStore
 from tests.house import DEADLINE, until
@@ -244,6 +246,20 @@ async def test_one_connection_too_many_is_told_so() -> None:
         assert (status(refused), b"Retry-After: 5" in refused) == (503, True)
         for _, one in [*held, (reader, writer)]:
             one.close()
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        test_an_answer_that_is_not_read_is_not_kept_for_ever,
+        test_an_answer_that_is_read_slowly_comes_whole,
+        test_one_connection_too_many_is_told_so,
+    ],
+    ids=lambda test: test.__name__.removeprefix("test_"),
+)
+def test_so_it_is_on_the_loop_that_hearth_serves_with(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Its connections are of other classes than asyncio's."""
+    serve(test())
 
 
 async def test_what_was_begun_is_done_whole_although_its_client_goes_away(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,30 @@ def test_a_stop_string_across_many_tokens_and_a_false_alarm_before_it(vocabulary
     pieces, _, stopped = written(vocabulary, "ab aab abc tail", "aab abc")
     assert ("".join(pieces), stopped) == ("ab ", True)
     assert written(vocabulary, "aaaa", "aab")[0][-1] == "aa"
+
+
+class Bytes:
+    """A decoder whose tokens spell any bytes: some vocabularies have letters and half a character in one token."""
+
+    def __init__(self, *tokens: bytes) -> None:
+        self.tokens = tokens
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return b"".join(self.tokens[id_] for id_ in ids).decode("utf-8", "replace")
+
+
+def test_a_stop_string_in_a_token_that_ends_within_a_character_is_found() -> None:
+    """Also where nothing comes any more that would make the character whole."""
+    decoder = Bytes(b"so: ", b"END \xf0\x9f", b"\x98\x80")
+    writer = Writer(decoder, ["END"])
+    assert [writer.feed([id_]).text for id_ in (0, 1, 2)] == ["so: ", "", ""]
+    assert writer.stopped
+    writer = Writer(decoder, ["ND"])
+    assert [writer.feed([id_]).text for id_ in (0, 1)] == ["so: ", ""]
+    assert (writer.finish().text, writer.stopped) == ("E", True)
+    writer = Writer(decoder, ["END!"])
+    assert [writer.feed([id_]).text for id_ in (0, 1)] == ["so: ", ""]
+    assert (writer.finish().text, writer.stopped) == ("END ", False)
 
 
 def test_logprobs_come_with_their_tokens(vocabulary: Vocabulary) -> None:

@@ -183,9 +183,30 @@ class TestLimits:
         scheduler = make(length=1)
         async with scheduler.ticket("ann"), scheduler.ticket("ben"):
             with pytest.raises(Busy) as refused:
-                async with scheduler.ticket("cy"):
+                async with scheduler.ticket("ben"):
                     pass
             assert refused.value.words == "The queue is full: 1 waiting. Please ask again in a minute."
+            async with scheduler.ticket("cy"):
+                with pytest.raises(Busy) as refused:
+                    async with scheduler.ticket("dan"):
+                        pass
+                assert refused.value.words == "The queue is full: 2 waiting. Please ask again in a minute."
+
+    async def test_who_has_nothing_waiting_finds_a_place_in_a_queue_that_others_have_filled(self) -> None:
+        scheduler = make(slots=2, length=6)
+        async with AsyncExitStack() as stack:
+            for key in ("one", "two"):
+                for _ in range(4):
+                    await stack.enter_async_context(scheduler.ticket(key, most=64))
+            assert (scheduler.running, scheduler.waiting) == (2, 6)
+            with pytest.raises(Busy):
+                await stack.enter_async_context(scheduler.ticket("one", most=64))
+            assert not scheduler.has_place("one", most=64)
+            for number in range(6):
+                await stack.enter_async_context(scheduler.ticket(f"person {number}"))
+            with pytest.raises(Busy):
+                await stack.enter_async_context(scheduler.ticket("one too many"))
+            await stack.enter_async_context(scheduler.ticket("one", most=64, again=True))
 
     async def test_a_person_has_a_limit_of_waiting_and_running_questions(self) -> None:
         scheduler = make(per_user=2)

@@ -44,6 +44,8 @@ class LibraryBackend(ABC):
         self._vocabulary = vocabulary
         self._draft_tokens = config.gpu.draft_tokens if config.gpu.drafts else 0
         self._batch, self._chunk = config.slots, config.gpu.chunk
+        self._cards = 0
+        """So many of the machine's GPUs are used, the first ones; `load` finds out."""
         self._torch: Any = None
         self._module: Any = None
         self._parts: dict[str, Any] = {}
@@ -85,10 +87,11 @@ class LibraryBackend(ABC):
         """Raises ModelError, NoGpu, and whatever the library raises."""
         device.installed(self.library)
         self._torch = device.torch_with_gpu()
-        device.check_capability(self._torch, self.library)
+        self._cards = device.cards(self._torch, self.library, self._config.gpu.split)
         if not device.is_built(self.extension):
             log.warning("compiling, for many minutes; `hearth engine build` does it ahead", library=self.library)
             build.build(self.library)  # not by the import: that would not find what pip put beside PyTorch
+        device.name_architectures(self._torch, self.library)
         self._module = self._import()
         self._open()
         self._start()
@@ -161,10 +164,10 @@ class LibraryBackend(ABC):
         return sizing.plan_for(
             folders,
             self._config,
-            free=device.free_bytes(self._torch),
+            free=device.free_bytes(self._torch, self._cards),
             slots=self.slots,
             chunk=self._chunk,
-            cards=self._torch.cuda.device_count(),
+            cards=self._cards,
             most_context=most_context,
             work_per_token=work_per_token,
         )

@@ -19,7 +19,6 @@ MODULES: dict[Library, str] = {"exllamav2": "exllamav2.ext", "exllamav3": "exlla
 EXTENSIONS: dict[Library, str] = {"exllamav2": "exllamav2_ext", "exllamav3": "exllamav3_ext"}
 UNITS: dict[Library, int] = {"exllamav2": 47, "exllamav3": 202}
 """Files to compile. V2's were measured to take 11 minutes of processor time for one architecture."""
-ARCHITECTURES = "TORCH_CUDA_ARCH_LIST"
 
 
 def is_ready(library: Library) -> bool:
@@ -36,10 +35,14 @@ def expected(library: Library) -> str:
 def build(library: Library) -> float:
     """Compile; what the compiler writes is shown. Returns the seconds. Raises NoGpu, StartError."""
     torch = _torch_for_cuda(library)
-    if not os.environ.get(ARCHITECTURES) and not torch.cuda.device_count():
-        raise NoGpu(
-            f"no NVIDIA GPU is visible; {ARCHITECTURES} names what to compile for, for example 8.6 or 8.9, here and at the start"
-        )
+    if not os.environ.get(device.ARCHITECTURES):
+        if not torch.cuda.device_count():
+            raise NoGpu(
+                f"no NVIDIA GPU is visible; {device.ARCHITECTURES} names what to compile for, for example 8.6 or 8.9, "
+                "here and at the start"
+            )
+        device.cards(torch, library)
+        device.name_architectures(torch, library)
     begun = time.monotonic()
     done = subprocess.run(  # noqa: S603 our own interpreter imports an installed package
         [sys.executable, "-P", "-c", f"import {MODULES[library]}"], env=_environment(), check=False
@@ -65,6 +68,7 @@ def _environment() -> dict[str, str]:
 def _torch_for_cuda(library: Library) -> Any:
     device.installed(library)
     device.find_toolkit()
+    device.find_ninja()
     try:
         import torch
     except ImportError as error:

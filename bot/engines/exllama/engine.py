@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -42,13 +43,13 @@ class ExllamaEngine:
         self.name = f"{name}@{folder.digest[:DIGEST_DIGITS]}"
         self.control_strings = vocabulary.control_strings
         self.template = vocabulary.template
-        self.plain = vocabulary.plain
         self.context_length = backend.context_length
         self.slots = backend.slots
         """So many answers at once."""
         self._vocabulary = vocabulary
         self._size = min(vocabulary.size, int(folder.text_config.get("vocab_size") or vocabulary.size))
         """Ids are below this: some tokenizers have tokens that their model has not."""
+        self.plain = replace(vocabulary.plain, size=self._size)
         self._grammars = Grammars(vocabulary)
         self._worker = worker
         self._closed = False

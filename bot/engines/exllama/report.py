@@ -38,7 +38,7 @@ def model(config: ModelConfig, *, memory: bool = True) -> str:
     try:
         device.installed(library)
         torch = device.torch_with_gpu()
-        device.check_capability(torch, library)
+        cards = device.cards(torch, library, config.gpu.split)
     except NoGpu as error:
         return f"{words}; {error}, so {config.gpu.fallback_model.name} answers on the CPU"
     if not memory:
@@ -48,10 +48,10 @@ def model(config: ModelConfig, *, memory: bool = True) -> str:
     plan = sizing.plan_for(
         folders,
         config,
-        free=device.free_bytes(torch),
+        free=device.free_bytes(torch, cards),
         slots=1 if one_by_one else config.slots,
         chunk=sizing.PAGE if one_by_one else config.gpu.chunk,
-        cards=torch.cuda.device_count(),
+        cards=cards,
         most_context=v2.MOST_CONTEXT if library == "exllamav2" else None,
         work_per_token=max(map(v2.unpaged_work, folders)) if one_by_one else 0,
     )

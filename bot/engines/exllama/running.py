@@ -77,8 +77,8 @@ class Running:
         events.append(self._writer.feed(ids[:-1] if end else ids, logprobs))
         if self._writer.stopped or result["eos"]:
             self.ended, self.still_generates = True, not result["eos"]
-            length = result.get("eos_reason") == "max_new_tokens" and not self._writer.stopped
             rest = self._writer.finish()
+            length = result.get("eos_reason") == "max_new_tokens" and not self._writer.stopped
             events += [rest] if rest.text or rest.token_ids else []
             events.append(self._finish(length=length))
         return events

@@ -15,6 +15,10 @@ from bot.engines.exllama.writing import Logprobs
 from bot.engines.request_body import NEVER, REPEAT_WINDOW
 from bot.generation import Generation, TokenLogprob
 
+FORBIDDEN = -1e4
+"""For a logit: no chance beside any other at a temperature up to 100. Not minus infinity: where a grammar allows nothing
+but what a bias forbids, there would be no probability left, and the libraries would choose an id that there is not."""
+
 
 class Shaping:
     """One request's. Of the engine's thread, and of the libraries' sampling threads, one at a time."""
@@ -89,7 +93,7 @@ class Shaping:
         if self._bias is None:
             self._bias = self._torch.zeros_like(like)
             for token, value in self._sampling.logit_bias.items():
-                self._bias[token] = value if value > NEVER else float("-inf")
+                self._bias[token] = value if value > NEVER else FORBIDDEN
         return self._bias
 
     def _logprob(self, token: int, value: float) -> TokenLogprob:

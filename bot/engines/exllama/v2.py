@@ -36,6 +36,8 @@ FLASH_ATTN = (8, 0)
 """Ampere: on older GPUs exllamav2 only warns, and flash-attn fails at the first step."""
 OTHERS_RESERVE = 64 * sizing.MEBIBYTE
 """Bytes on each GPU after the first, as the library itself reserves."""
+WHOLE_CARD = 2**50
+"""Bytes that no GPU has: asked to reserve them, the library ends there for want of memory."""
 WHOLE_BITS, QUANTISED_HEAD = 16, 32
 """Its quantised caches need heads whose width is a multiple of this."""
 CACHES = {16: "ExLlamaV2Cache", 8: "ExLlamaV2Cache_Q8", 6: "ExLlamaV2Cache_Q6", 4: "ExLlamaV2Cache_Q4"}
@@ -139,8 +141,8 @@ class V2(LibraryBackend):
 
     def _choose_attention(self, configs: Sequence[Any]) -> None:
         """Paged with flash-attn; without it the one way that is right, for all models alike."""
-        cuda = self._torch.cuda
-        new = all(cuda.get_device_capability(number) >= FLASH_ATTN for number in range(cuda.device_count()))
+        capability = self._torch.cuda.get_device_capability
+        new = all(capability(number) >= FLASH_ATTN for number in range(self._cards))
         paged = new and bool(self._module.attn.has_flash_attn_with_paged)
         self._paged = paged and not any(config.no_flash_attn for config in configs)
         if not self._paged:
@@ -176,11 +178,12 @@ class V2(LibraryBackend):
         if gpu.split:
             model.load(list(gpu.split), callback=progress)
             return kind(model, max_seq_len=tokens)
-        others = self._torch.cuda.device_count() - 1
+        others = [OTHERS_RESERVE] * (self._cards - 1)
+        unused = [WHOLE_CARD] * (self._torch.cuda.device_count() - self._cards)
         cache = kind(model, max_seq_len=tokens, lazy=True)
         model.load_autosplit(
             cache,
-            reserve_vram=[gpu.reserve_mib * sizing.MEBIBYTE, *[OTHERS_RESERVE] * others],
+            reserve_vram=[gpu.reserve_mib * sizing.MEBIBYTE, *others, *unused],
             last_id_only=True,  # what it tries out needs no logits for a whole chunk: those of no prompt are computed
             callback=progress,
         )

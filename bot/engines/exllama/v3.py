@@ -29,6 +29,8 @@ RESERVED_TOKENS = 2048
 up: so a request that allows many does not keep others out."""
 OTHERS_RESERVE = 0.5
 """Gigabytes on each GPU after the first, as the library itself reserves."""
+UNUSED = -1.0
+"""In place of a reserve: the GPU is left alone."""
 
 
 class V3(LibraryBackend):
@@ -81,17 +83,18 @@ class V3(LibraryBackend):
     def _fill(self, model: Any, name: str) -> None:
         gpu = self._config.gpu
         reserve = gpu.reserve_mib * sizing.MEBIBYTE / GIBIBYTE
-        others = [OTHERS_RESERVE] * (self._torch.cuda.device_count() - 1)
+        others, count = [OTHERS_RESERVE] * (self._cards - 1), self._torch.cuda.device_count()
+        unused = [UNUSED] * (count - self._cards)
         try:
             model.load(
-                reserve_per_device=None if gpu.split else [reserve, *others],
+                reserve_per_device=None if gpu.split else [reserve, *others, *unused],
                 use_per_device=list(gpu.split) or None,
                 max_chunk_size=self._chunk,
                 max_batch_size=self._batch,
                 callback=Progress(name),
             )
         finally:  # a load that fails leaves PyTorch bound to what it was allowed
-            for number in range(len(others) + 1):
+            for number in range(count):
                 self._torch.cuda.set_per_process_memory_fraction(1.0, number)
 
     def _start(self) -> None:

@@ -69,6 +69,7 @@ class Writer:
         text = after[len(before) :].rstrip(REPLACEMENT)
         if text:  # whole characters before the broken one: their ids cannot be told apart from its
             self._pieces.append(_Piece(text, (), ()))
+            self._look_for_stops()
         delta = _joined(self._pieces)
         self._pieces, self._ids = [], []
         return delta
@@ -89,6 +90,9 @@ class Writer:
         # what leaves no text (a control token) tells nothing of where a word begins
         self._context = self._ids if text else [*self._context, *self._ids][-LONGEST_CHARACTER:]
         self._ids, self._logprobs = [], []
+        self._look_for_stops()
+
+    def _look_for_stops(self) -> None:
         held = "".join(piece.text for piece in self._pieces)
         found = min((at for stop in self._stops if (at := held.find(stop)) >= 0), default=-1)
         if found >= 0:

@@ -14,12 +14,25 @@ from bot.generation import ChatTemplate
 from bot.messages import Role
 from bot.reasoning import TAGS
 from bot.tools.formats.base import Parser
-from bot.tools.formats.grammar import ANY, Rules, arguments_schema, as_property, inline, literal, pattern, without
+from bot.tools.formats.grammar import (
+    ANY,
+    Rules,
+    arguments_schema,
+    as_property,
+    inline,
+    literal,
+    pattern,
+    plain_arguments,
+    without,
+)
 from bot.tools.formats.parsing import SectionParser, Shape
 from bot.turns import ToolCall, Turn
 
 _GAP = "\n\n"
 END = literal("}")
+MOST_PARTS = 5000
+"""Of the schemas of all functions that the model is told of: each is looked at, and stands in the prompt."""
+TOGETHER = f"at most {MOST_PARTS} parts"
 
 
 class Family(ABC):
@@ -45,12 +58,17 @@ class Family(ABC):
 
     def check(self, functions: Sequence[Function]) -> None:
         """Raises BadRequest for a function whose arguments' schema is none, or cannot be kept."""
+        parts = 0
         for function in functions:
             kind = function.parameters.get("type", "object")
             if kind != "object":
                 raise BadRequest(f"The parameters of {function.name} are no schema of an object.", param="tools")
             words = f"The schema of {function.name} cannot be kept"
-            constraints.check_schema(arguments_schema(function), param="tools", words=words)
+            size = constraints.check_schema(
+                plain_arguments(function), param="tools", words=words, lenient=not function.strict
+            )
+            if (parts := parts + size.parts) > MOST_PARTS:
+                raise BadRequest(f"The schemas of all functions together are too large: {TOGETHER}.", param="tools")
 
     # --- told ---
 
@@ -125,6 +143,7 @@ class Family(ABC):
             return None
         if schema is not None:
             constraints.check_schema(schema)
+        constraints.check_together([plain_arguments(function) for function in chosen], schema)
         rules = Rules(self._ids)
         within_json = schema is not None and not forced and self.shape.bare
         self._add_calls(rules, chosen, as_json=within_json)

@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.api import Function
-from bot.constraints import SEPARATORS
+from bot.constraints import guided
 from bot.reasoning import TAGS
 
-GUIDANCE = {**SEPARATORS, "whitespace_flexible": False}
-"""As the answers' JSON is guided."""
 _COMBINED = frozenset({"$ref", "allOf", "anyOf", "oneOf", "not", "if", "patternProperties", "additionalProperties"})
 """Keywords beside which `additionalProperties` would change what a schema means, or is said already."""
 
@@ -100,8 +98,12 @@ def inline(schema: Mapping[str, Any]) -> str:
 
 def arguments_schema(function: Function) -> dict[str, Any]:
     """What the arguments have to be. Of a function that is not strict, keywords that cannot be kept are left out."""
-    schema = {"type": "object", **closed(function.parameters)}
-    return {**schema, "x-guidance": {**GUIDANCE, "lenient": not function.strict}}
+    return guided(plain_arguments(function), lenient=not function.strict)
+
+
+def plain_arguments(function: Function) -> dict[str, Any]:
+    """The schema of the arguments, whatever can be kept of it."""
+    return {"type": "object", **closed(function.parameters)}
 
 
 def closed(schema: Mapping[str, Any]) -> dict[str, Any]:
