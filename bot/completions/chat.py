@@ -12,18 +12,16 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from bot.api import ApiEvent, Ask, CallPiece, ChatAsk, Ended, ReasoningPiece, TextPiece
-from bot.completions.choices import tokens_in
+from bot.completions.choices import Logprobs, heard, tokens_in
 from bot.config import AnyModelConfig
 from bot.engines.registry import Loaded
 from bot.errors import BadRequest, EngineError, TooLong
-from bot.generation import Delta, Finish, Generation, Sampling, TokenLogprob
+from bot.generation import Delta, Finish, Generation, Sampling
 from bot.messages import Role
 from bot.prompt import Prompt
 from bot.reasoning import CONTROLS, Visible
 from bot.tools.formats import Arguments, CallBegun, CallEnded, Parser, Said, ToolEvent, ToolFormat
 from bot.turns import Turn
-
-Logprobs = tuple[TokenLogprob, tuple[TokenLogprob, ...]]
 
 ALPHABET = string.ascii_letters + string.digits
 CALL_ID = 24
@@ -166,7 +164,7 @@ class Choice:
         self.completion_tokens += tokens
         answering = not (self._visible.undecided or self._visible.reasoning)
         shown = self._visible.feed(event.text)
-        self._pending.extend(event.logprobs)
+        self._pending.extend(heard(event.logprobs))
         if self._visible.undecided:
             self._opening += tokens
             return
