@@ -40,8 +40,9 @@ class Intake:
     def __init__(self, together: int = MOST_TOGETHER, of_one: int = MOST_OF_ONE) -> None:
         """`together`, `of_one`: the most bytes of all callers, and of one."""
         self._most, self._most_of_one = together, of_one
-        self._held: Counter[str] = Counter()
-        self._total = 0
+        self._held_by: Counter[str] = Counter()
+        self.held = 0
+        """Bytes of all."""
 
     @contextmanager
     def body(self, caller: str) -> Iterator[Callable[[int], None]]:
@@ -52,23 +53,23 @@ class Intake:
             nonlocal own
             self._check(caller, size)
             own += size
-            self._held[caller] += size
-            self._total += size
+            self._held_by[caller] += size
+            self.held += size
 
         try:
             yield came
         finally:
-            self._total -= own
-            self._held[caller] -= own
-            if not self._held[caller]:
-                del self._held[caller]
+            self.held -= own
+            self._held_by[caller] -= own
+            if not self._held_by[caller]:
+                del self._held_by[caller]
 
     def _check(self, caller: str, size: int) -> None:
         retry = {"Retry-After": str(BUSY_SECONDS)}
-        if self._held[caller] + size > self._most_of_one:
+        if self._held_by[caller] + size > self._most_of_one:
             words = f"Your requests that are on their way have more than {self._most_of_one // 2**20} MiB together."
             raise Refused(Fault(status=429, message=words, type=LIMIT, headers=retry))
-        if self._total + size > self._most:
+        if self.held + size > self._most:
             words = "Too much is on its way in just now. Please try again in a moment."
             raise Refused(Fault(status=503, message=words, type=SERVER, headers=retry))
 
