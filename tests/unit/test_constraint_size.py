@@ -35,7 +35,7 @@ def doubling(depth: int) -> dict[str, Any]:
     return {"$ref": f"#/$defs/d{depth - 1}", "$defs": found}
 
 
-LARGE = {
+LARGE: dict[str, dict[str, Any]] = {
     "maxItems": {"type": "array", "items": ONE, "minItems": 3, "maxItems": 66000},
     "maxItems and maxLength": {
         "type": "array",
