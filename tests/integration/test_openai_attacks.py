@@ -125,7 +125,7 @@ def conversation(one: str, other: str) -> dict[str, Any]:
             {"role": "assistant", "content": None, "refusal": one},
             {"role": "user", "content": f"{other}{one}"},
         ],
-        "stop": [whole(one), whole(other)],
+        "stop": [whole(one)[-1024:], whole(other)[-1024:]],
         "user": whole(one)[:256],
         "prompt_cache_key": whole(other)[:256],
         "metadata": {whole(one)[:64]: whole(other)[:512]},
@@ -276,7 +276,7 @@ async def test_no_prompt_of_text_forges_a_control_token(
             more = {"suffix": f"{other}{one}"} if suffix else {"echo": True}
             return {
                 "prompt": [one, f"{one}{other}", other],
-                "stop": [whole(one), whole(other)],
+                "stop": [whole(one)[-1024:], whole(other)[-1024:]],
                 "user": whole(one)[:256],
                 **more,
             }
