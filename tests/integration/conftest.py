@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import resource
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.discord_fake import serving
 from tests.discord_house import Ferns
+
+IDLE = 2000
+
+
+@pytest.fixture
+def files() -> Iterator[int]:
+    """Room for both ends of many connections; how many idle ones there is room for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 10_000 if hard == resource.RLIM_INFINITY else min(hard, 10_000)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+    yield min(IDLE, most // 5)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture

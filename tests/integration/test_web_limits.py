@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,19 +26,8 @@ from storage.store import SqlStore
 from tests.house import DEADLINE, until
 from tests.web import ANN_TOKEN, OWNER_TOKEN, TOKENS, Site, site, status, web_house
 
-IDLE = 2000
 MEBIBYTE = 2**20
 HEAD = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-
-
-@pytest.fixture
-def files() -> Iterator[int]:
-    """Room for both ends of many connections; how many idle ones there is room for."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = 10_000 if hard == resource.RLIM_INFINITY else min(hard, 10_000)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
-    yield min(IDLE, most // 5)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @asynccontextmanager

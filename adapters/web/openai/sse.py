@@ -6,6 +6,7 @@ import json
 
 from aiohttp import web
 
+from adapters.web.connections import keep_short
 from adapters.web.openai.faults import Fault
 
 DONE = b"data: [DONE]\n\n"
@@ -24,7 +25,8 @@ class EventStream:
         self.response = web.StreamResponse(headers=HEADERS)
 
     async def begin(self) -> None:
-        """Send the headers."""
+        """Send the headers. From now on little is on its way to who reads slowly, in this process and in the system."""
+        keep_short(self._request.transport)
         await self.response.prepare(self._request)
 
     async def send(self, *chunks: str) -> None:
