@@ -20,6 +20,10 @@ PARTS = 1000
 """Of a schema: every schema within it, and as often as combining them (`allOf` and the like) makes copies."""
 REPEATS = 1000
 """The sum of what stands beside `minItems`, `maxItems`, `minProperties` and `maxProperties`."""
+CHOICES = 1900
+"""What the parser has to follow at one place: an optional property is four, a repeat that may be left out one, and of
+branches those of all. It gives up beyond 2,000, in the middle of an answer."""
+PER_OPTIONAL = 4
 TEXT = 20_000
 """Characters of values and names, and of what patterns spell with their repeats."""
 VALUES = 10_000
@@ -138,6 +142,8 @@ class _Seen:
     """In how many it can be met at its top: the branches of `anyOf` and `oneOf`, multiplied where they are combined."""
     inner: int = 1
     """The most ways of anything within."""
+    choices: int = 1
+    """The most at one place."""
     names: frozenset[str] = frozenset()
     """Of its properties; `_ANY` where others are described too."""
 
@@ -152,13 +158,21 @@ class _Measure:
         self._root = root
         self._counted = {id(root)}
         """By identity the schemas that are there once, however often they are referred to."""
+        self._choices: dict[int, int] = {}
+        """Theirs, once they are known."""
         self._copied: dict[int, _Seen] = {}
         """The same for what a copy of one adds."""
         self._open: set[int] = set()
 
     def size(self, schema: Mapping[str, Any]) -> Size:
-        """Of a schema, all that it holds, and all that it refers to."""
-        return self._look(schema, copied=False).size
+        """Of a schema, all that it holds, and all that it refers to. Raises Unfit for too many choices."""
+        found = self._look(schema, copied=False)
+        if found.choices > CHOICES:
+            raise Unfit(
+                f"it is too large: at most {CHOICES} choices at one place ({PER_OPTIONAL} for each optional property, "
+                "one for each item that may be left out)"
+            )
+        return found.size
 
     def _look(self, schema: Any, *, copied: bool) -> _Seen:
         """`copied`: it is combined with something, so that what it refers to is written out there."""
@@ -182,6 +196,7 @@ class _Measure:
             size=_sum(one.size for one in found),
             ways=sum(one.ways for one in found) or 1,
             inner=max((one.inner for one in found), default=1),
+            choices=sum(one.choices for one in found),
             names=frozenset[str]().union(*(one.names for one in found)),
         )
 
@@ -193,16 +208,19 @@ class _Measure:
         if any(isinstance(schema.get(word), Mapping) for word in _OTHERS):
             names |= {_ANY}
         inner = max((max(one.ways, one.inner) for one in within), default=1)
-        return _Seen(Size(parts=1) + _own(schema) + _sum(one.size for one in within), 1, inner, names)
+        choices = max([_choices(schema), *(one.choices for one in within)])
+        return _Seen(Size(parts=1) + _own(schema) + _sum(one.size for one in within), 1, inner, choices, names)
 
     def _reference(self, reference: Any) -> _Seen:
         """What it leads to is there once, and counted there; it can be met in as many ways as that."""
         target = self._found(reference)
         size = Size(parts=1)
         if id(target) in self._counted:
-            return _Seen(size)
+            return _Seen(size, choices=self._choices.get(id(target), 1))
         self._counted.add(id(target))
-        return _Seen(size + self._look(target, copied=False).size)
+        found = self._look(target, copied=False)
+        self._choices[id(target)] = found.choices
+        return _Seen(size + found.size, choices=found.choices)
 
     def _copy(self, reference: Any) -> _Seen:
         """All that it leads to. Raises Unfit for what leads to itself."""
@@ -240,12 +258,23 @@ def _combined(groups: Sequence[_Seen]) -> _Seen:
     meeting = [one for one in groups if one.names and named > 1 and _meets(one, described)]
     inner = math.prod(one.inner for one in meeting)
     names = frozenset[str]().union(*(one.names for one in groups))
-    return _Seen(size * inner, ways, max(inner, *(one.inner for one in groups)), names)
+    choices = sum(one.choices * (ways // one.ways) for one in groups) * inner
+    return _Seen(size * inner, ways, max(inner, *(one.inner for one in groups)), choices, names)
 
 
 def _meets(one: _Seen, described: Counter[str]) -> bool:
     """Whether another one describes something that this one does. `described`: by how many each property is."""
     return _ANY in described or any(described[name] > 1 for name in one.names)
+
+
+def _choices(schema: Mapping[str, Any]) -> int:
+    """What its own keywords leave open at one place."""
+    properties, patterns = schema.get("properties"), schema.get("patternProperties")
+    required = {name for name in _listed(schema, "required") or () if isinstance(name, str)}
+    optional = len(properties.keys() - required) if isinstance(properties, Mapping) else 0
+    named = len(patterns) if isinstance(patterns, Mapping) else 0
+    repeats = max(_number(schema.get("maxItems")), _number(schema.get("maxProperties")))
+    return PER_OPTIONAL * (optional + named) + repeats + len(_listed(schema, "prefixItems") or ()) + 1
 
 
 def _own(schema: Mapping[str, Any]) -> Size:

@@ -84,6 +84,8 @@ class TokenLogprob:
     """None: the engine does not tell. llama.cpp tells that of a character's last token alone."""
     raw: bytes
     """Exactly what it spells, where `text` has U+FFFD: a token may be half a character."""
+    silent: bool = False
+    """It leaves no text: a control token that `Generation.shows` does not name."""
 
 
 @dataclass(frozen=True, slots=True)

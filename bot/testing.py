@@ -242,7 +242,7 @@ class ScriptedEngine:
             if request.sampling.logprobs is None:
                 yield piece
                 continue
-            certain = [TokenLogprob(i, self.decode([i]), 0.0, self._bytes[i]) for i in piece.token_ids]
+            certain = [TokenLogprob(i, self.decode([i]), 0.0, self._bytes[i], not piece.text) for i in piece.token_ids]
             logprobs = tuple((token, (token,) if request.sampling.logprobs else ()) for token in certain)
             yield replace(piece, logprobs=logprobs)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import string
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,18 +12,16 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from bot.api import ApiEvent, Ask, CallPiece, ChatAsk, Ended, ReasoningPiece, TextPiece
-from bot.completions.choices import tokens_in
+from bot.completions.choices import Logprobs, heard, tokens_in
 from bot.config import AnyModelConfig
 from bot.engines.registry import Loaded
-from bot.errors import BadRequest, TooLong
-from bot.generation import Delta, Finish, Generation, Sampling, TokenLogprob
+from bot.errors import BadRequest, EngineError, TooLong
+from bot.generation import Delta, Finish, Generation, Sampling
 from bot.messages import Role
 from bot.prompt import Prompt
 from bot.reasoning import CONTROLS, Visible
 from bot.tools.formats import Arguments, CallBegun, CallEnded, Parser, Said, ToolEvent, ToolFormat
 from bot.turns import Turn
-
-Logprobs = tuple[TokenLogprob, tuple[TokenLogprob, ...]]
 
 ALPHABET = string.ascii_letters + string.digits
 CALL_ID = 24
@@ -36,10 +35,11 @@ async def requests(
 
     Raises TooLong, and BadRequest for what this model cannot be asked.
     """
+    if form is not None:  # before the template writes of them
+        await asyncio.to_thread(form.check, ask.tools)
     prompt = await _prompt(ask, loaded, form)
     grammar = None
     if form is not None:
-        await asyncio.to_thread(form.check, ask.tools)
         grammar = await asyncio.to_thread(
             form.constraint,
             ask.tools,
@@ -133,12 +133,16 @@ def with_one_voice(turns: Sequence[Turn]) -> list[Turn]:
 class Choice:
     """One choice while it is written: an engine's events in, the API's out."""
 
-    def __init__(self, number: int, *, head: str, parser: Parser | None, parallel: bool) -> None:
-        """`head`: what stands before the answer. `parser`: where functions may be called."""
+    def __init__(self, number: int, *, head: str, parser: Parser | None, parallel: bool, is_json: bool = False) -> None:
+        """`head`: what stands before the answer. `parser`: where functions may be called.
+
+        `is_json`: what is said is JSON, when it has come to its own end; then `feed` raises EngineError if it is not.
+        """
         self._number = number
         self._visible = Visible(head)
         self._parser = parser
         self._parallel = parallel
+        self._said_json: list[str] | None = [] if is_json else None
         self._calls = 0
         self._cut = False
         """The tokens are used up: that is the reason of the end, also within the one call that there may be."""
@@ -160,7 +164,7 @@ class Choice:
         self.completion_tokens += tokens
         answering = not (self._visible.undecided or self._visible.reasoning)
         shown = self._visible.feed(event.text)
-        self._pending.extend(event.logprobs)
+        self._pending.extend(heard(event.logprobs))
         if self._visible.undecided:
             self._opening += tokens
             return
@@ -180,6 +184,8 @@ class Choice:
             self._cut = event.reason == "length"
             yield from self._told(self._parser.end())
         if not self.ended:
+            if self._said_json is not None and not self._calls and event.reason == "stop":
+                _check_json("".join(self._said_json))
             yield self._end("tool_calls" if self._calls and event.reason == "stop" else event.reason)
 
     def _shown(self, text: str) -> Iterator[ApiEvent]:
@@ -193,6 +199,8 @@ class Choice:
     def _said(self, text: str, tokens: int | None = None) -> Iterator[ApiEvent]:
         """`tokens`: how many of those that are pending spell it; None: all."""
         if text or self._pending:
+            if self._said_json is not None:
+                self._said_json.append(text)
             logprobs = tuple(self._pending[:tokens])
             del self._pending[:tokens]
             yield TextPiece(self._number, text, logprobs)
@@ -228,6 +236,17 @@ def _fewest(tokens: Iterable[Logprobs], text: str) -> int:
         left -= len(token.raw)
         number += 1
     return number
+
+
+def _check_json(text: str) -> None:
+    """Raises EngineError: an engine that lost its grammar says nothing of that."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise EngineError(
+            "The model did not keep to the schema. Please try again.",
+            detail=f"an answer under a JSON schema is no JSON: {len(text)} characters",
+        ) from error
 
 
 def call_id() -> str:

@@ -8,7 +8,10 @@ from contextlib import aclosing
 
 from bot.engines.scheduler import Scheduler
 from bot.engines.timed import StreamEvent
-from bot.generation import Delta, Generation
+from bot.generation import Delta, Generation, TokenLogprob
+
+Logprobs = tuple[TokenLogprob, tuple[TokenLogprob, ...]]
+"""A token and the most probable ones in its place."""
 
 AHEAD = 64
 """Events that wait for a slow reader; then the engine waits."""
@@ -75,6 +78,11 @@ async def _many(
 def tokens_in(delta: Delta) -> int:
     """How many tokens a delta has. An engine on another server tells no ids: what comes at once is taken for one."""
     return len(delta.token_ids) or bool(delta.text)
+
+
+def heard(logprobs: Sequence[Logprobs]) -> tuple[Logprobs, ...]:
+    """Those of tokens that stand in the text."""
+    return tuple(one for one in logprobs if not one[0].silent)
 
 
 async def _ended(workers: Sequence[asyncio.Task[None]], queue: asyncio.Queue[tuple[int, StreamEvent] | None]) -> None:

@@ -82,6 +82,7 @@ class ModelCompletions:
                 head=loaded.prompts.answer_head,
                 parser=None if form is None else form.parser(ask.tools, forced=ask.tool_choice.mode == "required"),
                 parallel=ask.parallel_tool_calls,
+                is_json=ask.json_schema is not None and not ask.stop,  # a stop string may end it anywhere
             )
             for number in range(ask.n)
         ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from bot.api import ApiEvent, Begun, Ended, TextAsk, TextPiece
 from bot.completions import chat
-from bot.completions.choices import tokens_in
+from bot.completions.choices import heard, tokens_in
 from bot.engines.registry import Loaded
 from bot.generation import Delta, Finish, Generation
 from bot.prompt import TextPrompts
@@ -75,7 +75,7 @@ class Choice:
         known = [token.logprob for token, _ in event.logprobs if token.logprob is not None]
         self._sum += sum(known)
         self._counted += len(known)
-        logprobs = event.logprobs if self._logprobs else ()
+        logprobs = heard(event.logprobs) if self._logprobs else ()
         if event.text or logprobs:
             yield TextPiece(self.number, event.text, logprobs)
 

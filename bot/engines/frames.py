@@ -177,7 +177,8 @@ class Frames:
 
     def _named(self, id_: int, logprob: float | None) -> TokenLogprob:
         raw = self._vocabulary.named_bytes(id_)
-        return TokenLogprob(id_, raw.decode("utf-8", "replace"), logprob, raw)
+        silent = not self._vocabulary.token_bytes(id_)
+        return TokenLogprob(id_, raw.decode("utf-8", "replace"), logprob, raw, silent)
 
 
 def spell(text: bytes, pattern: Sequence[int | None], vocabulary: Vocabulary) -> tuple[int, ...]:

@@ -125,7 +125,9 @@ class PromptBuilder:
             raise RoleForgery(detail="the tokenizer makes control tokens of single characters") from error
 
     async def _render(self, window: Window, *, only: int | None = None) -> Rendered:
-        return await self._aside.run(cutting.characters(window.turns), lambda: self._layout.render(window, only=only))
+        return await self._aside.run(
+            cutting.work(window.turns, window.tools), lambda: self._layout.render(window, only=only)
+        )
 
     async def _encode_rendered(self, rendered: Rendered, window: Window) -> tuple[int, ...]:
         if rendered.forged:

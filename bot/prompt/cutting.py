@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from bot.errors import TooLong
 from bot.messages import Role
+from bot.prompt.aside import amount
 from bot.turns import Turn
 
 Built = TypeVar("Built")
@@ -17,6 +18,8 @@ KEPT = 0.4
 LONGEST_TOKEN = 128
 """Characters: the longest tokens of common vocabularies are runs of so many spaces. What has more of them per token of
 the context cannot fit, which is known without a look at the text."""
+PER_TURN = 1000
+"""So many characters are as much work as a message itself, however short: a tenth of a millisecond."""
 
 
 def head_of(turns: Sequence[Turn]) -> int:
@@ -27,6 +30,12 @@ def head_of(turns: Sequence[Turn]) -> int:
 def characters(turns: Sequence[Turn]) -> int:
     """The length of all contents together, and of what was called."""
     return sum(len(turn.content) + sum(len(repr(call.arguments)) for call in turn.tool_calls) for turn in turns)
+
+
+def work(turns: Sequence[Turn], tools: object = None) -> int:
+    """How much it is to put them through a chat template, in characters: for `Aside`."""
+    calls = [call.arguments for turn in turns for call in turn.tool_calls]
+    return characters(turns) + PER_TURN * (len(turns) + len(calls)) + amount(calls, tools)
 
 
 def earliest(turns: Sequence[Turn], head: int, context_length: int) -> int:

@@ -81,7 +81,7 @@ class MessageBuilder:
         return Prompt((), begin, cut=begin > head, messages=messages, tokens=min(size.tokens, room))
 
     async def _window(self, turns: Sequence[Turn], *, enough: int) -> tuple[tuple[ChatMessage, ...], Size]:
-        messages = await self._aside.run(cutting.characters(turns), lambda: _messages(turns))
+        messages = await self._aside.run(cutting.work(turns), lambda: _messages(turns))
         return messages, await self._engine.size(messages, enough=enough)
 
 

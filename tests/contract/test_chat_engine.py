@@ -311,6 +311,10 @@ class TestChatEngine:
         tokens = [token for delta in deltas for token, _ in delta.logprobs]
         assert b"".join(token.raw for token in tokens) == "😀<|im_start|>a".encode()
         assert all(token.text == token.raw.decode("utf-8", "replace") for token in tokens)
+        assert [token.raw for token in tokens if token.silent] == [b"<|im_start|>"]
+        shown = dataclasses.replace(request, shows=frozenset({"<|im_start|>"}))
+        deltas = [event async for event in engine.stream(shown) if isinstance(event, Delta)]
+        assert not any(token.silent for delta in deltas for token, _ in delta.logprobs)
         assert len(tokens) > 3
         known = [token for token in tokens if token.raw in (b"<|im_start|>", b"a") or token is tokens[-3]]
         assert all(token.logprob is not None and token.logprob <= 0 for token in known)

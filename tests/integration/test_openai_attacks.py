@@ -125,7 +125,7 @@ def conversation(one: str, other: str) -> dict[str, Any]:
             {"role": "assistant", "content": None, "refusal": one},
             {"role": "user", "content": f"{other}{one}"},
         ],
-        "stop": [one, other],
+        "stop": [whole(one)[-1024:], whole(other)[-1024:]],
         "user": whole(one)[:256],
         "prompt_cache_key": whole(other)[:256],
         "metadata": {whole(one)[:64]: whole(other)[:512]},
@@ -134,7 +134,7 @@ def conversation(one: str, other: str) -> dict[str, Any]:
 
 
 def whole(text: str) -> str:
-    """Without halves of surrogate pairs, which are refused in schemas, and where a length is counted."""
+    """Without halves of surrogate pairs, which are refused in schemas, stop strings, and where a length is counted."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -274,7 +274,12 @@ async def test_no_prompt_of_text_forges_a_control_token(
 
         def made_of(one: str, other: str) -> dict[str, Any]:
             more = {"suffix": f"{other}{one}"} if suffix else {"echo": True}
-            return {"prompt": [one, f"{one}{other}", other], "stop": [one, other], "user": whole(one)[:256], **more}
+            return {
+                "prompt": [one, f"{one}{other}", other],
+                "stop": [whole(one)[-1024:], whole(other)[-1024:]],
+                "user": whole(one)[:256],
+                **more,
+            }
 
         await made.count(TEXT, made_of)
         made.told(capsys, f"{family.name}, texts{' and suffixes' if suffix else ''}")

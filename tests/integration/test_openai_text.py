@@ -249,6 +249,37 @@ async def test_offsets_count_characters_where_tokens_are_parts_of_some(home: Sit
         assert found["logprobs"]["top_logprobs"] == [{part: 0.0} for part in [*parts, "!"]]
 
 
+async def test_control_tokens_that_the_text_does_not_show_have_no_logprobs(tmp_path: Path) -> None:
+    said = "a<|im_start|>b<tool_call><|im_start|>é<|endoftext|>"
+    engine = ScriptedEngine(lambda _: said, writes_controls=True)
+    async with site(tmp_path, engine=engine) as home, program(home) as asker:
+        for asked in ({}, {"n": 2}, {"stop": "_call"}, {"best_of": 2}):
+            for stream in (False, True) if "best_of" not in asked else (False,):
+                got = await asker.text("x", logprobs=1, stream=stream, **asked)
+                found = (joined_text(got) if stream else whole_text(got))[0]
+                cut = "stop" in asked
+                assert found["text"] == ("ab<tool" if cut else "ab<tool_call>é")
+                told = found["logprobs"]
+                rest = ["<tool"] if cut else ["<tool_call>", "bytes:\\xc3", "bytes:\\xa9"]
+                assert told["tokens"] == ["a", "b", *rest]
+                assert told["text_offset"] == ([0, 1, 2] if cut else [0, 1, 2, 13, 13])
+        [choice] = (await asker.chat(logprobs=True))["choices"]
+        assert choice["message"]["content"] == "ab<tool_call>é"
+        assert "".join(one["token"] for one in choice["logprobs"]["content"][:3]) == "ab<tool_call>"
+        assert len(choice["logprobs"]["content"]) == 5
+
+
+@pytest.mark.parametrize("stop", ["a", "e", "th", "t", " a", "he"])
+async def test_tokens_joined_are_the_text_that_a_stop_string_ends(embedded: Program, stop: str) -> None:
+    for number in range(4):
+        asked: dict[str, Any] = {"seed": number, "temperature": 1.5, "max_tokens": 40, "logprobs": 1, "stop": stop}
+        one = (await embedded.text(ONCE, **asked))["choices"][0]
+        told = one["logprobs"]
+        assert "".join(told["tokens"]) == one["text"]
+        assert all(one["text"].startswith(*pair) for pair in zip(told["tokens"], told["text_offset"], strict=True))
+        assert stop not in one["text"]
+
+
 async def test_a_suffix_is_put_where_the_model_wants_it_or_refused(tmp_path: Path) -> None:
     engine = ScriptedEngine(back)
     async with site(tmp_path / "without", engine=engine) as home, program(home) as asker:

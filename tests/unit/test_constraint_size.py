@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import llguidance
 import pytest
 
 from bot import constraints
@@ -35,7 +36,7 @@ def doubling(depth: int) -> dict[str, Any]:
     return {"$ref": f"#/$defs/d{depth - 1}", "$defs": found}
 
 
-LARGE = {
+LARGE: dict[str, dict[str, Any]] = {
     "maxItems": {"type": "array", "items": ONE, "minItems": 3, "maxItems": 66000},
     "maxItems and maxLength": {
         "type": "array",
@@ -49,6 +50,14 @@ LARGE = {
     "together": {"anyOf": [{"type": "array", "items": ONE, "maxItems": 400}] * 3},
     "far within": {"properties": {"a": {"items": {"prefixItems": [{"maxItems": 66000}]}}}},
     "properties": with_properties(PARTS),
+    "optional properties": with_properties(500),
+    "optional properties of branches": {
+        "anyOf": [with_properties(100), *[{"$ref": "#/$defs/a"}] * 4],
+        "$defs": {"a": with_properties(100)},
+    },
+    "optional properties together": {
+        "allOf": [with_properties(250), {"properties": {f"q{n}": STRING for n in range(250)}}]
+    },
     "branches": {"oneOf": [{"const": number, "type": "integer"} for number in range(PARTS)]},
     "patterns of names": {"type": "object", "patternProperties": {f"^x{n}_": STRING for n in range(100)}},
     "values": {"enum": ["x" * 100] * (TEXT // 100 + 1)},
@@ -83,6 +92,17 @@ def test_a_large_schema_is_refused_by_name(name: str) -> None:
     assert refused.value.param == "tools"
 
 
+def test_what_is_let_through_is_followed_to_its_end() -> None:
+    """The parser gives up beyond 2,000 choices at one place, and says so only then."""
+    tokenizer = llguidance.LLTokenizer("byte")
+    for schema, fits in ((with_properties(470), True), (with_properties(520), False)):
+        compiled = constraints.compiled(Generation(prompt=(1,), max_tokens=1, json_schema=schema))
+        matcher = llguidance.LLMatcher(tokenizer, compiled, log_level=0)
+        matcher.consume_tokens(list(b"{"))
+        matcher.compute_bitmask()
+        assert matcher.is_error() is not fits
+
+
 def pointed(name: str) -> dict[str, Any]:
     """What the pointers of a schema lead to, beside it."""
     return {key: part for key, part in LARGE[name].items() if key in {"$defs", "kept"}}
@@ -93,7 +113,8 @@ def pointed(name: str) -> dict[str, Any]:
     [
         {"type": "string", "maxLength": 1_000_000},
         {"type": "array", "items": {"type": "string", "maxLength": 100_000}, "maxItems": 1000},
-        with_properties(900),
+        with_properties(470),
+        {**with_properties(800), "required": [f"p{n}" for n in range(0, 800, 2)]},
         {"enum": [f"value {number}" for number in range(1500)]},
         {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}( .{1,1000})?$"},
         {"type": "object", "properties": {f"p{n}": {"$ref": "#/$defs/a"} for n in range(300)}, "$defs": {"a": with_properties(300)}},

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapters.web.openai import asks, faults
-from adapters.web.openai.answers import ChatChunks, Collected, Head, TextChunks
+from adapters.web.openai.answers import ChatChunks, Collected, Head, TextChunks, TextLogprobs
 from adapters.web.openai.parameters.base import refused_in
 from adapters.web.openai.parameters.chat import ChatBody
 from adapters.web.openai.parameters.text import EmbeddingBody, TextBody
@@ -243,6 +243,41 @@ class TestAnswers:
         assert [choice["text"] for choice in sent] == ["é", "é", ""]
         assert sent[1]["logprobs"]["text_offset"] == [1]
         assert sent[2]["finish_reason"] == "length"
+
+
+def token(text: str | bytes) -> tuple[TokenLogprob, tuple[TokenLogprob, ...]]:
+    raw = text.encode() if isinstance(text, str) else text
+    one = TokenLogprob(1, raw.decode("utf-8", "replace"), -0.5, raw)
+    return one, (one,)
+
+
+class TestTextLogprobs:
+    @pytest.mark.parametrize(
+        ("text", "tokens", "told", "offsets"),
+        [
+            ("ab", ["a", "b"], ["a", "b"], [0, 1]),
+            ("so", ["solt"], ["so"], [0]),  # a stop string cut it
+            ("x", ["xl", "t"], ["x"], [0]),
+            ("so", [], ["so"], [0]),
+            ("solt", ["so"], ["so", "lt"], [0, 2]),
+            ("word", [" word"], ["word"], [0]),
+            ("aé", ["a", b"\xc3", b"\xa9"], ["a", "bytes:\\xc3", "bytes:\\xa9"], [0, 1, 1]),
+            ("a", ["a", b"\xc3"], ["a"], [0]),  # the tokens were used up within a character
+            ("\ufffdA", [b"\xc3", "A"], ["bytes:\\xc3", "A"], [0, 1]),
+            ("\ufffd", [b"\xc3"], ["bytes:\\xc3"], [0]),
+            ("", ["a"], [], []),
+        ],
+    )
+    def test_joined_they_are_the_text(
+        self, text: str, tokens: list[str | bytes], told: list[str], offsets: list[int]
+    ) -> None:
+        logprobs = TextLogprobs()
+        logprobs.feed("éé", (token("éé"),))
+        found = logprobs.feed(text, tuple(map(token, tokens)))
+        assert (found["tokens"], found["text_offset"]) == (told, [2 + offset for offset in offsets])
+        assert len({len(values) for values in found.values()}) == 1
+        known = min(len(tokens), len(told))
+        assert found["token_logprobs"] == [-0.5] * known + [None] * (len(told) - known)
 
 
 class TestFaults:

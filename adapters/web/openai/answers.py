@@ -7,6 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from bot.api import ApiEvent, Begun, CallPiece, Ended, ReasoningPiece, TextPiece, Used
@@ -41,7 +42,8 @@ class _Choice:
     text: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     calls: list[_Call] = field(default_factory=list)
-    logprobs: list[tuple[TokenLogprob, tuple[TokenLogprob, ...]]] = field(default_factory=list)
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
+    """Those of each text."""
     reason: str | None = None
 
 
@@ -64,7 +66,7 @@ class Collected:
         match event:
             case TextPiece(text=text, logprobs=logprobs):
                 choice.text.append(text)
-                choice.logprobs.extend(logprobs)
+                choice.logprobs.append(logprobs)
             case ReasoningPiece(text=text):
                 choice.reasoning.append(text)
             case CallPiece(name=name) if name:
@@ -80,7 +82,9 @@ class Collected:
             {
                 "index": number,
                 "message": _message(choice, legacy=legacy),
-                "logprobs": {"content": _content_logprobs(choice.logprobs), "refusal": None} if logprobs else None,
+                "logprobs": {"content": _content_logprobs([*chain(*choice.logprobs)]), "refusal": None}
+                if logprobs
+                else None,
                 "finish_reason": _reason(choice.reason, legacy=legacy),
             }
             for number, choice in sorted(self._choices.items())
@@ -93,7 +97,7 @@ class Collected:
             {
                 "text": "".join(choice.text),
                 "index": number,
-                "logprobs": TextLogprobs().feed(tuple(choice.logprobs)) if logprobs else None,
+                "logprobs": _text_logprobs(choice) if logprobs else None,
                 "finish_reason": choice.reason,
             }
             for number, choice in sorted(self._choices.items())
@@ -165,7 +169,7 @@ class TextChunks:
         """The chunks of the next event."""
         match event:
             case TextPiece(choice, text, logprobs):
-                told = self._told[choice].feed(logprobs) if self._logprobs else None
+                told = self._told[choice].feed(text, logprobs) if self._logprobs else None
                 yield self._chunk({"text": text, "index": choice, "logprobs": told, "finish_reason": None})
             case Ended(choice, reason):
                 yield self._chunk({"text": "", "index": choice, "logprobs": None, "finish_reason": reason})
@@ -196,29 +200,69 @@ class TextLogprobs:
     """The logprobs objects of one choice of a text completion."""
 
     def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._begin = 0
 
-    def feed(self, tokens: TokenLogprobs) -> dict[str, Any]:
-        """That of the next tokens. An offset counts characters; a token in the middle of one has that one's."""
-        told: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
-        for token, alternatives in tokens:
-            told["tokens"].append(_spelt(token))
-            told["token_logprobs"].append(None if token.logprob is None else _number(token.logprob))
+    def feed(self, text: str, tokens: TokenLogprobs) -> dict[str, Any]:
+        """That of the next text: its tokens joined are the text.
+
+        A token that a stop string cuts is told as far as it stands in the text, and what no token is known of as one
+        without a log-probability. An offset counts characters; a token in the middle of one has that one's.
+        """
+        told = _no_logprobs()
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        at = 0
+        for number, (token, alternatives) in enumerate(tokens, 1):
+            if at >= len(text):
+                break
+            size = len(decoder.decode(token.raw, final=number == len(tokens)))
+            if (spelt := _whole(token)) is None:
+                own = _spelt(token)
+            else:
+                at, size = at + size - len(spelt), len(spelt)  # what came before it was no whole character
+                own = text[at : at + size]
             # The chosen token is always among them, so there may be one more than was asked for.
             top = {_spelt(other): _number(other.logprob) for other in (*alternatives, token)}
-            told["top_logprobs"].append(top if alternatives else None)
-            told["text_offset"].append(self._begin)
-            self._begin += len(self._decoder.decode(token.raw))
+            self._add(told, own, at, _number(token.logprob), top if alternatives else None)
+            at += size
+        if at < len(text):
+            self._add(told, text[at:], at, None, None)
+        self._begin += len(text)
         return told
+
+    def _add(
+        self, told: dict[str, list[Any]], token: str, at: int, logprob: float | None, top: dict[str, Any] | None
+    ) -> None:
+        told["tokens"].append(token)
+        told["token_logprobs"].append(logprob)
+        told["top_logprobs"].append(top)
+        told["text_offset"].append(self._begin + at)
+
+
+def _text_logprobs(choice: _Choice) -> dict[str, Any]:
+    """Those of a whole choice."""
+    found, whole = TextLogprobs(), _no_logprobs()
+    for text, logprobs in zip(choice.text, choice.logprobs, strict=True):
+        for name, values in found.feed(text, logprobs).items():
+            whole[name] += values
+    return whole
+
+
+def _no_logprobs() -> dict[str, list[Any]]:
+    return {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+
+
+def _whole(token: TokenLogprob) -> str | None:
+    """What a token spells; None if it is no whole characters."""
+    try:
+        return token.raw.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _spelt(token: TokenLogprob) -> str:
     """As OpenAI writes what is no whole character: `bytes:\\xe2\\x80`."""
-    try:
-        return token.raw.decode()
-    except UnicodeDecodeError:
-        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token.raw)
+    whole = _whole(token)
+    return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token.raw) if whole is None else whole
 
 
 def _head(head: Head, kind: str) -> dict[str, Any]:

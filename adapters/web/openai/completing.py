@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import structlog
@@ -18,10 +19,10 @@ from adapters.web.openai.answers import ChatChunks, Collected, Head, TextChunks
 from adapters.web.openai.faults import FAILED, HANDLED, SERVER, Fault
 from adapters.web.openai.frame import CALLER, SPENDING, about, told
 from adapters.web.openai.parameters.chat import ChatBody
-from adapters.web.openai.parameters.text import TextBody
+from adapters.web.openai.parameters.text import MAX_VALUES, TextBody
 from adapters.web.openai.programs import Programs
 from adapters.web.openai.sse import EventStream
-from bot.api import ApiEvent, Begun, Kept
+from bot.api import ApiEvent, Begun, ChatAsk, Kept, TextAsk
 from bot.errors import BadRequest
 
 log = structlog.get_logger(__name__)
@@ -56,9 +57,7 @@ class Completing:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """A chat completion."""
-        given = await body.read(request)
-        asked = ChatBody.parse(given)
-        ask = asks.chat(asked)
+        given, asked, ask = await body.read(request, _chat)
         if asked.store and not self._programs.config().retention.days:
             raise BadRequest("Nothing is kept here (retention.days = 0), so store must be false.", param="store")
         legacy, logprobs = asked.functions is not None, bool(asked.logprobs)
@@ -72,12 +71,7 @@ class Completing:
         async with aclosing(
             self._programs.completions.chat(ask, request[CALLER], took=request[SPENDING].took)
         ) as events:
-            try:
-                head = await _begun(events, "chatcmpl-")
-            except BadRequest as error:
-                if legacy:
-                    error.param = LEGACY.get(error.param or "", error.param)
-                raise
+            head = await _begun(events, "chatcmpl-", renamed=LEGACY if legacy else {})
             if asked.stream:
                 usage = bool(asked.stream_options and asked.stream_options.include_usage)
                 chunks = ChatChunks(head, usage=usage, legacy=legacy)
@@ -89,9 +83,8 @@ class Completing:
 
     async def text(self, request: web.Request) -> web.StreamResponse:
         """A text completion."""
-        asked = TextBody.parse(await body.read(request))
+        asked, ask = await body.read(request, _text, values=MAX_VALUES)
         logprobs = asked.logprobs is not None
-        ask = asks.text(asked)
         completing = self._programs.completions.complete(ask, request[CALLER], took=request[SPENDING].took)
         async with aclosing(completing) as events:
             head = await _begun(events, "cmpl-")
@@ -123,9 +116,26 @@ class Completing:
         await self._programs.store.keep_completion(kept)
 
 
-async def _begun(events: Events, prefix: str) -> Head:
-    """What every object of the answer says. What is wrong with the request is raised here, while it can have a status."""
-    event = await anext(events)
+def _chat(given: dict[str, Any]) -> tuple[dict[str, Any], ChatBody, ChatAsk]:
+    asked = ChatBody.parse(given)
+    return given, asked, asks.chat(asked)
+
+
+def _text(given: dict[str, Any]) -> tuple[TextBody, TextAsk]:
+    asked = TextBody.parse(given)
+    return asked, asks.text(asked)
+
+
+async def _begun(events: Events, prefix: str, *, renamed: Mapping[str, str] = MappingProxyType({})) -> Head:
+    """What every object of the answer says. What is wrong with the request is raised here, while it can have a status.
+
+    `renamed`: parameters that have another name in this request.
+    """
+    try:
+        event = await anext(events)
+    except BadRequest as error:
+        error.param = renamed.get(error.param or "", error.param)
+        raise
     assert isinstance(event, Begun), "the first event"
     name = "".join(secrets.choice(ALPHABET) for _ in range(ID))
     return Head(id=prefix + name, created=int(time.time()), model=event.model, fingerprint=event.fingerprint)

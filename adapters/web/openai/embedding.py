@@ -12,9 +12,9 @@ from aiohttp import web
 
 from adapters.web.openai import asks, body
 from adapters.web.openai.frame import CALLER, SPENDING
-from adapters.web.openai.parameters.text import EmbeddingBody
+from adapters.web.openai.parameters.text import MAX_VALUES, EmbeddingBody
 from adapters.web.openai.programs import Programs
-from bot.api import Embedded
+from bot.api import Embedded, EmbeddingAsk
 
 
 class Embedding:
@@ -29,12 +29,15 @@ class Embedding:
 
     async def embed(self, request: web.Request) -> web.Response:
         """The vectors of a batch."""
-        asked = EmbeddingBody.parse(await body.read(request))
-        embedded = await self._programs.completions.embed(
-            asks.embedding(asked), request[CALLER], took=request[SPENDING].took
-        )
+        asked, ask = await body.read(request, _embedding, values=MAX_VALUES)
+        embedded = await self._programs.completions.embed(ask, request[CALLER], took=request[SPENDING].took)
         # Thousands of numbers: not on the event loop.
         return await asyncio.to_thread(_response, embedded, base64=asked.encoding_format == "base64")
+
+
+def _embedding(given: dict[str, Any]) -> tuple[EmbeddingBody, EmbeddingAsk]:
+    asked = EmbeddingBody.parse(given)
+    return asked, asks.embedding(asked)
 
 
 def _response(embedded: Embedded, *, base64: bool) -> web.Response:

@@ -116,6 +116,7 @@ class Frame:
             if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
                 return _preflight(request)
             request[CALLER] = OPEN if open_to_all else await self._caller(request)
+            _check_encoding(request)
             with self._in_progress():
                 if request.match_info.http_exception is not None or _family(request) in FREE:
                     return await handler(request)
@@ -199,6 +200,19 @@ async def _asked(request: web.Request, handler: Handler) -> web.StreamResponse:
 def _begin(request: web.Request) -> None:
     request[BEGAN] = time.perf_counter()
     request[REQUEST_ID] = f"req_{secrets.token_hex(16)}"
+
+
+def _check_encoding(request: web.Request) -> None:
+    """Raises Refused for a body that is compressed: a small one could become a large one."""
+    encodings = {one.strip().lower() for one in request.headers.get("Content-Encoding", "").split(",")}
+    if encodings - {"", "identity"}:
+        fault = Fault(
+            status=415,
+            message="A body is taken as it is, without Content-Encoding.",
+            code="unsupported_media_type",
+            headers={"Accept-Encoding": "identity"},  # RFC 9110, 12.5.3
+        )
+        raise Refused(fault)
 
 
 def _family(request: web.Request) -> str:

@@ -58,7 +58,7 @@ class KeptCompletions:
 
     async def change(self, request: web.Request) -> web.Response:
         """Replace the metadata."""
-        asked = MetadataBody.parse(await body.read(request))
+        asked = await body.read(request, MetadataBody.parse)
         name = request.match_info["completion_id"]
         changed = await self._store.change_metadata(name, asked.metadata, caller=request[CALLER].id)
         return web.json_response(completion(_found(changed, name)))

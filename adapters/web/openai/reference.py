@@ -12,7 +12,8 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from adapters.web.openai.openapi import OPERATIONS, Operation, document
-from adapters.web.openai.parameters.base import Body, refused_in
+from adapters.web.openai.parameters.base import MAX_BIASES, MAX_STOP, MAX_STOPS, Body, refused_in
+from adapters.web.openai.parameters.text import MAX_IDS, MAX_INPUTS, MAX_PROMPTS
 
 HEAD = """# What the API takes
 
@@ -23,7 +24,10 @@ to use the API.
 """
 NOTES = {
     "model": "An alias, another name (`[api.aliases]`, `[speech.names]`), or a dated snapshot.",
-    "logit_bias": "Ids of the model's own tokens, -100 to 100.",
+    "logit_bias": f"Ids of the model's own tokens, -100 to 100; at most {MAX_BIASES} of them.",
+    "stop": f"At most {MAX_STOPS}, of at most {MAX_STOP} characters each.",
+    "prompt": f"A text or token ids, or at most {MAX_PROMPTS} of either; at most {MAX_IDS} ids in all. Left out: the model begins a text.",
+    "input": f"A text or token ids, or at most {MAX_INPUTS} of either; at most {MAX_IDS} ids in all.",
 }
 
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from adapters.web.guard import Guard, open_to_all
 from adapters.web.openai import openapi
 from adapters.web.openai.audio import Audio
+from adapters.web.openai.body import INTAKE, Intake
 from adapters.web.openai.completing import Completing
 from adapters.web.openai.embedding import Embedding
 from adapters.web.openai.frame import PREFIX, Frame
@@ -24,12 +25,14 @@ class Api:
     def __init__(self, programs: Programs) -> None:
         self._programs = programs
         self._frames: list[Frame] = []
+        self._intake = Intake()
         self.routes: set[tuple[str, str]] = set()
         """Method and path of everything that is served, once it is mounted."""
 
     def mount(self, app: web.Application, guard: Guard, people: People) -> None:
         """Put it under /v1 of an application whose own middlewares leave that alone."""
         api = web.Application()
+        api[INTAKE] = self._intake
         frame = Frame(self._programs, guard, people)
         frame(api)
         for add in (

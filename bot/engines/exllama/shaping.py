@@ -28,6 +28,7 @@ class Shaping:
         self._sampling = request.sampling
         self._prompt_end = list(request.prompt[-REPEAT_WINDOW:])
         self._vocabulary = vocabulary
+        self._silent = vocabulary.silent(request.shows)
         self.matcher = matcher
         self._bias: Any = None
         self._raw: Any = None
@@ -97,7 +98,7 @@ class Shaping:
 
     def _logprob(self, token: int, value: float) -> TokenLogprob:
         raw = self._vocabulary.bytes_of(token)
-        return TokenLogprob(token, raw.decode("utf-8", "replace"), value, raw)
+        return TokenLogprob(token, raw.decode("utf-8", "replace"), value, raw, token in self._silent)
 
 
 def taken(reported: list[Logprobs], count: int) -> Sequence[Logprobs]:

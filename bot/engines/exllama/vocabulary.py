@@ -74,8 +74,12 @@ class Vocabulary:
 
     def showing(self, names: Collection[str]) -> Decoder:
         """The same, but the special tokens of these names stand in the text. The end of a turn never does."""
-        shown = {id_ for id_ in self._specials - self.end_ids if self._added[id_] in names}
-        return _Showing(self._tokenizer, self._specials - shown) if shown else self
+        silent = self.silent(names)
+        return self if silent == self._specials else _Showing(self._tokenizer, silent)
+
+    def silent(self, names: Collection[str]) -> frozenset[int]:
+        """The tokens that leave no text, where these names are to stand in it."""
+        return self._specials - {id_ for id_ in self._specials - self.end_ids if self._added[id_] in names}
 
     def bytes_of(self, id_: int) -> bytes:
         """What one token spells, control tokens their names."""

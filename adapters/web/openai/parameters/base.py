@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from bot.errors import BadRequest
@@ -14,8 +14,10 @@ from bot.errors import BadRequest
 MAX_N = 128
 """Choices: the specification's own bound."""
 MAX_STOPS = 4
-MAX_BIASES = 1024
-"""More than OpenAI takes (300)."""
+MAX_STOP = 1024
+"""Characters of a text that ends the answer: each token is compared with it."""
+MAX_BIASES = 10_000
+"""Entries of `logit_bias`; OpenAI takes 1024, and a vocabulary's letters of one script are more."""
 MAX_MISTAKES = 1000
 """So many are looked at, for the one that is told."""
 MAX_LOGPROBS = 20
@@ -25,6 +27,10 @@ PRESENCE = "With llama.cpp it does not reach tokens that the prompt has."
 
 MOST_DEPTH = 64
 """Objects and lists within one another: more than a schema needs, and far less than what Python's stack allows."""
+
+MAX_KEYS = 64
+FREE = frozenset({"logit_bias", "metadata", "parameters", "schema"})
+"""Objects whose keys are anybody's; how many there are is another's to say."""
 
 Text = Annotated[str, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
@@ -36,8 +42,23 @@ Temperature = Annotated[float, Field(strict=True, ge=0, le=2)]
 TopP = Annotated[float, Field(strict=True, ge=0, le=1)]
 Penalty = Annotated[float, Field(strict=True, ge=-2, le=2)]
 Choices = Annotated[int, Field(strict=True, ge=1, le=MAX_N)]
-Stops = Text | Annotated[list[Text], Field(min_length=1, max_length=MAX_STOPS)]
-Biases = Annotated[dict[Text, Annotated[float, Field(strict=True, ge=-100, le=100)]], Field(max_length=MAX_BIASES)]
+Stop = Annotated[str, Field(strict=True, max_length=MAX_STOP)]
+Bias = Annotated[float, Field(strict=True, ge=-100, le=100)]
+
+
+def at_most(number: int) -> Any:
+    """Marks a list or an object of which no more are looked at: pydantic would have an error for each that is wrong."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, list | dict) and len(value) > number:
+            raise ValueError(f"at most {number}; these are {len(value)}")
+        return value
+
+    return BeforeValidator(check)
+
+
+Stops = Stop | Annotated[list[Stop], Field(min_length=1, max_length=MAX_STOPS), at_most(MAX_STOPS)]
+Biases = Annotated[dict[Text, Bias], Field(max_length=MAX_BIASES), at_most(MAX_BIASES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +82,35 @@ class Body(BaseModel):
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
         """Raises BadRequest with the parameter's name."""
+        if (unknown := next((name for name in data if name not in cls.model_fields), None)) is not None:
+            raise BadRequest(f"Unrecognized request argument supplied: {unknown}", param=unknown)
+        _check_keys(data)
         try:
             body = cls.model_validate(data)
         except ValidationError as error:
+            if error.error_count() > MAX_MISTAKES:
+                raise BadRequest(f"More than {MAX_MISTAKES} things are wrong with this request.") from error
             raise _bad(error, data) from error
         for name, mark in refused_in(cls).items():
             value = getattr(body, name)
             if value is not None and value not in mark.harmless:
                 raise BadRequest(f"{name} is not supported: {mark.why}", param=name)
         return body
+
+
+def _check_keys(data: Mapping[str, Any]) -> None:
+    """Raises BadRequest for an object with more keys than any has that is known: there would be an error for each."""
+    pending: list[tuple[str, Any]] = list(data.items())
+    while pending:
+        name, value = pending.pop()
+        if isinstance(value, dict) and name not in FREE:
+            if len(value) > MAX_KEYS:
+                raise BadRequest(f"Invalid '{name}': an object has {len(value)} keys.", param=name)
+            pending += (
+                (name, part) if part_name not in FREE else (part_name, part) for part_name, part in value.items()
+            )
+        elif isinstance(value, list):
+            pending += ((name, part) for part in value if isinstance(part, dict | list))
 
 
 def refused_in(model: type[BaseModel]) -> dict[str, Refused]:
@@ -103,8 +144,6 @@ def path(parts: Sequence[str | int]) -> str:
 
 def _bad(error: ValidationError, data: Mapping[str, Any]) -> BadRequest:
     """The first thing that is wrong; of a value that fits none of several types, the nearest one's complaint."""
-    if error.error_count() > MAX_MISTAKES:
-        return BadRequest(f"More than {MAX_MISTAKES} things are wrong with this request.")
     places = [(item, _place(item, data)) for item in error.errors(include_url=False)]
     item, place = max(places, key=lambda found: (len(found[1]) if len(found[1]) > 1 else 1, _near(found[0])))
     name = path(place)
@@ -119,6 +158,10 @@ def _bad(error: ValidationError, data: Mapping[str, Any]) -> BadRequest:
             expected = item["ctx"].get("expected_tags")
             needed = "it is needed, as a string" if expected is None else f"supported values are {expected}"
             return BadRequest(f"Invalid '{name}.{key}': {needed}.", param=f"{name}.{key}")
+        case "string_unicode":
+            return BadRequest(
+                f"Invalid '{name}': it holds half of a surrogate pair, which is no character.", param=name
+            )
         case "value_error" if not place:
             return BadRequest(words, param=words.partition(":")[0])
     return BadRequest(f"Invalid '{name}': {words}" if name else words, param=name or None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -20,13 +21,14 @@ from adapters.web.openai.parameters.base import (
     Text,
     TopP,
     User,
+    at_most,
     refusal,
 )
 
-MAX_MESSAGES = 2048
-"""In a request, and parts in a message: OpenAI's own bound."""
 MAX_FUNCTIONS = 128
-"""In a request, and calls in a message."""
+MAX_MESSAGES = 10_000
+MAX_ARGUMENTS = 2**20
+"""Characters: they are JSON again, and read at once."""
 NAME = r"^[a-zA-Z0-9_-]{1,64}$"
 """The specification's rule for names of functions and schemas."""
 MAX_METADATA, MAX_KEY, MAX_VALUE = 16, 64, 512
@@ -55,6 +57,11 @@ class RefusalPart(Part):
     refusal: Text
 
 
+Several = Field(min_length=1, fail_fast=True)
+"""Of many that are wrong only the first is told, and looked for."""
+Parts = Annotated[list[TextPart], Several]
+
+
 class Call(Part):
     """A function's name and arguments, as the model wrote them."""
 
@@ -74,7 +81,7 @@ class SystemMessage(Part):
     """What the program tells the model beforehand."""
 
     role: Literal["system", "developer"]
-    content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=MAX_MESSAGES)]
+    content: Text | Parts
     name: Text | None = None
 
 
@@ -82,7 +89,7 @@ class UserMessage(Part):
     """What a person says."""
 
     role: Literal["user"]
-    content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=MAX_MESSAGES)]
+    content: Text | Parts
     name: Text | None = None
 
 
@@ -90,13 +97,13 @@ class AssistantMessage(Part):
     """What the model said before."""
 
     role: Literal["assistant"]
-    content: Text | Annotated[list[TextPart | RefusalPart], Field(min_length=1, max_length=MAX_MESSAGES)] | None = None
+    content: Text | Annotated[list[TextPart | RefusalPart], Several] | None = None
     name: Text | None = None
     refusal: Text | None = None
     reasoning_content: Text | None = Field(
         default=None, description="Accepted as it was given; a model is not told its earlier reasoning."
     )
-    tool_calls: Annotated[list[ToolCall], Field(min_length=1, max_length=MAX_FUNCTIONS)] | None = None
+    tool_calls: Annotated[list[ToolCall], Several] | None = None
     function_call: Call | None = None
 
     @model_validator(mode="after")
@@ -110,7 +117,7 @@ class ToolMessage(Part):
     """What a called tool answered."""
 
     role: Literal["tool"]
-    content: Text | Annotated[list[TextPart], Field(min_length=1, max_length=MAX_MESSAGES)]
+    content: Text | Parts
     tool_call_id: Text
 
 
@@ -136,6 +143,23 @@ Message = Annotated[
     | Annotated[FunctionMessage, Tag("function")],
     Discriminator(_role),
 ]
+
+
+def _parts(messages: Sequence[Any]) -> list[Any]:
+    """Of all messages' contents, and their calls."""
+    made = [message for message in messages if isinstance(message, dict)]
+    found = (message.get(name) for message in made for name in ("content", "tool_calls"))
+    return [part for parts in found if isinstance(parts, list) for part in parts]
+
+
+def _arguments(given: Any) -> int:
+    """Characters of a call's arguments; `given`: one of tool_calls, or a message with a function_call."""
+    call = given.get("function") or given.get("function_call") if isinstance(given, dict) else None
+    written = call.get("arguments") if isinstance(call, dict) else None
+    return len(written) if isinstance(written, str) else 0
+
+
+Functions = Field(min_length=1, max_length=MAX_FUNCTIONS, fail_fast=True)
 
 
 class FunctionDefinition(Part):
@@ -212,6 +236,7 @@ Metadata = Annotated[
         Annotated[str, Field(strict=True, max_length=MAX_KEY)], Annotated[str, Field(strict=True, max_length=MAX_VALUE)]
     ],
     Field(max_length=MAX_METADATA),
+    at_most(MAX_METADATA),
 ]
 
 
@@ -219,7 +244,9 @@ class ChatBody(Body):
     """POST /v1/chat/completions."""
 
     model: Text
-    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
+    messages: Annotated[
+        list[Message], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True), at_most(MAX_MESSAGES)
+    ] = Field(description="With at most as many parts of content and calls, all together.")
     stream: Flag | None = None
     stream_options: StreamOptions | None = Field(default=None, description="With `stream` alone.")
     n: Choices | None = None
@@ -238,12 +265,12 @@ class ChatBody(Body):
     safety_identifier: User | None = Field(default=None, description="Counted like `user`; both together are refused.")
     prompt_cache_key: User | None = Field(default=None, description="A hint, and met: whatever begins alike is cached.")
     response_format: Format | None = None
-    tools: Annotated[list[Tool], Field(min_length=1, max_length=MAX_FUNCTIONS)] | None = None
+    tools: Annotated[list[Tool], Functions, at_most(MAX_FUNCTIONS)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = Field(
         default=None, description="With `tools`; `none` alone too."
     )
     parallel_tool_calls: Flag | None = None
-    functions: Annotated[list[FunctionDefinition], Field(min_length=1, max_length=MAX_FUNCTIONS)] | None = None
+    functions: Annotated[list[FunctionDefinition], Functions, at_most(MAX_FUNCTIONS)] | None = None
     function_call: Literal["none", "auto"] | Named | None = Field(
         default=None, description="With `functions`; `none` alone too."
     )
@@ -263,6 +290,19 @@ class ChatBody(Body):
     moderation: refusal("nothing is moderated") = None  # type: ignore[valid-type]
     prompt_cache_retention: refusal(CACHE, "in_memory") = None  # type: ignore[valid-type]
     prompt_cache_options: refusal(CACHE) = None  # type: ignore[valid-type]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_bounded(cls, data: Any) -> Any:
+        """Before a look at each."""
+        messages = data.get("messages")
+        if isinstance(messages, list) and len(messages) <= MAX_MESSAGES:
+            parts = _parts(messages)
+            if len(parts) > MAX_MESSAGES:
+                raise ValueError(f"messages: at most {MAX_MESSAGES} parts of content and calls, all together")
+            if sum(map(_arguments, [*messages, *parts])) > MAX_ARGUMENTS:
+                raise ValueError(f"messages: at most {MAX_ARGUMENTS} characters of arguments, all together")
+        return data
 
     @model_validator(mode="after")
     def _is_of_a_piece(self) -> ChatBody:
