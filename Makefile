@@ -26,7 +26,7 @@ chat: .venv/.core
 	@$(BIN)/hearth chat
 
 test: lint sdks $(if $(filter Linux,$(shell uname -s)),test-exllama)
-	$(BIN)/python -m pytest -m "not gpu and not soak and not exllama" --numprocesses=auto --maxprocesses=8 --dist=loadfile
+	$(BIN)/python -m pytest -m "not gpu and not soak and not exllama"
 
 test-exllama: $(EXLLAMA)/.made
 	$(EXLLAMA)/bin/python -m pytest -m exllama tests/contract/test_chat_engine.py tests/exllama

@@ -142,9 +142,9 @@ async def test_privacy_says_where_the_words_go(tmp_path: Path) -> None:
 
 
 async def asked(config: Config, folder: Path) -> dict[str, tuple[bool, str]]:
-    """What `hearth check` finds of the models."""
+    """What `hearth check` finds of the model that chats."""
     settings = config.model_copy(update={"data_dir": folder})
-    return {found.what: (found.good, found.words) for found in await inspect(settings) if "model" in found.what}
+    return {f.what: (f.good, f.words) for f in await inspect(settings) if f.what.startswith("model default")}
 
 
 async def test_check_asks_each_server_and_says_whose_promise_the_roles_are(tmp_path: Path) -> None:
