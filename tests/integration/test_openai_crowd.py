@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from adapters.web import connections, server
@@ -23,7 +22,7 @@ from bot.config import EMBEDDED_CHAT_MODEL
 from bot.engines.scheduler import Scheduler
 from bot.testing import ScriptedEngine
 from tests.house import DEADLINE, until
-from tests.programs import CHAT, DONE, HELLO, TEXT, Program, error, program
+from tests.programs import CHAT, HELLO, TEXT, Program, program
 from tests.web import Site, site, status
 
 VANISHING, IDLE, FLOOD = 64, 1000, 64
@@ -438,82 +437,3 @@ async def test_many_choices_are_no_more_than_one_caller_s_share(home: Site) -> N
         home.engine.resume.set()
         await single
         await task
-
-
-# --- the end of the process ---
-
-
-@asynccontextmanager
-async def ending(folder: Path, **chat: float) -> AsyncIterator[tuple[Site, asyncio.Event, asyncio.Task[None]]]:
-    """A site that ends when the event is set, and the task that is it."""
-    made: asyncio.Future[Site] = asyncio.get_running_loop().create_future()
-    end = asyncio.Event()
-
-    async def run() -> None:
-        engine = ScriptedEngine(lambda _: "word " * 20)
-        async with site(folder, engine=engine, chat=chat) as home:
-            made.set_result(home)
-            await end.wait()
-
-    task = asyncio.create_task(run())
-    try:
-        yield await asyncio.wait_for(made, DEADLINE), end, task
-    finally:
-        end.set()
-        await asyncio.wait_for(task, DEADLINE)
-
-
-def held(home: Site) -> asyncio.Event:
-    """Let streams stop after three tokens until this is set, whatever else is resumed."""
-    home.engine.stall_after = 3
-    waiting, home.engine.resume = asyncio.Event(), asyncio.Event()
-    home.engine.resume = waiting
-    return waiting
-
-
-async def test_a_stop_lets_streams_end_and_takes_no_new_ones(tmp_path: Path) -> None:
-    async with ending(tmp_path) as (home, end, task), program(home) as first, program(home) as second:
-        resume = held(home)
-        whole = asyncio.create_task(second.post(CHAT, {"model": "default", "messages": HELLO}))
-        async with aclosing(first.live(CHAT, {"messages": HELLO})) as stream:
-            for _ in range(4):
-                await anext(stream)
-            await until(lambda: home.engine.active == 2, "both in progress")
-            home.engine.resume = asyncio.Event()  # the one that the site sets when it ends is another
-            assert home.page.api is not None
-            end.set()
-            await until(lambda: refuses(home), "the stop")
-            for method, path in (("POST", CHAT), ("GET", "/models")):
-                refused = await second.send(method, path, json={"model": "default", "messages": HELLO})
-                assert (refused.status, error(refused)["type"]) == (503, "server_error")
-                assert int(refused.headers["Retry-After"]) > 0
-            assert not task.done()
-            resume.set()
-            rest = [chunk async for chunk in stream]
-            assert rest[-1] == DONE
-            assert rest[-2]["choices"][0]["finish_reason"] == "stop"
-        assert (await whole).json["choices"][0]["message"]["content"] == "word " * 20
-        await asyncio.wait_for(task, DEADLINE)
-        assert len(home.engine.requests) == 2
-
-
-def refuses(home: Site) -> bool:
-    """Whether the page takes no message any more."""
-    return home.page.server.leaving
-
-
-async def test_a_stream_that_does_not_end_is_broken_off_when_the_time_is_up(tmp_path: Path) -> None:
-    """Its program can tell: what came is no whole response."""
-    async with ending(tmp_path, drain=0.2) as (home, end, task), program(home) as asker:
-        held(home)
-        stream = asker.live(CHAT, {"messages": HELLO})
-        got = [await anext(stream) for _ in range(4)]
-        home.engine.resume = asyncio.Event()
-        end.set()
-        with suppress(aiohttp.ClientError):
-            async for chunk in stream:
-                got.append(chunk)
-        assert DONE not in got
-        assert not any(chunk["choices"][0]["finish_reason"] for chunk in got if "choices" in chunk)
-        await asyncio.wait_for(task, DEADLINE)
-        assert home.engine.active == 0
