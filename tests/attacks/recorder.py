@@ -39,9 +39,9 @@ class Recorder(ScriptedEngine):
         return [self.plain.added[token_id] for token_id in self.controls(request)]
 
     async def stream(self, request: Generation) -> AsyncGenerator[StreamEvent, None]:
-        """Record, and say two letters."""
+        """Record, and say two letters, or a number where the answer must be JSON."""
         constraints.check(request)
         self.requests.append(request)
         yield Prefill(len(request.prompt), len(request.prompt))
-        yield Delta("ok", (0,))
+        yield Delta("ok" if request.json_schema is None else "12", (0,))
         yield Finish(reason="stop", usage=Usage(prompt_tokens=len(request.prompt), completion_tokens=1))
