@@ -7,6 +7,7 @@ from array import array
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import version
 from typing import TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -262,6 +263,7 @@ class _Work:
         )
 
 
+@cache
 def fingerprint(name: str) -> str:
-    """Of an engine's weights and of the program that runs them."""
+    """Of an engine's weights and of the program that runs them. The program's version is read from a file."""
     return "fp_" + hashlib.sha256(f"{name} {version('hearth')}".encode()).hexdigest()[:FINGERPRINT]

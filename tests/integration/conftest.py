@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bot.config import EMBEDDED_CHAT_MODEL
 from tests.discord_fake import serving
 from tests.discord_house import Ferns
+from tests.programs import Program, program
+from tests.web import Site, site
 
 IDLE = 2000
 
@@ -29,3 +32,24 @@ async def ferns(tmp_path: Path) -> AsyncIterator[Ferns]:
     """A guild on the stand-in for Discord, and a folder for its bot."""
     async with serving() as server:
         yield Ferns(tmp_path, server)
+
+
+@pytest.fixture
+async def scripted(home: Site) -> AsyncIterator[Program]:
+    """A program before the scripted model of its file's `home`."""
+    async with program(home) as made:
+        yield made
+
+
+@pytest.fixture
+async def embedded_home(tmp_path: Path) -> AsyncIterator[Site]:
+    model = {"path": str(EMBEDDED_CHAT_MODEL), "threads": 1}
+    async with site(tmp_path / "embedded", models={"default": model}) as made:
+        yield made
+
+
+@pytest.fixture
+async def embedded(embedded_home: Site) -> AsyncIterator[Program]:
+    """A program before the embedded model."""
+    async with program(embedded_home) as made:
+        yield made

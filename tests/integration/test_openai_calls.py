@@ -28,13 +28,6 @@ async def home(tmp_path: Path) -> AsyncIterator[Site]:
         yield made
 
 
-@pytest.fixture
-async def scripted(home: Site) -> AsyncIterator[Program]:
-    """A program before the scripted model."""
-    async with program(home) as made:
-        yield made
-
-
 async def told(asking: Program, *, stream: bool, **asked: Any) -> tuple[str, list[tuple[str, str]], str]:
     """The text, the calls' names and arguments, and the reason of the end."""
     got = await asking.chat(**asked, stream=stream)

@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from benchmarks.random_model import write as write_random_model
-from bot.config import EMBEDDED_CHAT_MODEL
 from bot.errors import EngineBroken, EngineTimeout
 from bot.ports import ChatEngine
 from bot.testing import ScriptedEngine
@@ -38,27 +37,6 @@ def fixed(chunk: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[Site]:
     async with site(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def scripted(home: Site) -> AsyncIterator[Program]:
-    """A program before the scripted model."""
-    async with program(home) as made:
-        yield made
-
-
-@pytest.fixture
-async def embedded_home(tmp_path: Path) -> AsyncIterator[Site]:
-    model = {"path": str(EMBEDDED_CHAT_MODEL), "threads": 1}
-    async with site(tmp_path / "embedded", models={"default": model}) as made:
-        yield made
-
-
-@pytest.fixture
-async def embedded(embedded_home: Site) -> AsyncIterator[Program]:
-    """A program before the embedded model."""
-    async with program(embedded_home) as made:
         yield made
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from bot.config import EMBEDDED_CHAT_MODEL
 from bot.errors import EngineBroken
 from bot.generation import FillInMiddle
 from bot.ports import ChatEngine
@@ -30,27 +29,6 @@ def back(prompt: str) -> str:
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[Site]:
     async with site(tmp_path, engine=ScriptedEngine(back)) as made:
-        yield made
-
-
-@pytest.fixture
-async def scripted(home: Site) -> AsyncIterator[Program]:
-    """A program before the scripted model."""
-    async with program(home) as made:
-        yield made
-
-
-@pytest.fixture
-async def embedded_home(tmp_path: Path) -> AsyncIterator[Site]:
-    model = {"path": str(EMBEDDED_CHAT_MODEL), "threads": 1}
-    async with site(tmp_path / "embedded", models={"default": model}) as made:
-        yield made
-
-
-@pytest.fixture
-async def embedded(embedded_home: Site) -> AsyncIterator[Program]:
-    """A program before the embedded model."""
-    async with program(embedded_home) as made:
         yield made
 
 

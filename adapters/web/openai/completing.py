@@ -34,7 +34,6 @@ ID = 29
 """Characters of an id behind its prefix, as OpenAI's have."""
 
 Events = AsyncGenerator[ApiEvent, None]
-Ended = Callable[[Head, Collected], Awaitable[None]]
 
 
 class Chunks(Protocol):

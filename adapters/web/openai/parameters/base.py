@@ -34,8 +34,6 @@ FREE = frozenset({"logit_bias", "metadata", "parameters", "schema"})
 
 Text = Annotated[str, Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
-Whole = Annotated[int, Field(strict=True)]
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 User = Annotated[str, Field(strict=True, max_length=MAX_USER)]
 Seed = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
 Temperature = Annotated[float, Field(strict=True, ge=0, le=2)]
