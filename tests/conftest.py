@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from tests.postgres import Postgres, running
+from tests.workers import workers
 
 _FAILED = pytest.StashKey[bool]()
 
@@ -29,6 +30,12 @@ def _clean_environ() -> None:
     for name in list(os.environ):
         if name.startswith("HEARTH_") and not name.startswith("HEARTH_TEST_"):
             del os.environ[name]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `--numprocesses=auto` means here."""
+    return workers()
 
 
 @pytest.hookimpl(wrapper=True)
