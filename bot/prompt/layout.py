@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from bot.errors import BadRequest, ModelError
 from bot.generation import ChatTemplate
 from bot.messages import Role
+from bot.prompt.calls import TRIAL_TOOLS, CallForm, find_form, in_form
 from bot.prompt.guard import MARK, SPLICE_CLOSE, SPLICE_OPEN, Guard, clean, clean_name, map_strings, take_apart
 from bot.prompt.memo import Memo
 from bot.prompt.shape import SHAPES, TemplateMessage, fold_system, fold_tools
@@ -99,13 +100,17 @@ class Layout:
     def __init__(self, template: ChatTemplate, guard: Guard) -> None:
         self._guard = guard
         self._renderer = TemplateRenderer(template)
-        self._knows_tools = "tool" in template.source
         self._protected: Memo[tuple[str | None, str], _Protected] = Memo(_MEMO_CHARS)
         self._known_expected: Memo[tuple[object, ...], _Expected] = Memo(_EXPECTED_CHARS)
         self._bos = template.bos_token if template.adds_bos else ""
         self._in_parts = self._folds_system = False
         self._no_tools: list[Any] | None = None
+        self._call_forms: dict[bool, CallForm] = {}
+        self._wants_reasoning = False
         self._find_form()
+        self._wants_reasoning = self._find_reasoning()
+        if "tool" in template.source:
+            self._call_forms = self._find_call_forms()
         self._knows_developer = "developer" in self._renderer.words and self._takes_developer()
         self._folds_system = self._find_folding()
         self._history_head, self.prompt_head = self._find_heads()
@@ -210,12 +215,19 @@ class Layout:
         return protected if protected in _STRUCTURE else MARK + protected + MARK
 
     def _base(self, messages: list[TemplateMessage]) -> list[TemplateMessage]:
-        messages = messages if self._knows_tools else fold_tools(messages)
+        messages = messages if self._call_forms else fold_tools(messages)
         return fold_system(messages) if self._folds_system else messages
 
-    def _write(self, messages: list[TemplateMessage], tools: Sequence[Any] | None, day: date) -> str:
+    def _write(
+        self, messages: list[TemplateMessage], tools: Sequence[Any] | None, day: date, form: CallForm | None = None
+    ) -> str:
+        form = form or self._call_forms.get(bool(tools), next(iter(self._call_forms.values()), None))
+        if form is not None:
+            messages = in_form(messages, form)
+        if self._wants_reasoning:
+            messages = [{**m, "reasoning_content": ""} if m["role"] == Role.ASSISTANT else m for m in messages]
         if self._in_parts:
-            messages = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
+            messages = [{**m, "content": _parts(m["content"])} for m in messages]
         generate = not messages or messages[-1]["role"] != Role.ASSISTANT
         own = [_Own(message) for message in messages]
         return self._renderer.render(own, tools or self._no_tools, day, generate=generate)
@@ -269,6 +281,29 @@ class Layout:
                 return
         raise ModelError("the model's chat template does not take a user's message")
 
+    def _find_reasoning(self) -> bool:
+        """Whether an assistant's message is refused that does not say what it thought, be it nothing."""
+        turns = [("user", _word(0)), ("assistant", _word(1)), ("user", _word(2))]
+        if self._trial(*turns) is not None:
+            return False
+        self._wants_reasoning = True
+        return self._trial(*turns) is not None
+
+    def _find_call_forms(self) -> dict[bool, CallForm]:
+        """How calls are written, with tools and without them; empty if they are not."""
+
+        def write(form: CallForm, messages: Sequence[TemplateMessage]) -> str:
+            try:
+                return self._write(list(messages), tools, _DAY, form)
+            except TemplateRefused:
+                return ""
+
+        found: dict[bool, CallForm] = {}
+        for tools in (None, TRIAL_TOOLS):
+            if (form := find_form(write, names=tools is None)) is not None:
+                found[tools is not None] = form
+        return found
+
     def _takes_developer(self) -> bool:
         return self._trial(("developer", _word(0)), ("user", _word(1))) is not None
 
@@ -318,6 +353,10 @@ def _shared(first: str, second: str) -> int:
     """How many characters two texts share at their beginning."""
     pairs = enumerate(zip(first, second, strict=False))
     return next((i for i, (one, other) in pairs if one != other), min(len(first), len(second)))
+
+
+def _parts(content: str | None) -> list[dict[str, str]] | None:
+    return None if content is None else [{"type": "text", "text": content}]
 
 
 @cache

@@ -77,7 +77,7 @@ class TemplateRenderer:
 
         Raises TemplateRefused.
         """
-        limit = _OUTPUT_BASE + _OUTPUT_FACTOR * sum(len(message["content"]) for message in messages)
+        limit = _OUTPUT_BASE + _OUTPUT_FACTOR * sum(len(message["content"] or "") for message in messages)
         midnight = datetime.combine(day, time(), UTC)
         given = {
             "messages": messages,
