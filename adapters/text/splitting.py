@@ -8,9 +8,10 @@ from functools import reduce
 
 from adapters.text import breaks
 from adapters.text.fences import OPENING, TICKS, TILDES, Fence, Place, dedent, indentation
-from adapters.text.weights import Measure, Scale
+from adapters.text.weights import Measure, Scale, scale_of
 
 _VISIBLE = re.compile(r"\S")
+_BEGINNING = Place()
 _HEAVIEST = 4
 """No character takes more of a platform's limit."""
 _SPECIAL = (TICKS, TILDES, "|")
@@ -55,10 +56,10 @@ class Splitter:
 
     def __init__(self, limit: int, measure: Measure) -> None:
         self._limit = limit
-        self._scale = Scale(measure)
+        self._scale = scale_of(measure)
         self._full: list[Part] = []
         self._start = 0
-        self._place = Place()
+        self._place = _BEGINNING
         self._dedent = 0
 
     def update(self, text: str) -> list[Part]:
