@@ -182,7 +182,7 @@ class Frame:
             headers.update(standing.headers())
             if caller.organisation:
                 headers["openai-organization"] = caller.organisation
-        if (origin := request.headers.get("Origin", "")) in self._programs.config().api.cors_origins:
+        if (origin := request.headers.get("Origin", "")).lower() in self._programs.config().api.cors_origins:
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Expose-Headers"] = EXPOSED
             headers["Cross-Origin-Resource-Policy"] = "cross-origin"
