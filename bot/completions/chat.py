@@ -113,7 +113,7 @@ def too_long(error: TooLong, loaded: Loaded) -> TooLong:
 
 
 async def _prompt(ask: ChatAsk, loaded: Loaded, form: ToolFormat | None) -> Prompt:
-    turns, tools = with_one_voice(ask.turns), None
+    turns, tools = with_description(with_one_voice(ask.turns), ask.json_description), None
     if form is not None:
         turns, tools = form.prepare(turns, ask.tools)
     try:
@@ -128,6 +128,16 @@ def with_one_voice(turns: Sequence[Turn]) -> list[Turn]:
     if all(turn.role not in {Role.SYSTEM, Role.DEVELOPER} for turn in turns[begin:]):
         return list(turns)
     return [replace(turn, role=Role.SYSTEM) if turn.role is Role.DEVELOPER else turn for turn in turns]
+
+
+def with_description(turns: Sequence[Turn], description: str) -> list[Turn]:
+    """The turns, whose system says what the JSON of the answer is."""
+    if not description:
+        return list(turns)
+    told, first = f"The answer is JSON: {description}", next(iter(turns), None)
+    if first is None or first.role not in {Role.SYSTEM, Role.DEVELOPER}:
+        return [Turn(Role.SYSTEM, told), *turns]
+    return [replace(first, content=f"{first.content}\n\n{told}" if first.content else told), *turns[1:]]
 
 
 class Choice:

@@ -252,7 +252,7 @@ async def test_no_field_of_a_function_of_earlier_forges_one(
 async def test_no_json_schema_forges_a_control_token(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No template is shown it."""
+    """A template is shown what is said of it."""
 
     def made_of(one: str, other: str) -> dict[str, Any]:
         form = {"name": "made", "description": one, "schema": schema(one, other)}

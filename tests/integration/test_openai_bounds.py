@@ -166,8 +166,8 @@ async def test_a_body_is_not_held_while_its_answer_is_written(home: Site, asker:
 async def test_too_many_texts_are_told_as_such(asker: Program, texts: list[Any]) -> None:
     """And not by the first of them, which is right."""
     for path, name, most in ((TEXT, "prompt", MAX_PROMPTS), (EMBEDDINGS, "input", MAX_INPUTS)):
-        body: dict[str, Any] = {name: texts * (most + 1)}
-        found = await asker.refused(path, **body)
+        given: dict[str, Any] = {name: texts * (most + 1)}
+        found = await asker.refused(path, **given)
         assert (found["param"], found["message"]) == (
             name,
             f"Invalid '{name}': at most {most}; these are {most + 1}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.api import ApiEvent, CallPiece, Ended, ReasoningPiece, TextPiece
-from bot.completions.chat import Choice, with_one_voice
+from bot.completions.chat import Choice, with_description, with_one_voice
 from bot.generation import Delta, Finish, TokenLogprob, Usage
 from bot.messages import Role
 from bot.tools.formats.events import Arguments, CallBegun, CallEnded, Said, ToolEvent
@@ -124,3 +124,18 @@ def test_developers_keep_their_role_where_they_alone_begin() -> None:
     assert roles("developer", "system", "user") == ["system", "system", "user"]
     assert roles("developer", "user", "developer", "user") == ["system", "user", "system", "user"]
     assert roles("developer", "user", "system") == ["system", "user", "system"]
+
+
+@pytest.mark.parametrize(
+    ("roles", "described"),
+    [
+        (["user"], ["system: The answer is JSON: towns", "user: x"]),
+        (["system", "user"], ["system: x\n\nThe answer is JSON: towns", "user: x"]),
+        (["developer", "user", "system"], ["developer: x\n\nThe answer is JSON: towns", "user: x", "system: x"]),
+        ([], ["system: The answer is JSON: towns"]),
+    ],
+)
+def test_the_system_says_what_the_json_of_an_answer_is(roles: list[str], described: list[str]) -> None:
+    turns = [Turn(Role(role), "x") for role in roles]
+    assert [f"{turn.role.value}: {turn.content}" for turn in with_description(turns, "towns")] == described
+    assert with_description(turns, "") == turns

@@ -153,6 +153,11 @@ class TestAsks:
             asks.chat(ChatBody.parse(chat(messages=messages)))
         assert refused.value.param == "messages[1].tool_call_id"
 
+    def test_what_is_said_of_the_json_of_an_answer_is_asked_too(self) -> None:
+        form = {"type": "json_schema", "json_schema": {"name": "a", "description": "towns", "schema": {}}}
+        assert asks.chat(ChatBody.parse(chat(response_format=form))).json_description == "towns"
+        assert asks.chat(ChatBody.parse(chat(response_format={"type": "json_object"}))).json_description == ""
+
     def test_an_answer_may_be_sent_back_as_it_came(self) -> None:
         """Those of OpenAI have more in them than is told here."""
         nothing = dict.fromkeys(("refusal", "audio", "function_call", "tool_calls", "annotations"))
