@@ -102,10 +102,12 @@ class PromptBuilder:
         begins = [i for i in cutting.begins(whole.turns, head) if i >= earliest]
         if not begins:
             return head, ids
+        most = room * cutting.KEPT
         return await cutting.shortest_cut(
             begins,
             lambda begin: self._encode(_from(whole, head, begin)),
-            lambda ids: len(ids) <= room * cutting.KEPT,
+            lambda ids: len(ids) <= most,
+            cutting.guessed(whole.turns, head, begins, len(ids), most) if ids else None,
         )
 
     async def _encode(self, window: Window) -> tuple[int, ...]:
@@ -132,7 +134,7 @@ class PromptBuilder:
     async def _encode_rendered(self, rendered: Rendered, window: Window) -> tuple[int, ...]:
         if rendered.forged:
             raise RoleForgery(detail="the chat template makes control strings of the text")
-        segments = await self._encoder.segments(rendered.text)
+        segments = await self._encoder.segments(rendered.text, rendered.landmarks)
         encoded = iter(await self._encoder.encode([segment for segment in segments if isinstance(segment, Segment)]))
         ids: list[int] = []
         for segment in segments:

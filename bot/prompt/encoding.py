@@ -63,11 +63,11 @@ class Encoder:
         """Whether a control id is among these."""
         return not self._control.isdisjoint(ids)
 
-    async def segments(self, rendered: str) -> list[Segment | int]:
-        """Cut a rendered text; a number stands for the generated ids of that turn."""
-        landmarks = await self._aside.run(
-            len(rendered), lambda: [(match.start(), match.group()) for match in self._guard.landmarks(rendered)]
-        )
+    async def segments(self, rendered: str, landmarks: Sequence[tuple[int, str]]) -> list[Segment | int]:
+        """Cut a rendered text; a number stands for the generated ids of that turn.
+
+        `landmarks`: where in it a control string or a splice mark begins, and which.
+        """
         await self._learn_divides({text for _, text in landmarks if text[0] != SPLICE_OPEN})
         result: list[Segment | int] = []
         begin, continues = 0, False
@@ -87,7 +87,7 @@ class Encoder:
 
     async def encode(self, segments: Sequence[Segment]) -> list[tuple[int, ...]]:
         """The ids of each segment, with one call for those not seen before. Raises ForgedError."""
-        known = {segment: self._memo.get(segment) for segment in segments}
+        known = dict(zip(segments, self._memo.get_all(segments), strict=True))
         unseen = [segment for segment, ids in known.items() if ids is None]
         for segment, ids in zip(unseen, await self._encode_unseen(unseen) if unseen else [], strict=True):
             self._memo.put(segment, ids, len(segment.text))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,10 @@ from typing import Any
 import pytest
 
 from bot.config import EMBEDDED_CHAT_MODEL
+from bot.generation import ChatTemplate
+from bot.testing import ScriptedEngine
 from tests.programs import CHAT, HELLO, Program, program
+from tests.unit.test_prompt_calls import NINE
 from tests.web import Site, site
 
 WEATHER = {
@@ -107,3 +112,29 @@ async def test_a_bad_schema_is_refused_by_the_name_it_came_under(home: Site, scr
     unknown = await scripted.refused(CHAT, messages=HELLO, functions=[WEATHER], function_call={"name": "cook"})
     assert unknown["param"] == "function_call"
     assert home.engine.requests == []
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+async def test_a_program_goes_on_with_the_calls_that_it_was_told_under_a_template_that_wants_other_ids(
+    tmp_path: Path, *, legacy: bool
+) -> None:
+    """Ids are as OpenAI's look in all that the program sees, and of nine letters in the prompt alone."""
+    engine = ScriptedEngine(lambda prompt: "Rain." if "[RESULT" in prompt else f"[TOOL_CALLS]weather[ARGS]{ARGUMENTS}")
+    engine.template = ChatTemplate(source=NINE, eos_token="<|im_end|>")
+    offered: dict[str, Any] = {"functions": [WEATHER]} if legacy else {"tools": [TOOL]}
+    async with site(tmp_path, engine=engine) as home, program(home) as asking:
+        first = (await asking.chat(HELLO, **offered))["choices"][0]["message"]
+        if legacy:
+            assert first["function_call"] == {"name": "weather", "arguments": ARGUMENTS}
+            result = {"role": "function", "name": "weather", "content": "wet"}
+        else:
+            [call] = first["tool_calls"]
+            assert re.fullmatch(r"call_\w{24}", call["id"])
+            result = {"role": "tool", "tool_call_id": call["id"], "content": "wet"}
+        said = {name: value for name, value in first.items() if value is not None}
+        answer = await asking.chat([*HELLO, said, result], **offered)
+    assert answer["choices"][0]["message"]["content"] == "Rain."
+    prompt = engine.decode(engine.requests[-1].prompt)
+    found = re.search(r"\[ASKED hello]\[TOOL_CALLS]\[(\{.*})]\[RESULT (\w{9}) wet]$", prompt)
+    assert found is not None, prompt
+    assert json.loads(found[1]) == {"name": "weather", "arguments": {"town": "Oslo"}, "id": found[2]}
