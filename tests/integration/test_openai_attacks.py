@@ -115,11 +115,11 @@ def conversation(one: str, other: str) -> dict[str, Any]:
     """Every field of messages: names, texts, parts beside each other, refusals, reasoning, and what is only counted."""
     return {
         "messages": [
-            {"role": "system", "content": one, "name": other},
+            {"role": "system", "content": one, "name": named(other)},
             {"role": "developer", "content": [part(one), part(other)]},
-            {"role": "user", "content": one, "name": one},
-            {"role": "assistant", "content": one, "name": other, "reasoning_content": one},
-            {"role": "user", "content": [part(one), part(other), part(one)], "name": other},
+            {"role": "user", "content": one, "name": named(one)},
+            {"role": "assistant", "content": one, "name": named(other), "reasoning_content": one},
+            {"role": "user", "content": [part(one), part(other), part(one)], "name": named(other)},
             {"role": "assistant", "content": [part(one), {"type": "refusal", "refusal": other}]},
             {"role": "user", "content": other},
             {"role": "assistant", "content": None, "refusal": one},
@@ -131,6 +131,11 @@ def conversation(one: str, other: str) -> dict[str, Any]:
         "metadata": {whole(one)[:64]: whole(other)[:512]},
         "store": True,
     }
+
+
+def named(text: str) -> str:
+    """As long as a name may be."""
+    return whole(text)[:64]
 
 
 def whole(text: str) -> str:

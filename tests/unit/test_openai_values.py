@@ -81,6 +81,7 @@ class TestBodies:
             (chat(response_format={"type": "xml"}), "response_format.type", "'json_schema'"),
             (chat(response_format={"type": "json_schema"}), "response_format.json_schema", "Missing"),
             (chat(functions=[{"name": "a b"}]), "functions[0].name", "pattern"),
+            (chat(messages=[said(name="a" * 65)]), "messages[0].name", "at most 64 characters"),
             (chat(messages=[said(audio={"id": "a"})]), "messages[0].audio", "not supported, no model here speaks"),
             (chat(messages=[said(annotations=[{"type": "url_citation"}])]), "messages[0].annotations", "not supported"),
             (

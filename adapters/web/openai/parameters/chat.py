@@ -32,6 +32,8 @@ MAX_ARGUMENTS = 2**20
 """Characters: they are JSON again, and read at once."""
 NAME = r"^[a-zA-Z0-9_-]{1,64}$"
 """The specification's rule for names of functions and schemas."""
+MAX_NAME = 64
+"""Characters of who says something: more would not be told to the model (bot/prompt/guard.py)."""
 MAX_METADATA, MAX_KEY, MAX_VALUE = 16, 64, 512
 ONE_TIER = "there is one tier of service"
 CACHE = "whatever begins alike is served from the cache already"
@@ -81,12 +83,15 @@ class ToolCall(Part):
     function: Call
 
 
+Name = Annotated[str, Field(strict=True, max_length=MAX_NAME)]
+
+
 class SystemMessage(Part):
     """What the program tells the model beforehand."""
 
     role: Literal["system", "developer"]
     content: Text | Parts
-    name: Text | None = None
+    name: Name | None = None
 
 
 class UserMessage(Part):
@@ -94,7 +99,7 @@ class UserMessage(Part):
 
     role: Literal["user"]
     content: Text | Parts
-    name: Text | None = None
+    name: Name | None = None
 
 
 class AssistantMessage(Part):
@@ -102,7 +107,7 @@ class AssistantMessage(Part):
 
     role: Literal["assistant"]
     content: Text | Annotated[list[TextPart | RefusalPart], Several] | None = None
-    name: Text | None = None
+    name: Name | None = None
     refusal: Text | None = None
     reasoning_content: Text | None = Field(
         default=None, description="Accepted as it was given; a model is not told its earlier reasoning."
