@@ -154,6 +154,8 @@ class Choice:
         self._parallel = parallel
         self._said_json: list[str] | None = [] if is_json else None
         self._calls = 0
+        self._whole = True
+        """So is the last call."""
         self._cut = False
         """The tokens are used up: that is the reason of the end, also within the one call that there may be."""
         self._pending: list[Logprobs] = []
@@ -196,7 +198,8 @@ class Choice:
         if not self.ended:
             if self._said_json is not None and not self._calls and event.reason == "stop":
                 _check_json("".join(self._said_json))
-            yield self._end("tool_calls" if self._calls and event.reason == "stop" else event.reason)
+            called = self._calls and self._whole and event.reason == "stop"
+            yield self._end("tool_calls" if called else event.reason)
 
     def _shown(self, text: str) -> Iterator[ApiEvent]:
         if self._visible.thought:
@@ -228,8 +231,10 @@ class Choice:
                     yield CallPiece(choice=self._number, number=number, id=call_id(), name=name)
                 case Arguments(number, text) if text:
                     yield CallPiece(choice=self._number, number=number, arguments=text)
-                case CallEnded() if not (self._parallel or self._cut):
-                    yield self._end("tool_calls")
+                case CallEnded(whole=whole):
+                    self._whole = whole
+                    if whole and not (self._parallel or self._cut):
+                        yield self._end("tool_calls")
             self._pending.clear()  # log-probabilities are told of text alone
 
     def _end(self, reason: Literal["stop", "length", "tool_calls"]) -> Ended:

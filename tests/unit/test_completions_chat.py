@@ -106,6 +106,22 @@ def test_tokens_of_calls_have_no_log_probabilities_in_the_text() -> None:
     assert found[-1] == Ended(0, "tool_calls")
 
 
+class CutOff(Reader):
+    """In whose last call the answer ends."""
+
+    def end(self) -> list[ToolEvent]:
+        return [CallBegun(self._calls, "look"), Arguments(self._calls, '{"at":'), CallEnded(self._calls, whole=False)]
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+@pytest.mark.parametrize("before", [(), ("[a {}]",)])
+def test_an_answer_that_ends_within_a_call_does_not_end_with_calls(before: tuple[str, ...], *, parallel: bool) -> None:
+    """As by a stop string: who runs what was called must not run half of it."""
+    choice = Choice(0, head="", parser=CutOff(), parallel=parallel)
+    found = events(choice, *(delta(token) for token in before), FINISH)
+    assert found[-1] == Ended(0, "tool_calls" if before and not parallel else "stop")
+
+
 def test_nothing_is_told_behind_the_first_call_where_one_is_all() -> None:
     choice = Choice(0, head="", parser=Reader(), parallel=False)
     found = events(choice, delta("[a {}]"), delta("more[b {}]"), FINISH)
