@@ -42,7 +42,11 @@ async def listening(app: web.Application, path: Path) -> AsyncIterator[None]:
 async def _bind(runner: web.AppRunner, path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
-        await web.UnixSite(runner, str(path)).start()
+        starting = asyncio.ensure_future(web.UnixSite(runner, str(path)).start())
+        try:
+            await asyncio.shield(starting)
+        finally:
+            await asyncio.wait([starting])  # broken off within it would leave a socket behind that nobody knows
     except OSError as error:
         raise StartError(f"{path} cannot be opened ({error.strerror or error}).") from error
 
