@@ -25,7 +25,7 @@ run: .venv/.core
 chat: .venv/.core
 	@$(BIN)/hearth chat
 
-# In how many processes the tests run; by itself three for two cores, as long as the memory is enough for them. 0: in pytest's own.
+# In how many processes the tests run; by itself one for each core, as long as the memory is enough for them. 0: in pytest's own.
 WORKERS ?= auto
 # Whoever has nothing left to do takes what is left of another's: no core waits for the longest file.
 IN_PARALLEL = --numprocesses=$(WORKERS) --dist=worksteal

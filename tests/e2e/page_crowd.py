@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, repeat
 from typing import Any
 
+from tests.e2e import topics
 from tests.e2e.page_client import Node, Seen, Server, Unreachable, View, event_id
 
 LINE, RETRIED, LOOSE = "line", "retried", "loose"
@@ -44,6 +45,8 @@ class Talk:
     kind: str
     most: int
     """So many questions are asked in it."""
+    number: int | None = None
+    """Everybody asks for a count up to it, where several pages talk; one page alone asks for less each time."""
     promised: int = 0
     """So many are asked, or will be."""
     questions: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
@@ -65,6 +68,8 @@ class Place:
 
     person: str
     kind: str
+    pages: int
+    """So many are open in it."""
     talk: Talk | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -125,7 +130,7 @@ class Crowd:
         async with asyncio.TaskGroup() as group:
             for person, places in PLAN:
                 for kind, pages in places:
-                    place = Place(person, kind)
+                    place = Place(person, kind, pages)
                     for _ in range(pages):
                         number = next(numbers)
                         group.create_task(Page(self, place, number).live())
@@ -199,6 +204,7 @@ class Page:
             if talk is None or talk.promised >= talk.most:
                 found = await server.insist("POST", "/api/conversations", {})
                 talk = place.talk = Talk(found["id"], place.kind, self._rng.randint(*QUESTIONS))
+                talk.number = self._rng.randint(*topics.NUMBERS) if place.pages > 1 else None
                 self._crowd.talks.append(talk)
         return talk
 
@@ -208,7 +214,7 @@ class Page:
             server, talk.id, self._crowd.seen, changed=self._changed.set, spawn=self._tasks.create_task
         )
         view.refresh()
-        texts = _topic(self._rng)
+        texts = _topic(self._rng, talk)
         while talk.promised < talk.most and not self._crowd.leaving:
             talk.promised += 1
             event = await self._ask(server, talk, view, next(texts))
@@ -303,10 +309,8 @@ def _last(talk: Talk) -> set[str]:
     return {asked[-1][0] for asked in talk.questions.values()}
 
 
-def _topic(rng: random.Random) -> Iterator[str]:
-    """What somebody asks, one after the other."""
+def _topic(rng: random.Random, talk: Talk) -> Iterator[str]:
+    """What somebody asks, one after the other. Where several talk, nobody knows who of them is heard first."""
     if rng.random() < 0.3:
-        yield f"My name is {rng.choice(('Anna', 'Peter', 'Maria', 'Tom'))}."
-        yield "What is my name?"
-    while True:
-        yield f"Count to {rng.randint(5, 20)}."
+        yield from topics.names(rng)
+    yield from topics.falling(rng) if talk.number is None else repeat(topics.count_to(talk.number))

@@ -1,7 +1,5 @@
 """The local socket: one process at a time, its owner's alone; and the owner's requests on it."""
 
-import asyncio
-import gc
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,19 +54,6 @@ async def test_a_place_where_no_socket_can_be_is_told(tmp_path: Path) -> None:
         await plain(tmp_path / "file" / "hearth.sock").listen(Bot().receive)
     with pytest.raises(StartError, match="cannot be opened"):
         await plain(tmp_path / "run" / ("x" * 200)).listen(Bot().receive)
-
-
-async def test_who_gives_up_as_soon_as_it_listens_leaves_nothing(tmp_path: Path) -> None:
-    """As where another part of the process cannot start. What is left open is a warning, and so an error, when it is found."""
-    path = tmp_path / "run" / "hearth.sock"
-    listening = asyncio.create_task(plain(path).listen(Bot().receive))
-    while not path.exists():
-        await asyncio.sleep(0)
-    listening.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await listening
-    assert not path.exists()
-    gc.collect()
 
 
 # The owner's requests
