@@ -138,10 +138,11 @@ def claim(
     )
     wanted = answer.kept is None and not (answer.stopped or question.attached or question.text.startswith("/"))
     parts = tuple(map(part, transaction.execute(_PARTS, {"k_answer": answer.id}))) if answer.begun else ()
+    asked = stored(question, attached)
     return Claim(
         id=answer.id,
         conversation=replace(here, head=place.head, first_day=place.first_day),
-        question=stored(question, attached),
+        question=asked,
         event=event,
         attempt=attempt,
         owner=owner,
@@ -151,7 +152,7 @@ def claim(
         retry=answer.retry,
         side_branch=side,
         stopped=answer.stopped,
-        path=short_path(transaction, question.id) if wanted else None,
+        path=short_path(transaction, asked) if wanted else None,
     )
 
 

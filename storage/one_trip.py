@@ -61,6 +61,13 @@ class OneTripConnection(aiosqlite.Connection):
         return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
 
+def data_version(connection: Connection) -> int:
+    """SQLite's own number, which another connection's commit changes, and this one's does not."""
+    driver: Any = connection.connection.driver_connection
+    [(version,)] = driver.execute("PRAGMA data_version")
+    return int(version)
+
+
 def begin_immediate(connection: Any) -> None:
     """Take the write lock at once: a transaction that reads first and writes later could not be retried by SQLite."""
     connection.exec_driver_sql(BEGIN)

@@ -15,6 +15,8 @@ from sqlalchemy import Dialect, Executable, Select
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.types import TypeEngine
 
+from storage.remembered import changes
+
 Values = Mapping[str, Any]
 Process = Callable[[Any], Any]
 _Source = tuple[str, int | None, Process | None]
@@ -78,6 +80,8 @@ class Prepared:
     def __init__(self, statement: Executable, *, shared: Executable | None = None) -> None:
         """`shared`: the same for PostgreSQL, where rows are locked or the words are others."""
         self.shared = statement if shared is None else shared
+        self.changes = changes(statement)
+        """Of messages: it changes the one whose id is `k_id`."""
         self._statement = statement
         self._plans: dict[tuple[object, ...], Plan] = {}
         """By the names of the values, and the lengths of those that are lists: SQLite has no parameter for a list."""

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, exists, func, literal, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, literal, select
 
 from bot.api import person_caller
 from bot.generation import Usage
@@ -58,7 +58,7 @@ WAITING = select(func.count()).select_from(answers).where(answers.c.closed_at.is
 """How many answers are waiting or in progress."""
 
 
-def _path(limit: int) -> Select[Any]:
+def _path(limit: int, *wanted: ColumnElement[bool]) -> Select[Any]:
     """From a message up to the nearest stored cut: one look-up by primary key for each message on the way."""
     walked = (messages.c.id, messages.c.parent, messages.c.window_start)
     path = select(*walked, literal(0).label("depth")).where(messages.c.id == bindparam("k_tip"))
@@ -71,13 +71,16 @@ def _path(limit: int) -> Select[Any]:
     return (
         select(*MESSAGE)
         .join_from(steps, messages, messages.c.id == steps.c.id)
-        .where(messages.c.state != MessageState.COMMAND.value)
+        .where(*wanted)
         .order_by(steps.c.depth.desc())
     )
 
 
-_PATH = Prepared(_path(HISTORY_LIMIT))
+_PATH = Prepared(_path(HISTORY_LIMIT, messages.c.state != MessageState.COMMAND.value))
 _SHORT_PATH = Prepared(_path(SHORT))
+_STEPS = Prepared(_path(2))
+FEW = 3
+"""So often a claim reads two messages of its path that are not remembered; then all the rest."""
 
 
 def history(transaction: Transaction, tip: int) -> list[StoredMessage]:
@@ -85,11 +88,28 @@ def history(transaction: Transaction, tip: int) -> list[StoredMessage]:
     return attachments.told(transaction, transaction.execute(_PATH, {"k_tip": tip}).all())
 
 
-def short_path(transaction: Transaction, tip: int) -> tuple[StoredMessage, ...] | None:
+def short_path(transaction: Transaction, question: StoredMessage) -> tuple[StoredMessage, ...] | None:
     """The history for a claim, within its transaction; None if it is long: others wait for their commit meanwhile."""
-    found = transaction.execute(_SHORT_PATH, {"k_tip": tip}).all()
-    is_whole = bool(found) and (found[0].parent is None or found[0].window_start)
-    return tuple(attachments.told(transaction, found)) if is_whole else None
+    path, known, misses = [question], dict[int, StoredMessage](), 0
+    while (above := path[-1].parent) is not None and not path[-1].window_start:
+        message = known.get(above) or transaction.remembered.get(above)
+        if message is None:
+            # The last answer and its question are new in each claim; where more is unknown, nothing is known.
+            steps = _SHORT_PATH if transaction.shared or misses >= FEW else _STEPS
+            known |= _read(transaction, steps, above)
+            message, misses = known.get(above), misses + 1
+        if message is None or len(path) == SHORT:
+            return None
+        path.append(message)
+    return tuple(message for message in reversed(path) if message.state is not MessageState.COMMAND)
+
+
+def _read(transaction: Transaction, path: Prepared, tip: int) -> dict[int, StoredMessage]:
+    """Messages on the way up, by id; they are remembered."""
+    told = attachments.told(transaction, transaction.execute(path, {"k_tip": tip}).all())
+    for message in told:
+        transaction.remembered.put(message)
+    return {message.id: message for message in told}
 
 
 def conversation(transaction: Transaction, key: ConversationKey) -> Conversation | None:

@@ -22,8 +22,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.errors import DatabaseError
 from storage.engine import READERS, WRITERS, Engines
 from storage.failures import lost_race, translated
-from storage.one_trip import OneTripConnection, one_trip, run
+from storage.one_trip import OneTripConnection, data_version, one_trip, run
 from storage.prepared import Found, Prepared, Values
+from storage.remembered import NOTHING, Remembered, changes
 from storage.values import micros
 
 log = structlog.get_logger(__name__)
@@ -74,6 +75,8 @@ class Transaction:
     """Microseconds."""
     default_days: int
     """The retention of conversations that have none of their own."""
+    remembered: Remembered = NOTHING
+    """Nothing where others write too."""
     scrub: Scrub = Scrub.NOTHING
     """Set by an operation that removed words."""
     shared: bool = field(init=False)
@@ -92,9 +95,13 @@ class Transaction:
     def execute(self, statement: Prepared | sqlalchemy.Executable, values: Any = None) -> Any:
         """Execute a statement."""
         if not isinstance(statement, Prepared):
+            if changes(statement):
+                self.remembered.clear()
             return self.connection.execute(statement, values)
         if self.shared:
             return self.connection.execute(statement.shared, values)
+        if statement.changes:
+            self.remembered.forget(values["k_id"])
         return statement.run(self._sqlite, self.connection.dialect, values)
 
 
@@ -145,6 +152,7 @@ class Transactions:
         self._reading = asyncio.Semaphore(READERS)
         self._writing = asyncio.Semaphore(WRITERS)
         self._running: set[asyncio.Task[Any]] = set()
+        self._remembered = Remembered()
 
     async def write(self, operation: Operation[T]) -> T:
         """Run an operation and commit it. Raises DatabaseError, and what the operation raises; then nothing is written."""
@@ -212,6 +220,7 @@ class Transactions:
         try:
             results = await self._commit(group)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
+            self._remembered.clear()  # what it changed was taken back
             if len(group) > 1:
                 return False
             _tell(group[0], error=error)
@@ -241,8 +250,9 @@ class Transactions:
     def _run_group(self, connection: Connection, group: list[_Entry[Any]]) -> list[tuple[Any, Scrub]]:
         """The operations of a group in one transaction: their results, and whether there is something to scrub."""
         done = []
+        self._remembered.at(data_version(connection))
         for entry in group:
-            transaction = self._transaction(connection)
+            transaction = self._transaction(connection, self._remembered)
             done.append((entry.operation(transaction), transaction.scrub))
         return done
 
@@ -293,8 +303,8 @@ class Transactions:
         transaction = self._transaction(connection)
         return transaction, operation(transaction)
 
-    def _transaction(self, connection: Connection) -> Transaction:
-        return Transaction(connection, self.now(), self._default_days)
+    def _transaction(self, connection: Connection, remembered: Remembered = NOTHING) -> Transaction:
+        return Transaction(connection, self.now(), self._default_days, remembered)
 
 
 def _tell(entry: _Entry[T], result: Any = None, *, error: BaseException | None = None) -> None:

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from bot.messages import StoredMessage
+from storage import claiming
+from storage.reading import history, short_path
 from storage.store import SqlStore
+from storage.transaction import Transaction
 from tests.postgres import Postgres
 
 OpenStore = Callable[..., Awaitable[SqlStore]]
@@ -42,6 +46,18 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@pytest.fixture(autouse=True)
+def claims_tell_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The history that comes with a claim is put together of what is remembered: it is what the database holds."""
+
+    def compared(transaction: Transaction, question: StoredMessage) -> tuple[StoredMessage, ...] | None:
+        told = short_path(transaction, question)
+        assert told is None or list(told) == history(transaction, question.id)
+        return told
+
+    monkeypatch.setattr(claiming, "short_path", compared)
 
 
 @pytest.fixture

@@ -192,7 +192,7 @@ async def test_nor_does_a_page_that_shows_them(tmp_path: Path) -> None:
     await store.aclose()
     found = steps(file, seen)
     assert walks(found) == []
-    assert len([statement for statement in seen if "WITH RECURSIVE" in statement]) == 3
+    assert len([statement for statement in seen if "WITH RECURSIVE" in statement]) == 2
     assert any("ix_messages_roots" in step for _, step in found)
 
 
