@@ -14,6 +14,7 @@ from bot.messages import Conversation, ConversationKey, MessageState, Role, Sett
 from bot.ports import Exported
 from storage import api_kept, api_usage, attachments, guilds, rows
 from storage.models import answers, conversations, events, messages, usage
+from storage.one_trip import data_version
 from storage.pairing import paired_at
 from storage.places import answer_at, tip_of, today
 from storage.prepared import Prepared
@@ -90,6 +91,8 @@ def history(transaction: Transaction, tip: int) -> list[StoredMessage]:
 
 def short_path(transaction: Transaction, question: StoredMessage) -> tuple[StoredMessage, ...] | None:
     """The history for a claim, within its transaction; None if it is long: others wait for their commit meanwhile."""
+    if not transaction.shared:
+        transaction.remembered.at(data_version(transaction.connection))
     path, known, misses = [question], dict[int, StoredMessage](), 0
     while (above := path[-1].parent) is not None and not path[-1].window_start:
         message = known.get(above) or transaction.remembered.get(above)

@@ -54,7 +54,7 @@ class Remembered:
         self._size = 0
 
     def at(self, version: int) -> None:
-        """A transaction begins at this `data_version`: it is another one when another connection has written."""
+        """The database's `data_version` is this: another one when another connection has written."""
         if version != self._version:
             self.clear()
         self._version = version

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from bot.errors import DatabaseError
 from storage.engine import READERS, WRITERS, Engines
 from storage.failures import lost_race, translated
-from storage.one_trip import OneTripConnection, data_version, one_trip, run
+from storage.one_trip import OneTripConnection, one_trip, run
 from storage.prepared import Found, Prepared, Values
 from storage.remembered import NOTHING, Remembered, changes
 from storage.values import micros
@@ -250,7 +250,6 @@ class Transactions:
     def _run_group(self, connection: Connection, group: list[_Entry[Any]]) -> list[tuple[Any, Scrub]]:
         """The operations of a group in one transaction: their results, and whether there is something to scrub."""
         done = []
-        self._remembered.at(data_version(connection))
         for entry in group:
             transaction = self._transaction(connection, self._remembered)
             done.append((entry.operation(transaction), transaction.scrub))
