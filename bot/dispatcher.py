@@ -7,7 +7,7 @@ import math
 import os
 import secrets
 import socket
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -34,6 +34,8 @@ RETRY_SECONDS = 2.0
 """How soon an answer that failed in passing is tried again; twice and three times that after its next failures."""
 REST_SECONDS = 30.0
 """How long an answer rests whose platform is away. That is no failed attempt, and goes on while the answer is wanted."""
+AT_ONCE = 16
+"""So many answers are claimed in one transaction at most: what else is to be written waits for it."""
 HEAD_START_SECONDS = 0.02
 """How long an answer that has just begun has the database for itself, where nothing else is known to wait: to look for more
 at once was measured to cost it a third of the time until its model begins."""
@@ -149,25 +151,37 @@ class Dispatcher:
         return len(self._running)
 
     async def _claim_all(self) -> None:
-        while self._has_room() and (claim := await self._claim()):
-            self._start(claim)
+        while most := self._room():
+            # To PostgreSQL claims that find nothing are transactions of their own.
+            asked = 1 if self._config().shared_database else int(min(most, AT_ONCE, max(1, self._due)))
+            known, last, started = self._due, None, 0
+            for last in await self._claims(asked):
+                self._start(last)
+                started += 1
+            if started == asked or (last and last.attempt > 1):
+                self._due = max(0, self._due - started)
+            else:  # what is known by now came meanwhile
+                self._due = 0 if math.isinf(known) else self._due - known
+            if not started:
+                return
             if not self._due:
                 await _set_within(self._wake, HEAD_START_SECONDS)
 
-    def _has_room(self) -> bool:
-        alone = any(running.alone for running in self._running.values())
-        full = len(self._running) >= self._config().chat.concurrent_conversations
-        return not (self._draining.is_set() or alone or full)
+    def _room(self) -> int:
+        """How many more may be answered at once."""
+        if self._draining.is_set() or any(running.alone for running in self._running.values()):
+            return 0
+        return max(0, self._config().chat.concurrent_conversations - len(self._running))
 
-    async def _claim(self) -> Claim | None:
+    async def _claims(self, most: int) -> Iterable[Claim]:
         busy = {running.claim.conversation.id for running in self._running.values()}
         self._asking = True
         try:
-            claim = await self._store.claim(self._owner, lease=self._lease, accounts=set(self._adapters), busy=busy)
+            return await self._store.claims(
+                self._owner, lease=self._lease, accounts=set(self._adapters), busy=busy, most=most
+            )
         finally:
             self._asking = False
-        self._due = max(0, self._due - 1) if claim else 0
-        return claim
 
     def _start(self, claim: Claim) -> None:
         claim = self._control.marked(claim)
@@ -178,6 +192,8 @@ class Dispatcher:
 
     def _ended(self, answer: int) -> None:
         del self._running[answer]
+        if not self._config().shared_database:
+            self._due += 1  # perhaps the conversation goes on
         self._wake.set()
 
     async def _answer(self, running: Running) -> None:

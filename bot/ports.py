@@ -6,7 +6,7 @@ persistence are the core's. A wish for one more optional hook is a sign that the
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -298,6 +298,20 @@ class Store(Ledger, Notes, Protocol):
         the bot's message that it replies to, or the head; waiting context messages are put before it in the line.
         The head is on that talk from then on. None when nothing waits. Attempts are counted without end.
         The path to the question comes along where it is short and will surely be wanted.
+        """
+
+    async def claims(
+        self,
+        owner: str,
+        *,
+        lease: float,
+        accounts: Collection[tuple[str, str]] | None = None,
+        busy: Collection[int] = (),
+        most: int,
+    ) -> Iterable[Claim]:
+        """Take up to `most` answers in one transaction, each as `claim` does.
+
+        One that was attempted before is the last of them: whoever answers it may have to let the others end first.
         """
 
     async def stop(self, key: ConversationKey, *, asker: str | None, before: datetime | None = None) -> int | None:

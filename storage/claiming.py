@@ -156,6 +156,26 @@ def claim(
     )
 
 
+def claims(
+    transaction: Transaction,
+    *,
+    owner: str,
+    lease: float,
+    accounts: Collection[tuple[str, str]] | None,
+    busy: Collection[int],
+    most: int,
+) -> list[Claim]:
+    """See `bot.ports.Store.claims`."""
+    taken: list[Claim] = []
+    while len(taken) < most and not (taken and taken[-1].attempt > 1):
+        passed = [*busy, *(one.conversation.id for one in taken)]
+        one = claim(transaction, owner=owner, lease=lease, accounts=accounts, busy=passed)
+        if one is None:
+            break
+        taken.append(one)
+    return taken
+
+
 def _conditions(
     table: FromClause, lapsed: bool, some_accounts: bool
 ) -> tuple[list[ColumnElement[bool]], ColumnElement[Any]]:

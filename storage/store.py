@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -122,6 +122,20 @@ class SqlStore(SqlApiStore):
         """See `bot.ports.Store`."""
         return await self._transactions.write(
             lambda t: claiming.claim(t, owner=owner, lease=lease, accounts=accounts, busy=busy)
+        )
+
+    async def claims(
+        self,
+        owner: str,
+        *,
+        lease: float,
+        accounts: Collection[tuple[str, str]] | None = None,
+        busy: Collection[int] = (),
+        most: int,
+    ) -> Iterable[Claim]:
+        """See `bot.ports.Store`."""
+        return await self._transactions.write(
+            lambda t: claiming.claims(t, owner=owner, lease=lease, accounts=accounts, busy=busy, most=most)
         )
 
     async def stop(self, key: ConversationKey, *, asker: str | None, before: datetime | None = None) -> int | None:

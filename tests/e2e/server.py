@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -112,13 +112,8 @@ def traced(trace: Trace, pause: float) -> type[SqlStore]:
                 trace.mark("acknowledged", question)
             return received
 
-        async def claim(self, *args: Any, **how: Any) -> Claim | None:
-            claim = await super().claim(*args, **how)
-            if claim is not None:
-                # The dispatcher makes the answer's task next: the task and all its own begin with a copy of this.
-                QUESTION.set(f"{claim.event.key.chat}/{claim.event.event_id}")
-                trace.mark("claimed", attempt=claim.attempt)
-            return claim
+        async def claims(self, *args: Any, **how: Any) -> Iterable[Claim]:
+            return _marked(await super().claims(*args, **how), trace)
 
         async def record_sent(self, claim: Claim, part: SentPart) -> None:
             if claim.event.key.platform in UNMARKED:
@@ -155,6 +150,14 @@ def traced(trace: Trace, pause: float) -> type[SqlStore]:
             return new
 
     return TracedStore
+
+
+def _marked(claims: Iterable[Claim], trace: Trace) -> Iterator[Claim]:
+    for claim in claims:
+        # The dispatcher makes the answer's task next: the task and all its own begin with a copy of this.
+        QUESTION.set(f"{claim.event.key.chat}/{claim.event.event_id}")
+        trace.mark("claimed", attempt=claim.attempt)
+        yield claim
 
 
 async def serve(folder: Path, options: Options) -> None:
