@@ -200,6 +200,29 @@ class TestClaim:
             await ask(store, "1", key=replace(CHAT, chat=str(number)))
         assert [(await claimed(store)).event.key.chat for _ in range(5)] == ["0", "1", "2", "3", "4"]
 
+    async def test_several_are_taken_at_once_each_of_another_conversation(self, store: SqlStore) -> None:
+        for number in range(5):
+            for event in ("1", "2"):
+                await ask(store, event, key=replace(CHAT, chat=str(number)))
+        busy = (await store.conversation(replace(CHAT, chat="1"))).id
+        first = list(await store.claims("worker", lease=60, busy=[busy], most=2))
+        assert [(c.event.key.chat, c.event.event_id, c.attempt) for c in first] == [("0", "1", 1), ("2", "1", 1)]
+        assert [c.event.key.chat for c in await store.claims("worker", lease=60, most=9)] == ["1", "3", "4"]
+        assert list(await store.claims("worker", lease=60, most=9)) == []
+        assert list(await store.claims("worker", lease=60, accounts=[], most=9)) == []
+
+    async def test_one_that_was_attempted_before_is_the_last_of_several(self, store: SqlStore, clock: Clock) -> None:
+        for number in range(4):
+            await ask(store, "1", key=replace(CHAT, chat=str(number)))
+        await store.claims("died", lease=1, most=2)
+        clock.pass_(seconds=2)
+        taken = [list(await store.claims("worker", lease=60, most=9)) for _ in range(3)]
+        assert [[(c.event.key.chat, c.attempt) for c in some] for some in taken] == [
+            [("0", 2)],
+            [("1", 2)],
+            [("2", 1), ("3", 1)],
+        ]
+
     async def test_busy_conversations_and_other_accounts_are_passed_over(self, store: SqlStore) -> None:
         await ask(store, "1")
         await ask(store, "2", key=GROUP)

@@ -1,6 +1,7 @@
 """Which question next, one at a time in a conversation; stop, interrupt, edit, delete, retry."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -178,12 +179,12 @@ async def test_a_stop_outlives_the_process(tmp_path: Path) -> None:
 
 async def test_a_stop_that_comes_while_a_claim_is_on_its_way_is_not_lost(tmp_path: Path) -> None:
     class Slow(SqlStore):
-        async def claim(self, *args: Any, **how: Any) -> Claim | None:
-            claim = await super().claim(*args, **how)
-            if claim is not None:
+        async def claims(self, *args: Any, **how: Any) -> Iterable[Claim]:
+            claims = list(await super().claims(*args, **how))
+            if claims:
                 await h.press(ActionName.STOP)
                 await until(lambda: h.texts() == ["Stopping."], "the word")
-            return claim
+            return claims
 
     store = await Slow.open(f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", default_retention_days=30)
     async with house(tmp_path, store=store) as h:

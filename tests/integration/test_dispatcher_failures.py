@@ -63,6 +63,35 @@ async def test_a_process_that_died_three_times_over_a_question_gives_it_up(tmp_p
         assert h.engine.requests == []
 
 
+async def test_what_may_have_ended_processes_is_answered_alone_however_much_waits(tmp_path: Path) -> None:
+    """Two that died twice with their processes, and others that nobody has begun: they are claimed together."""
+    together: dict[str, int] = {}
+
+    def answer(prompt: str) -> str:
+        together[question(prompt)] = max(h.engine.active, together.get(question(prompt), 0))
+        return "done"
+
+    engine = ScriptedEngine(answer, seconds_per_token=0.01)
+    async with house(tmp_path, engine=engine, start=False) as h:
+        for chat in ("one", "two"):
+            await h.say(f"deadly {chat}", chat=chat)
+        begun = [*await h.store.claims("died", lease=-1, most=2)]
+        begun += [claim for _ in range(2) if (claim := await h.store.claim("died", lease=-1))]
+        assert [(claim.event.key.chat, claim.attempt) for claim in begun] == [
+            ("one", 1),
+            ("two", 1),
+            ("one", 2),
+            ("two", 2),
+        ]
+        for number in range(6):
+            await h.say(f"harmless {number}", chat=f"chat {number}")
+        h.start()
+        await h.settled()
+        assert [h.texts(chat) for chat in ("one", "two", *(f"chat {number}" for number in range(6)))] == [["done"]] * 8
+        assert (together["deadly one"], together["deadly two"]) == (1, 1)
+        assert max(together.values()) > 1
+
+
 async def test_a_bug_costs_its_own_answer_three_attempts_and_nobody_else_anything(tmp_path: Path) -> None:
     def answer(prompt: str) -> str:
         if question(prompt) == "bad":
