@@ -13,11 +13,11 @@ from pathlib import Path
 import llguidance
 import structlog
 
-from bot import constraints
+from bot import aside, constraints
 from bot.config import ModelConfig
 from bot.engines import gguf, guides, request_body
 from bot.engines.frames import Frames, Shown, parse
-from bot.engines.llama_server import FAILURES, Connection, Counters, Way, started
+from bot.engines.llama_server import FAILURES, TOKEN, Connection, Counters, Way, started
 from bot.errors import EngineError
 from bot.generation import Delta, Finish, Generation, PlainText, Prefill, Usage
 
@@ -80,17 +80,21 @@ class LlamaCppEngine:
     async def stream(self, request: Generation) -> AsyncGenerator[Prefill | Delta | Finish, None]:
         """Generate; closing the iterator closes the connection, which ends the work at the server's next step."""
         vocabulary = len(self._file.tokens)
-        tokens = request_body.room(request, self.context_length, vocabulary)
+        size = TOKEN * len(request.prompt) + aside.amount(request.json_schema, request.grammar)
+        tokens = await aside.run(size, lambda: request_body.room(request, self.context_length, vocabulary))
         if request.is_constrained:
-            await asyncio.to_thread(self._check, request)
-        body = request_body.body(request, tokens, context_length=self.context_length, vocabulary=vocabulary)
+            await aside.run(size, lambda: self._check(request), large=0)
+        body = await aside.run(
+            size,
+            lambda: request_body.body(request, tokens, context_length=self.context_length, vocabulary=vocabulary),
+        )
         if tokens == 0:  # llama-server would generate one
             yield Finish(reason="length", usage=Usage(prompt_tokens=len(request.prompt)))
             return
         shown = Shown(self._file, request.shows)
         body["preserved_tokens"] = sorted(shown.names)
         frames = Frames(shown, alternatives=request.sampling.logprobs)
-        response = await self._connection.open("/completion", body)
+        response = await self._connection.open("/completion", body, size)
         try:
             async for frame in parse(response.content.iter_any()):
                 for event in frames.read(frame):

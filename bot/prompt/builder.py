@@ -8,11 +8,11 @@ from datetime import date
 
 import structlog
 
+from bot import aside
 from bot.errors import RoleForgery
 from bot.generation import ChatTemplate
 from bot.messages import Role
 from bot.prompt import cutting
-from bot.prompt.aside import Aside
 from bot.prompt.encoding import Encoder, ForgedError, Segment
 from bot.prompt.guard import Guard
 from bot.prompt.layout import Layout, Rendered, Window
@@ -40,8 +40,7 @@ class PromptBuilder:
         self._context_length = vocabulary.context_length
         guard = Guard(vocabulary.control_strings, template)
         self._layout = Layout(template, guard)
-        self._aside = Aside()
-        self._encoder = Encoder(vocabulary, guard, self._aside)
+        self._encoder = Encoder(vocabulary, guard)
         self._prepared = False
 
     @property
@@ -71,9 +70,9 @@ class PromptBuilder:
             await self._encoder.prepare()
             self._prepared = True
         room = self._context_length - max_tokens
-        head = cutting.head_of(turns)
-        earliest = cutting.earliest(turns, head, self._context_length)
-        window = Window(turns=turns, spliced=self._spliced(turns), tools=tools, day=day)
+        window, head, earliest = await aside.run(
+            cutting.work(turns, tools), lambda: self._window(turns, tools=tools, day=day)
+        )
         ids: tuple[int, ...] = ()
         if earliest == head:
             ids = await self._encode(window)
@@ -85,6 +84,14 @@ class PromptBuilder:
         if len(ids) > room:
             raise cutting.too_long(len(ids), room)
         return Prompt(ids, begin, cut=begin > head)
+
+    def _window(
+        self, turns: Sequence[Turn], *, tools: Sequence[Mapping[str, object]] | None, day: date
+    ) -> tuple[Window, int, int]:
+        """All of it, its head, and the first turn that can be in the prompt. Raises TooLong if the last one cannot."""
+        head = cutting.head_of(turns)
+        earliest = cutting.earliest(turns, head, self._context_length)
+        return Window(turns=turns, spliced=self._spliced(turns), tools=tools, day=day), head, earliest
 
     def _spliced(self, turns: Sequence[Turn]) -> frozenset[int]:
         """The turns whose generated ids can be used: no control id is among them."""
@@ -125,19 +132,16 @@ class PromptBuilder:
             raise RoleForgery(detail="the tokenizer makes control tokens of single characters") from error
 
     async def _render(self, window: Window, *, only: int | None = None) -> Rendered:
-        return await self._aside.run(
-            cutting.work(window.turns, window.tools), lambda: self._layout.render(window, only=only)
-        )
+        return await aside.run(cutting.work(window.turns, window.tools), lambda: self._layout.render(window, only=only))
 
     async def _encode_rendered(self, rendered: Rendered, window: Window) -> tuple[int, ...]:
         if rendered.forged:
             raise RoleForgery(detail="the chat template makes control strings of the text")
-        segments = await self._encoder.segments(rendered.text)
-        encoded = iter(await self._encoder.encode([segment for segment in segments if isinstance(segment, Segment)]))
-        ids: list[int] = []
-        for segment in segments:
-            ids += next(encoded) if isinstance(segment, Segment) else window.turns[segment].token_ids or ()
-        return tuple(ids)
+        size = max(len(rendered.text), cutting.work(window.turns))
+        pieces = await self._encoder.segments(rendered.text, size)
+        segments = [piece for piece in pieces if isinstance(piece, Segment)]
+        encoded = await self._encoder.encode(segments, size)
+        return await aside.run(size, lambda: _joined(pieces, encoded, window.turns))
 
     async def _take_apart_transformed(self, window: Window) -> Window:
         """Set tools apart, then those turns of whose text the template makes control strings: all, if it is none alone."""
@@ -159,12 +163,23 @@ class PromptBuilder:
             self._layout.take_apart(turn)
 
     async def _is_forging(self, turn: Turn) -> bool:
-        text = await self._aside.run(len(turn.content), lambda: self._layout.protect(turn))
+        text = await aside.run(len(turn.content), lambda: self._layout.protect(turn))
         try:
-            await self._encoder.encode([Segment(text)])
+            await self._encoder.encode([Segment(text)], len(text))
         except ForgedError:
             return True
         return False
+
+
+def _joined(
+    pieces: Sequence[Segment | int], encoded: Sequence[tuple[int, ...]], turns: Sequence[Turn]
+) -> tuple[int, ...]:
+    """The ids of segments, and between them those that were generated for a turn."""
+    segments = iter(encoded)
+    ids: list[int] = []
+    for piece in pieces:
+        ids += next(segments) if isinstance(piece, Segment) else turns[piece].token_ids or ()
+    return tuple(ids)
 
 
 def _from(whole: Window, head: int, begin: int) -> Window:

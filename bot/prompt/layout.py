@@ -35,6 +35,8 @@ _STRUCTURE = frozenset(
     }
 )
 """The words of the OpenAI API's tool definitions, which templates look for."""
+_WORDS = re.compile("q[0-9]+z")
+"""Those of `_word`."""
 _PLAIN = {"role", "content"}
 """Of a message without tools."""
 _DAY = date(2000, 1, 1)
@@ -106,11 +108,12 @@ class Layout:
         real = self._base([self._message(window, i, real=only is None or only == i) for i in indices])
         inert_tools = map_strings(window.tools, self._change(window, real=False))
         real_tools = map_strings(window.tools, self._change(window, real=True))
+        wanted = _wanted(window)
         refusal = "it leaves a message out"
         for shape in SHAPES:
             try:
                 expected = self._write_inert(shape(inert), inert_tools, window.day)
-                if not _is_whole(window, expected):
+                if not wanted <= set(_WORDS.findall(expected.casefold())):
                     continue
                 text = self._write(shape(real), real_tools, window.day)
             except TemplateRefused as error:
@@ -215,7 +218,8 @@ class Layout:
 
     def _finish(self, text: str) -> str:
         """With bos, and with generated ids after the very words that they were generated after."""
-        text = self._before_splice.sub(lambda _: self.prompt_head, text)
+        if SPLICE_OPEN in text:
+            text = self._before_splice.sub(lambda _: self.prompt_head, text)
         return text if text.startswith(self._bos) else self._bos + text
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -323,11 +327,10 @@ def _splice(index: int) -> str:
     return f"{SPLICE_OPEN}{index}{SPLICE_CLOSE}"
 
 
-def _is_whole(window: Window, text: str) -> bool:
-    """Whether every turn is in the text; a turn with tool calls may do without its words."""
-    text = text.casefold()
-    return all(
-        _word(i) in text
+def _wanted(window: Window) -> set[str]:
+    """The words of all turns that must be in the text; a turn with tool calls may do without its words."""
+    return {
+        _word(i)
         for i, turn in enumerate(window.turns)
-        if told(turn).strip() and not turn.tool_calls and i not in window.spliced
-    )
+        if not turn.tool_calls and i not in window.spliced and told(turn).strip()
+    }

@@ -1,0 +1,119 @@
+"""Long work beside the event loop: small things are done at once, large ones in a thread, one after the other.
+
+Python's threads take turns every few milliseconds, but not within one call of a C function, and each thread that works
+makes the loop's turn come later. So there are two threads for all of the process, for what takes milliseconds and for
+what takes longer, and what they are given goes through large values in steps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+LARGE = 50_000
+"""Characters. Up to here the work on a text takes some milliseconds; a thread for it would cost as much."""
+HUGE = 20 * LARGE
+"""Beyond this it waits for others of its kind, and not what is only large for it."""
+EACH = 16
+"""So many characters are as much work as a value of JSON."""
+STEP = 65_536
+"""Characters that are gone through in one call."""
+AT_ONCE = 1000
+"""Items of a list that are written in one call, if they are small."""
+NAME = "hearth-aside"
+
+_THREADS = {huge: ThreadPoolExecutor(1, thread_name_prefix=NAME) for huge in (False, True)}
+"""They begin with the first work."""
+
+
+async def run(size: int, work: Callable[[], Result], *, large: int = LARGE) -> Result:
+    """The result of `work`, which goes through so many characters; done at once unless those are more than `large`.
+
+    Who is cancelled does not wait: work that has begun goes on for nobody, and what has not begun is left out.
+    """
+    if size <= large:
+        return work()
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(_THREADS[size > HUGE], context.run, work)
+
+
+def amount(*given: Any, most: int = LARGE) -> int:
+    """How much JSON-like values are, in characters, roughly; not looked through any further once it is more than `most`."""
+    found, pending = 0, list(given)
+    while pending and found <= most:
+        value = pending.pop()
+        found += EACH
+        if isinstance(value, str):
+            found += len(value)
+        elif isinstance(value, Mapping):
+            pending += value.keys()
+            pending += value.values()
+        elif isinstance(value, list | tuple):
+            pending += value
+    return found
+
+
+def steps(text: str) -> Iterator[str]:
+    """A text in pieces that are gone through in no time."""
+    if len(text) <= STEP:
+        yield text
+        return
+    for begin in range(0, len(text), STEP):
+        yield text[begin : begin + STEP]
+
+
+def parsed(text: str | bytes, **how: Any) -> Any:
+    """JSON as `json.loads` reads it, but in steps. `how`: further arguments of that. Raises ValueError, RecursionError."""
+    return json.loads(text, parse_int=_integer, parse_float=_number, object_pairs_hook=_object, **how)
+
+
+def _integer(digits: str) -> int:
+    """A step of Python's, between which other threads have their turn; as the next two are."""
+    return int(digits)
+
+
+def _number(digits: str) -> float:
+    return float(digits)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return dict(pairs)
+
+
+def written(value: Any) -> str:
+    """JSON text as `json.dumps` writes it of values whose keys are texts, but in steps."""
+    return "".join(_written(value))
+
+
+def _written(value: Any) -> Iterator[str]:
+    if amount(value, most=STEP) <= STEP or not isinstance(value, dict | list | tuple):
+        yield json.dumps(value)
+        return
+    before = opens = "{" if isinstance(value, dict) else "["
+    for part in _entries(value) if isinstance(value, dict) else _items(value):
+        yield before
+        yield from part
+        before = ", "
+    yield "}" if opens == "{" else "]"
+
+
+def _entries(value: Mapping[str, Any]) -> Iterator[Iterable[str]]:
+    for key, part in value.items():
+        yield chain((json.dumps(key), ": "), _written(part))
+
+
+def _items(value: Sequence[Any]) -> Iterator[Iterable[str]]:
+    """Many small ones at once."""
+    for begin in range(0, len(value), AT_ONCE):
+        some = value[begin : begin + AT_ONCE]
+        if amount(some, most=STEP) <= STEP:
+            yield [json.dumps(some)[1:-1]]
+        else:
+            yield from map(_written, some)
