@@ -25,11 +25,19 @@ run: .venv/.core
 chat: .venv/.core
 	@$(BIN)/hearth chat
 
+# In how many processes the tests run; by itself one for each core, as long as the memory is enough for them. 0: in pytest's own.
+WORKERS ?= auto
+# Whoever has nothing left to do takes what is left of another's: no core waits for the longest file.
+IN_PARALLEL = --numprocesses=$(WORKERS) --dist=worksteal
+
+# The tests start hundreds of Hearths: that each compiles its source anew takes a fifth of them.
+test test-exllama: export PYTHONDONTWRITEBYTECODE =
+
 test: lint sdks $(if $(filter Linux,$(shell uname -s)),test-exllama)
-	$(BIN)/python -m pytest -m "not gpu and not soak and not exllama"
+	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not gpu and not soak and not exllama"
 
 test-exllama: $(EXLLAMA)/.made
-	$(EXLLAMA)/bin/python -m pytest -m exllama tests/contract/test_chat_engine.py tests/exllama
+	$(EXLLAMA)/bin/python -m pytest $(IN_PARALLEL) -m exllama tests/contract/test_chat_engine.py tests/exllama
 
 sdks: $(PYTHON_SDKS:%=$(SDK)/python-%/.made) $(NODE_SDKS:%=$(SDK)/node-%/.made)
 

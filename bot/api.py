@@ -337,7 +337,7 @@ class Kept:
     model: str
     created: datetime
     messages: tuple[Mapping[str, Any], ...]
-    """The request's, as they came."""
+    """The request's, as they came; none in a list."""
     completion: Mapping[str, Any]
     """The answer, as it was given."""
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -406,7 +406,7 @@ class ApiStore(Protocol):
         model: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> tuple[list[Kept], bool]:
-        """A page of this caller's, and whether there are more, oldest first unless `newest_first`.
+        """A page of this caller's without their messages, and whether there are more, oldest first unless `newest_first`.
 
         `after`: the id of the last one of the page before; raises ValueError if that is not kept (any more).
         `metadata`: those that have all of this.

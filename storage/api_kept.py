@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -18,8 +19,11 @@ CHUNK = 200
 """Rows that are looked through at once for those with some metadata."""
 
 _PLACE = (kept_completions.c.created_at, kept_completions.c.id)
+_LISTED = tuple(column for column in kept_completions.c if column.name != "messages")
+"""What is told of each in a list: of messages there may be much more than of anything else."""
 _ITS_OWN = (kept_completions.c.id == bindparam("k_id")) & (kept_completions.c.caller == bindparam("k_caller"))
 _ONE = select(kept_completions).where(_ITS_OWN)
+_WHERE = select(*_PLACE).where(_ITS_OWN)
 _DROP = delete(kept_completions).where(_ITS_OWN)
 _CHANGE = update(kept_completions).where(_ITS_OWN).values(metadata=bindparam("k_metadata")).returning(kept_completions)
 _FORGET = delete(kept_completions).where(kept_completions.c.caller == bindparam("k_caller"))
@@ -60,16 +64,15 @@ def page(
 ) -> tuple[list[Kept], bool]:
     """See `bot.api.ApiStore.kept_completions`."""
     place = None if after is None else _place(transaction, after, caller)
-    wanted = select(kept_completions).where(kept_completions.c.caller == caller)
+    wanted = select(*_LISTED).where(kept_completions.c.caller == caller)
     if model is not None:
         wanted = wanted.where(kept_completions.c.model == model)
     found: list[Kept] = []
     for row in _rows(transaction, wanted, place, newest_first=newest_first, most=CHUNK if metadata else limit + 1):
-        kept = _kept(row)
-        if metadata is None or metadata.items() <= kept.metadata.items():
+        if metadata is None or metadata.items() <= json.loads(row.metadata).items():
             if len(found) == limit:
                 return found, True
-            found.append(kept)
+            found.append(_listed(row))
     return found, False
 
 
@@ -111,7 +114,7 @@ def remove(transaction: Transaction, ids: list[str]) -> None:
 
 def _place(transaction: Transaction, id_: str, caller: str) -> tuple[int, str]:
     """Raises ValueError."""
-    row = transaction.execute(_ONE, {"k_id": id_, "k_caller": caller}).first()
+    row = transaction.execute(_WHERE, {"k_id": id_, "k_caller": caller}).first()
     if row is None:
         raise ValueError(f"no completion {id_!r} is kept")
     return row.created_at, row.id
@@ -135,12 +138,17 @@ def _rows(
 
 
 def _kept(row: Any) -> Kept:
+    return replace(_listed(row), messages=tuple(json.loads(row.messages)))
+
+
+def _listed(row: Any) -> Kept:
+    """Without its messages."""
     return Kept(
         id=row.id,
         caller=row.caller,
         model=row.model,
         created=time_of(row.created_at),
-        messages=tuple(json.loads(row.messages)),
+        messages=(),
         completion=json.loads(row.completion),
         metadata=json.loads(row.metadata),
     )

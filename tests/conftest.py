@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
 from tests.postgres import Postgres, running
+from tests.workers import workers
+
+_FAILED = pytest.StashKey[bool]()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -24,6 +30,33 @@ def _clean_environ() -> None:
     for name in list(os.environ):
         if name.startswith("HEARTH_") and not name.startswith("HEARTH_TEST_"):
             del os.environ[name]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `--numprocesses=auto` means here."""
+    return workers()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """For `tmp_path`."""
+    report = yield
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
+    return report
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A folder of the test's own; what a failed test leaves in it stays there.
+
+    pytest's has the test's name in its path, and the worker's. A socket's path must be short, so it would depend on these
+    whether one fits.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="hearth-test-")).resolve()
+    yield folder
+    if not request.node.stash.get(_FAILED, False):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

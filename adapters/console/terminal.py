@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import signal
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import Iterable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,6 +18,7 @@ from prompt_toolkit.history import InMemoryHistory
 
 from adapters.console.client import Client
 from adapters.console.files import path_of
+from adapters.console.interrupts import Interrupts, interrupts, stopping
 from bot.errors import StartError
 
 _CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"} | {0x0D: ""}
@@ -113,17 +113,20 @@ def _interactive() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-async def answer(client: Client, conversation: str, text: str, screen: Screen) -> None:
+async def answer(client: Client, conversation: str, text: str, pressed: Interrupts) -> None:
     """Ask and show the answer; Ctrl-C stops it, or the wait for a process that gives it."""
+    screen = Screen(sys.stdout, Path.cwd())
     try:
         text, recordings = _spoken(text)
     except StartError as error:
         print_formatted_text(str(error))
         return
-    with _on_interrupt(client, conversation):
+    with stopping(client, conversation, pressed) as given_up:
         async with aclosing(client.ask(conversation, text, recordings=recordings)) as states:
             async for state in states:
                 screen.show(state)
+    if given_up():
+        print_formatted_text(GIVEN_UP)
 
 
 def _spoken(typed: str) -> tuple[str, list[str]]:
@@ -143,18 +146,19 @@ async def _on_screen(client: Client, conversation: str) -> None:
     prompt: PromptSession[str] = PromptSession(history=asked, completer=completer)
     print_html(WELCOME, conversation)
     _show_last(line)
-    while True:
-        try:
-            text = await prompt.prompt_async(HTML(YOU))
-        except KeyboardInterrupt:
-            continue
-        except EOFError:
-            return
-        if text.strip() in LEAVE:
-            return
-        if text.strip():
-            print_html(HEARTH, end="")
-            await answer(client, conversation, text, Screen(sys.stdout, Path.cwd()))
+    with interrupts() as pressed:
+        while True:
+            try:
+                text = await prompt.prompt_async(HTML(YOU), handle_sigint=False)
+            except KeyboardInterrupt:  # at the prompt Ctrl-C is a key
+                continue
+            except EOFError:
+                return
+            if text.strip() in LEAVE:
+                return
+            if text.strip():
+                print_html(HEARTH, end="")
+                await answer(client, conversation, text, pressed)
 
 
 def _show_last(line: list[dict[str, str]]) -> None:
@@ -170,46 +174,8 @@ async def _by_lines(client: Client, conversation: str) -> None:
         if line.strip() in LEAVE:
             return
         if line.strip():
-            await answer(client, conversation, line.rstrip("\n"), Screen(sys.stdout, Path.cwd()))
-
-
-@contextmanager
-def _on_interrupt(client: Client, conversation: str) -> Iterator[None]:
-    """While an answer is made Ctrl-C asks for its end; where nobody makes it, it ends the block."""
-    loop, asking = asyncio.get_running_loop(), asyncio.current_task()
-    assert asking is not None
-    stops: set[asyncio.Task[None]] = set()
-    given_up = False
-
-    def ended(task: asyncio.Task[None]) -> None:
-        stops.discard(task)
-        if not task.cancelled():
-            task.exception()  # retrieved: where the process is gone, the answer's own error says so
-
-    def stop() -> None:
-        nonlocal given_up
-        if client.lost:
-            if not given_up:
-                asking.cancel()
-            given_up = True
-            return
-        task = loop.create_task(client.stop(conversation))
-        stops.add(task)
-        task.add_done_callback(ended)
-
-    loop.add_signal_handler(signal.SIGINT, stop)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not given_up:
-            raise
-        asking.uncancel()
-        print_formatted_text(GIVEN_UP)
-    finally:
-        if _interactive():  # one that comes a moment late ends no program; at the prompt it is a key
-            loop.add_signal_handler(signal.SIGINT, lambda: None)
-        else:
-            loop.remove_signal_handler(signal.SIGINT)
+            with interrupts() as pressed:
+                await answer(client, conversation, line.rstrip("\n"), pressed)
 
 
 def print_html(markup: str, *values: str, end: str = "\n") -> None:

@@ -21,6 +21,9 @@ from bot.turns import Turn
 
 log = structlog.get_logger(__name__)
 
+LOOKED_AT = 200
+"""Of more turns none is looked at by itself for what makes control tokens: that takes as long as all of them, for each."""
+
 _CHATML = """{% for message in messages %}<|im_start|>{{ message.role }}
 {{ message.content }}<|im_end|>
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
@@ -109,10 +112,12 @@ class PromptBuilder:
         begins = [i for i in cutting.begins(whole.turns, head) if i >= earliest]
         if not begins:
             return head, ids
+        most = room * cutting.KEPT
         return await cutting.shortest_cut(
             begins,
             lambda begin: self._encode(_from(whole, head, begin)),
-            lambda ids: len(ids) <= room * cutting.KEPT,
+            lambda ids: len(ids) <= most,
+            cutting.guessed(whole.turns, head, begins, len(ids), most) if ids else None,
         )
 
     async def _encode(self, window: Window) -> tuple[int, ...]:
@@ -138,7 +143,7 @@ class PromptBuilder:
         if rendered.forged:
             raise RoleForgery(detail="the chat template makes control strings of the text")
         size = max(len(rendered.text), cutting.work(window.turns))
-        pieces = await self._encoder.segments(rendered.text, size)
+        pieces = await self._encoder.segments(rendered.text, rendered.landmarks, size)
         segments = [piece for piece in pieces if isinstance(piece, Segment)]
         encoded = await self._encoder.encode(segments, size)
         return await aside.run(size, lambda: _joined(pieces, encoded, window.turns))
@@ -150,17 +155,24 @@ class PromptBuilder:
             window = replace(window, apart=True)
             if not (await self._render(window)).forged:
                 return window
-        guilty = [turn for i, turn in enumerate(window.turns) if (await self._render(window, only=i)).forged]
-        for turn in guilty or window.turns:
-            self._layout.take_apart(turn)
+        looked_at = range(len(window.turns) if len(window.turns) <= LOOKED_AT else 0)
+        guilty = [window.turns[i] for i in looked_at if (await self._render(window, only=i)).forged]
+        await self._take_apart(guilty or window.turns)
         return window
 
     async def _take_apart_normalised(self, window: Window) -> None:
         """Take those turns apart of whose text the tokenizer makes control ids: all, if it is none alone."""
         log.warning("control tokens came out of the tokenizer", turns=len(window.turns))
-        guilty = [turn for turn in window.turns if await self._is_forging(turn)]
-        for turn in guilty or window.turns:
-            self._layout.take_apart(turn)
+        looked_at = window.turns if len(window.turns) <= LOOKED_AT else ()
+        guilty = [turn for turn in looked_at if await self._is_forging(turn)]
+        await self._take_apart(guilty or window.turns)
+
+    async def _take_apart(self, turns: Sequence[Turn]) -> None:
+        def each() -> None:
+            for turn in turns:
+                self._layout.take_apart(turn)
+
+        await aside.run(cutting.work(turns), each)
 
     async def _is_forging(self, turn: Turn) -> bool:
         text = await aside.run(len(turn.content), lambda: self._layout.protect(turn))

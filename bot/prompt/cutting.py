@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -18,6 +19,8 @@ KEPT = 0.4
 LONGEST_TOKEN = 128
 """Characters: the longest tokens of common vocabularies are runs of so many spaces. What has more of them per token of
 the context cannot fit, which is known without a look at the text."""
+AROUND = 20
+"""Characters: what a template writes around a message, roughly."""
 PER_TURN = 1000
 """So many characters are as much work as a message itself, however short: a tenth of a millisecond."""
 
@@ -65,17 +68,43 @@ def begins(turns: Sequence[Turn], head: int) -> list[int]:
     return [i for i in range(head + 1, len(turns)) if turns[i].role is Role.USER]
 
 
+def guessed(turns: Sequence[Turn], head: int, places: Sequence[int], tokens: int, most: float) -> int:
+    """Which of `places` will be the shortest cut, if the tokens of all turns lie evenly over their characters.
+
+    `tokens`: of all turns; `most`: what is to be left of them.
+    """
+    weights = [len(turn.content) + AROUND for turn in turns]
+    left = most * sum(weights) / tokens - sum(weights[:head])
+    begin = len(turns)
+    while begin > head and left >= weights[begin - 1]:
+        begin -= 1
+        left -= weights[begin]
+    return min(bisect_left(places, begin), len(places) - 1)
+
+
 async def shortest_cut(
-    places: Sequence[int], build: Callable[[int], Awaitable[Built]], is_small: Callable[[Built], bool]
+    places: Sequence[int],
+    build: Callable[[int], Awaitable[Built]],
+    is_small: Callable[[Built], bool],
+    guess: int | None = None,
 ) -> tuple[int, Built]:
-    """The first of `places` from which what is built is small enough, else the last; and what is built there."""
+    """The first of `places` from which what is built is small enough, else the last; and what is built there.
+
+    `guess`: which of them it probably is: then little more is built than that one and its neighbour.
+    """
     low, high = 0, len(places) - 1
-    best = await build(places[high])
+    at, step, before = high // 2 if guess is None else min(guess, high), 1, None
+    best: Built | None = None
     while low < high:
-        middle = (low + high) // 2
-        built = await build(places[middle])
-        if is_small(built):
-            high, best = middle, built
+        at = min(max(at, low), high - 1)
+        built = await build(places[at])
+        small = is_small(built)
+        if small:
+            high, best = at, built
         else:
-            low = middle + 1
-    return places[high], best
+            low = at + 1
+        if guess is not None and before in {None, small}:  # away from the guess, in strides that double
+            at, step, before = at - step if small else at + step, 2 * step, small
+        else:
+            at, guess = (low + high) // 2, None
+    return places[high], await build(places[high]) if best is None else best

@@ -80,16 +80,15 @@ class Encoder:
         """Whether a control id is among these."""
         return not self._control.isdisjoint(ids)
 
-    async def segments(self, rendered: str, size: int) -> list[Segment | int]:
-        """Cut a rendered text; a number stands for the generated ids of that turn. `size`: how much work it is, in characters."""
-        landmarks, strings = await aside.run(size, lambda: self._found(rendered))
+    async def segments(self, rendered: str, landmarks: Sequence[tuple[int, str]], size: int) -> list[Segment | int]:
+        """Cut a rendered text; a number stands for the generated ids of that turn.
+
+        `landmarks`: where in it a control string or a splice mark begins, and which. `size`: how much work it is, in
+        characters.
+        """
+        strings = await aside.run(size, lambda: {text for _, text in landmarks if text[0] != SPLICE_OPEN})
         await self._learn_divides(strings)
         return await aside.run(size, lambda: self._cut(rendered, landmarks))
-
-    def _found(self, rendered: str) -> tuple[list[tuple[int, str]], set[str]]:
-        """The landmarks with their places, and which control strings are among them."""
-        landmarks = [(match.start(), match.group()) for match in self._guard.landmarks(rendered)]
-        return landmarks, {text for _, text in landmarks if text[0] != SPLICE_OPEN}
 
     def _cut(self, rendered: str, landmarks: Sequence[tuple[int, str]]) -> list[Segment | int]:
         result: list[Segment | int] = []
@@ -116,7 +115,7 @@ class Encoder:
 
     def _looked_up(self, segments: Sequence[Segment]) -> tuple[dict[Segment, tuple[int, ...] | None], _Split]:
         """What is known of segments, and the others in parts."""
-        known = {segment: self._memo.get(segment) for segment in segments}
+        known = dict(zip(segments, self._memo.get_all(segments), strict=True))
         split = _Split([], [], [])
         for segment, ids in known.items():
             if ids is not None:

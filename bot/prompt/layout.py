@@ -9,10 +9,12 @@ from __future__ import annotations
 import itertools
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from bot.errors import BadRequest, ModelError
 from bot.generation import ChatTemplate
@@ -25,7 +27,7 @@ from bot.prompt.template import TemplateRefused, TemplateRenderer
 from bot.turns import Turn
 
 _MEMO_CHARS = 16_000_000
-_INERT_CHARS, _INERT_KEY = 1_000_000, 50
+_EXPECTED_CHARS, _EXPECTED_KEY = 1_000_000, 50
 """Some hundred shapes of a conversation; what an entry's own key takes counts too."""
 _STRUCTURE = frozenset(
     {
@@ -61,8 +63,29 @@ class Rendered:
     """A conversation as text."""
 
     text: str
+    landmarks: Sequence[tuple[int, str]]
+    """Where in it a control string or a splice mark begins, and which."""
     forged: bool
     """Its control strings are not those that the template writes around inert words."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """What the template writes around inert words."""
+
+    whole: bool
+    """Every turn is in it."""
+    landmarks: Sequence[str]
+    once: frozenset[str]
+    """The splice marks that are in it exactly once."""
+
+
+class _Protected(NamedTuple):
+    """A turn's text as it is rendered."""
+
+    text: str
+    blank: bool
+    """It has no words: nothing inert can stand for it."""
 
 
 class _Own(dict[str, Any]):
@@ -80,8 +103,8 @@ class Layout:
     def __init__(self, template: ChatTemplate, guard: Guard) -> None:
         self._guard = guard
         self._renderer = TemplateRenderer(template)
-        self._protected: Memo[tuple[str | None, str], str] = Memo(_MEMO_CHARS)
-        self._inert_texts: Memo[tuple[object, ...], str] = Memo(_INERT_CHARS)
+        self._protected: Memo[tuple[str | None, str], _Protected] = Memo(_MEMO_CHARS)
+        self._known_expected: Memo[tuple[object, ...], _Expected] = Memo(_EXPECTED_CHARS)
         self._bos = template.bos_token if template.adds_bos else ""
         self._in_parts = self._folds_system = False
         self._no_tools: list[Any] | None = None
@@ -103,47 +126,57 @@ class Layout:
 
         Raises BadRequest if the template takes it in no shape.
         """
-        indices = range(len(window.turns))
-        inert = self._base([self._message(window, i, real=False) for i in indices])
-        real = self._base([self._message(window, i, real=only is None or only == i) for i in indices])
-        inert_tools = map_strings(window.tools, self._change(window, real=False))
-        real_tools = map_strings(window.tools, self._change(window, real=True))
-        wanted = _wanted(window)
+        texts = self._protected_texts(window.turns)
+        inert = self._messages(window, texts, real=())
+        real = self._messages(window, texts, real=range(len(texts)) if only is None else (only,))
+        needed = _needed(window, texts)
+        tools = [map_strings(window.tools, self._change(window, real=real)) for real in (False, True)]
         refusal = "it leaves a message out"
         for shape in SHAPES:
             try:
-                expected = self._write_inert(shape(inert), inert_tools, window.day)
-                if not wanted <= set(_WORDS.findall(expected.casefold())):
+                expected = self._expect(shape(inert), tools[False], window.day, needed)
+                if not expected.whole:
                     continue
-                text = self._write(shape(real), real_tools, window.day)
+                text = self._finish(self._write(shape(real), tools[True], window.day))
             except TemplateRefused as error:
                 refusal = str(error)
                 continue
-            lost = {i for i in window.spliced if not text.count(_splice(i)) == expected.count(_splice(i)) == 1}
-            if lost:
+            landmarks = self._landmarks(text)
+            if lost := _lost(window.spliced, expected, landmarks):
                 return self.render(replace(window, spliced=window.spliced - lost), only=only)
-            return Rendered(self._finish(text), forged=self._landmarks(text) != self._landmarks(expected))
+            return Rendered(text, landmarks, forged=[string for _, string in landmarks] != expected.landmarks)
         raise BadRequest(f"The model's chat template refuses this conversation: {refusal}", param="messages")
 
     def protect(self, turn: Turn) -> str:
         """The turn's text as it is rendered, with the author's name before it."""
-        known = self._protected.get(_key(turn))
-        if known is None:
-            known = self._guard.protect(told(turn))
-            known = self._protected.add(_key(turn), known, len(known))  # another thread may have taken it apart
-        return known
+        return self._protected_texts([turn])[0].text
 
     def take_apart(self, turn: Turn) -> None:
         """From now on this turn's text is encoded character by character."""
         text = take_apart(clean(told(turn)))
-        self._protected.put(_key(turn), text, len(text))
+        self._protected.put(_key(turn), _Protected(text, not told(turn).strip()), len(text))
 
-    def _message(self, window: Window, index: int, *, real: bool) -> TemplateMessage:
+    def _protected_texts(self, turns: Sequence[Turn]) -> list[_Protected]:
+        keys = [_key(turn) for turn in turns]
+        known = self._protected.get_all(keys)
+        for i, turn in enumerate(turns):
+            if known[i] is None:
+                words = told(turn)
+                text = self._guard.protect(words)
+                # Another thread may have taken it apart.
+                known[i] = self._protected.add(keys[i], _Protected(text, not words.strip()), len(text))
+        return [text for text in known if text is not None]
+
+    def _messages(self, window: Window, texts: Sequence[_Protected], real: Container[int]) -> list[TemplateMessage]:
+        """The messages; those of the turns that are not `real` have inert words."""
+        return self._base([self._message(window, i, text, real=i in real) for i, text in enumerate(texts)])
+
+    def _message(self, window: Window, index: int, protected: _Protected, *, real: bool) -> TemplateMessage:
         turn = window.turns[index]
         if index in window.spliced:
             content = _splice(index)
-        elif real or not told(turn).strip():
-            content = self.protect(turn)
+        elif real or protected.blank:
+            content = protected.text
         else:
             content = _word(index)
         message: TemplateMessage = {"role": self._roles[turn.role], "content": content}
@@ -202,19 +235,30 @@ class Layout:
         own = [_Own(message) for message in messages]
         return self._renderer.render(own, tools or self._no_tools, day, generate=generate)
 
-    def _write_inert(self, messages: list[TemplateMessage], tools: Sequence[Any] | None, day: date) -> str:
-        """The same of inert words: their texts depend on the roles alone, and many conversations have those in common."""
+    def _expect(
+        self, messages: list[TemplateMessage], tools: Sequence[Any] | None, day: date, needed: tuple[int, ...]
+    ) -> _Expected:
+        """What is written around inert words: it depends on the roles alone, and many conversations have those in common.
+
+        `needed`: the turns whose words must be there.
+        """
         if tools or any(message.keys() != _PLAIN for message in messages):
-            return self._write(messages, tools, day)
-        key = (day, *[part for message in messages for part in (message["role"], message["content"])])
-        known = self._inert_texts.get(key)
+            return self._look(self._write(messages, tools, day), needed)
+        key = (day, needed, *[part for message in messages for part in (message["role"], message["content"])])
+        known = self._known_expected.get(key)
         if known is None:
-            known = self._write(messages, tools, day)
-            self._inert_texts.put(key, known, len(known) + _INERT_KEY * len(key))
+            text = self._write(messages, tools, day)
+            known = self._look(text, needed)
+            self._known_expected.put(key, known, len(text) + _EXPECTED_KEY * len(key))
         return known
 
-    def _landmarks(self, text: str) -> list[str]:
-        return [match.group() for match in self._guard.landmarks(text)]
+    def _look(self, text: str, needed: tuple[int, ...]) -> _Expected:
+        found = set(_WORDS.findall(text.casefold()))
+        landmarks = [string for _, string in self._landmarks(self._finish(text))]
+        return _Expected(all(_word(i) in found for i in needed), landmarks, _once(landmarks))
+
+    def _landmarks(self, text: str) -> list[tuple[int, str]]:
+        return [(match.start(), match.group()) for match in self._guard.landmarks(text)]
 
     def _finish(self, text: str) -> str:
         """With bos, and with generated ids after the very words that they were generated after."""
@@ -318,19 +362,34 @@ def _parts(content: str | None) -> list[dict[str, str]] | None:
     return None if content is None else [{"type": "text", "text": content}]
 
 
+@cache
 def _word(index: int) -> str:
     """An inert content: no part of a control string, and found again in whatever case."""
     return f"q{index}z"
 
 
+@cache
 def _splice(index: int) -> str:
+    """A mark in the place of a turn's generated ids."""
     return f"{SPLICE_OPEN}{index}{SPLICE_CLOSE}"
 
 
-def _wanted(window: Window) -> set[str]:
-    """The words of all turns that must be in the text; a turn with tool calls may do without its words."""
-    return {
-        _word(i)
-        for i, turn in enumerate(window.turns)
-        if not turn.tool_calls and i not in window.spliced and told(turn).strip()
-    }
+def _needed(window: Window, texts: Sequence[_Protected]) -> tuple[int, ...]:
+    """The turns whose words must be in the text; a turn with tool calls may do without."""
+    return tuple(
+        i
+        for i, (turn, text) in enumerate(zip(window.turns, texts, strict=True))
+        if not text.blank and not turn.tool_calls and i not in window.spliced
+    )
+
+
+def _lost(spliced: frozenset[int], expected: _Expected, landmarks: Sequence[tuple[int, str]]) -> set[int]:
+    """The turns for whose generated ids there is no place, or more than one."""
+    strings = [string for _, string in landmarks]
+    once = expected.once if strings == expected.landmarks else expected.once & _once(strings)
+    return {i for i in spliced if _splice(i) not in once}
+
+
+def _once(strings: Sequence[str]) -> frozenset[str]:
+    """Those that are there exactly once."""
+    return frozenset(string for string, count in Counter(strings).items() if count == 1)

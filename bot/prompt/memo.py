@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -21,12 +22,20 @@ class Memo(Generic[Key, Value]):
 
     def get(self, key: Key) -> Value | None:
         """The value, or None."""
+        return self.get_all((key,))[0]
+
+    def get_all(self, keys: Iterable[Key]) -> list[Value | None]:
+        """The value of each, or None."""
+        values: list[Value | None] = []
         with self._lock:
-            entry = self._entries.get(key)
-            if entry is None:
-                return None
-            self._entries.move_to_end(key)
-            return entry[0]
+            for key in keys:
+                entry = self._entries.get(key)
+                if entry is None:
+                    values.append(None)
+                else:
+                    self._entries.move_to_end(key)
+                    values.append(entry[0])
+        return values
 
     def put(self, key: Key, value: Value, weight: int) -> None:
         """Remember a value; what is too much then is forgotten, but never the last one put."""

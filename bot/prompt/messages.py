@@ -73,6 +73,7 @@ class MessageBuilder:
                 begins,
                 lambda begin: self._window([*turns[:head], *turns[begin:]], enough=enough),
                 lambda built: built[1].tokens <= enough,
+                cutting.guessed(turns, head, begins, size.tokens, enough) if earliest == head else None,
             )
         if size.tokens > room and size.exact:
             raise cutting.too_long(size.tokens, room)

@@ -79,16 +79,17 @@ class TemplateRenderer:
         """
         limit = _OUTPUT_BASE + _OUTPUT_FACTOR * sum(len(message["content"] or "") for message in messages)
         midnight = datetime.combine(day, time(), UTC)
+        given = {
+            "messages": messages,
+            "tools": tools,
+            "documents": None,
+            "add_generation_prompt": generate,
+            "strftime_now": midnight.strftime,
+            **self._strings,
+        }
         pieces: list[str] = []
         try:
-            for piece in self._template.generate(
-                messages=messages,
-                tools=tools,
-                documents=None,
-                add_generation_prompt=generate,
-                strftime_now=midnight.strftime,
-                **self._strings,
-            ):
+            for piece in self._template.root_render_func(self._template.new_context(given)):
                 pieces.append(piece)
                 limit -= len(piece)
                 if limit < 0:

@@ -32,6 +32,11 @@ def numbered(number: int, **more: object) -> Kept:
     return replace(KEPT, **more)  # type: ignore[arg-type]
 
 
+def listed(number: int, **more: object) -> Kept:
+    """The same as a list has it: without the messages, of which there may be much."""
+    return replace(numbered(number, **more), messages=())
+
+
 async def ids(store: SqlStore, **how: object) -> list[str]:
     """Of one page."""
     found, _ = await store.kept_completions(caller="key/1", **how)  # type: ignore[arg-type]
@@ -87,9 +92,9 @@ async def test_pages_in_both_orders(store: SqlStore) -> None:
         await store.keep_completion(numbered(number))
     await store.keep_completion(numbered(4, created=THEN + timedelta(seconds=3)))
     assert await ids(store) == ["1", "2", "3", "4", "5"]
-    assert await store.kept_completions(caller="key/1", limit=2) == ([numbered(1), numbered(2)], True)
+    assert await store.kept_completions(caller="key/1", limit=2) == ([listed(1), listed(2)], True)
     assert await ids(store, limit=2, after="chatcmpl-2") == ["3", "4"]
-    assert await store.kept_completions(caller="key/1", limit=2, after="chatcmpl-4") == ([numbered(5)], False)
+    assert await store.kept_completions(caller="key/1", limit=2, after="chatcmpl-4") == ([listed(5)], False)
     assert await ids(store, limit=2, newest_first=True) == ["5", "4"]
     assert await ids(store, limit=3, newest_first=True, after="chatcmpl-4") == ["3", "2", "1"]
     assert (await store.kept_completions(caller="key/1", limit=5))[1] is False
@@ -106,7 +111,7 @@ async def test_those_of_a_model_and_with_some_metadata(store: SqlStore) -> None:
     assert await ids(store, metadata={"topic": "books"}, model="default", newest_first=True) == ["4", "2"]
     books = {"caller": "key/1", "metadata": {"topic": "books"}}
     assert await store.kept_completions(**books, limit=2) == (  # type: ignore[arg-type]
-        [numbered(1, model="big"), numbered(2, metadata={"topic": "books", "mood": "good"})],
+        [listed(1, model="big"), listed(2, metadata={"topic": "books", "mood": "good"})],
         True,
     )
 

@@ -39,7 +39,8 @@ class CommandLine:
     @property
     def environ(self) -> dict[str, str]:
         """What the process sees."""
-        own = {"HEARTH_DATA_DIR": str(self.data_dir), "HEARTH_WEB__PORT": "0", "COLUMNS": "200"}
+        wide = "1000"  # no path is broken into lines, however long it is
+        own = {"HEARTH_DATA_DIR": str(self.data_dir), "HEARTH_WEB__PORT": "0", "COLUMNS": wide}
         return {**os.environ, **own, **self.settings}
 
     def __call__(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:

@@ -54,9 +54,15 @@ class Terminal:
             assert time.monotonic() < end, f"waited for {pattern!r}; shown: {fresh!r}"
             self.type(pressing)
             if select.select([self._descriptor], [], [], 0.1)[0]:
-                fresh += self._answered(self._decoder.decode(os.read(self._descriptor, 65536)))
+                fresh += self._answered(self._decoder.decode(self._read(fresh)))
         self._unread = fresh[found.end() :]
         return fresh[: found.end()]
+
+    def _read(self, shown: str) -> bytes:
+        try:
+            return os.read(self._descriptor, 65536)
+        except OSError as error:  # EIO: nobody has the other end
+            raise AssertionError(f"the program ended; shown: {shown!r}") from error
 
     def _answered(self, text: str) -> str:
         text = self._half + text

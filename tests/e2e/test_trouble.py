@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.config import socket_path
 from storage.store import SqlStore
 from tests.e2e.file_adapter import key
 from tests.e2e.hearth import DEADLINE, Hearth, serving, wait
@@ -110,13 +111,20 @@ def test_an_answer_that_the_drain_cuts_off_is_completed_at_the_next_start(tmp_pa
         assert [mark["attempt"] for mark in hearth.marks() if mark["phase"] == "claimed"] == [1, 1]
 
 
-def test_the_socket_of_a_killed_process_is_no_obstacle(server: Hearth) -> None:
-    """The next start replaces it."""
-    server.start()
-    server.kill()
-    assert list((server.data_dir / "run").iterdir())
-    server.start()
-    assert server.waiting() == 0
+@pytest.mark.parametrize("deep", ["", "d" * 100])
+def test_the_socket_of_a_killed_process_is_no_obstacle(tmp_path: Path, deep: str) -> None:
+    """The next start replaces it, also where the data directory's path is too long for one and it lies elsewhere."""
+    with serving(Hearth(tmp_path / deep / "hearth", NONCES)) as server:
+        sockets = socket_path(server.data_dir, "hearth.sock").parent
+        assert (sockets.parent == server.data_dir) == (not deep)
+        server.start()
+        server.kill()
+        assert list(sockets.iterdir())
+        server.start()
+        assert server.waiting() == 0
+        assert server.stop() == 0
+        assert list(sockets.iterdir()) == []
+        sockets.rmdir()
 
 
 def test_a_second_process_on_the_same_data_says_so_and_leaves(server: Hearth, hearth_command: list[str]) -> None:

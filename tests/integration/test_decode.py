@@ -6,6 +6,7 @@ import array
 import asyncio
 import os
 import random
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -21,11 +22,27 @@ MEBIBYTE = 2**20
 LIMITS = AudioLimits(max_seconds=900, max_bytes=25 * MEBIBYTE)
 TOO_MUCH_MEMORY = 50 * MEBIBYTE
 UNKNOWN = "not a recording that I can read"
+Started = Callable[[], list[psutil.Process]]
+"""The processes that this one has now and did not have when the test began: other tests may leave theirs running."""
 
 
 @pytest.fixture
 def decode() -> Decoder:
     return Decoder(LIMITS)
+
+
+@pytest.fixture
+def started() -> Started:
+    parent = psutil.Process()
+    before = parent.children()
+    return lambda: [child for child in parent.children() if child not in before]
+
+
+async def decoder(started: Started) -> psutil.Process:
+    """The process that decodes, as soon as it is one."""
+    while not (children := started()) or "bot.speech.decoder" not in children[0].cmdline():
+        await asyncio.sleep(0.001)
+    return children[0]
 
 
 async def refusal(decode: Decoder, data: bytes) -> str:
@@ -236,14 +253,13 @@ class TestRefusals:
 
 
 class TestProcesses:
-    async def test_fifty_at_once_are_a_few_at_a_time(self, decode: Decoder) -> None:
+    async def test_fifty_at_once_are_a_few_at_a_time(self, decode: Decoder, started: Started) -> None:
         data, most = recording("opus", 1.0), 0
-        parent = psutil.Process()
 
         async def watch() -> None:
             nonlocal most
             while True:
-                most = max(most, len(parent.children()))
+                most = max(most, len(started()))
                 await asyncio.sleep(0.01)
 
         watching = asyncio.create_task(watch())
@@ -252,50 +268,45 @@ class TestProcesses:
         assert {round(audio.duration, 1) for audio in every} == {1.0}
         assert 1 <= most <= 5
 
-    async def test_whoever_gives_up_leaves_no_process(self, decode: Decoder) -> None:
+    async def test_whoever_gives_up_leaves_no_process(self, decode: Decoder, started: Started) -> None:
         task = asyncio.create_task(decode(with_stated_samples(bomb(), 0)))
-        parent = psutil.Process()
-        while not parent.children():
+        while not started():
             await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert parent.children() == []
+        assert started() == []
         assert (await decode(recording("opus"))).damaged_after is None
 
-    async def test_a_process_that_is_killed_is_told_apart_from_a_damaged_file(self, decode: Decoder) -> None:
+    async def test_a_process_that_is_killed_is_told_apart_from_a_damaged_file(
+        self, decode: Decoder, started: Started
+    ) -> None:
         task = asyncio.create_task(decode(with_stated_samples(bomb(), 0)))
-        parent = psutil.Process()
-        while not (children := parent.children()):
+        while not (children := started()):
             await asyncio.sleep(0.001)
         os.kill(children[0].pid, 9)
         with pytest.raises(UnreadError, match="it could not be read"):
             await task
 
     async def test_no_secret_of_this_process_is_known_to_it(
-        self, decode: Decoder, monkeypatch: pytest.MonkeyPatch
+        self, decode: Decoder, started: Started, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HEARTH_TEST_SECRET", "hunter2")
         monkeypatch.setenv("LANG", "C.UTF-8")
         task = asyncio.create_task(decode(with_stated_samples(bomb(), 0)))
-        parent = psutil.Process()
-        while not (children := parent.children()) or "bot.speech.decoder" not in children[0].cmdline():
-            await asyncio.sleep(0.001)
-        known = children[0].environ()
+        known = (await decoder(started)).environ()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert known["LANG"] == "C.UTF-8"
         assert known.keys() <= ENVIRONMENT
 
-    async def test_a_large_file_fits_into_its_memory(self, decode: Decoder) -> None:
+    async def test_a_large_file_fits_into_its_memory(self, decode: Decoder, started: Started) -> None:
         """As large as `speech.max_bytes` may be: the limit is for what the decoder needs beside it."""
         data = with_stated_samples(bomb(), 0) + bytes(20 * MEBIBYTE)
         task = asyncio.create_task(decode(data))
-        parent = psutil.Process()
-        while not (children := parent.children()) or "bot.speech.decoder" not in children[0].cmdline():
-            await asyncio.sleep(0.001)
-        while (most := children[0].rlimit(psutil.RLIMIT_AS)[1]) == psutil.RLIM_INFINITY:
+        process = await decoder(started)
+        while (most := process.rlimit(psutil.RLIMIT_AS)[1]) == psutil.RLIM_INFINITY:
             await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -37,6 +37,16 @@ def chat(**parameters: Any) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": "Hi"}], **parameters}
 
 
+def said(**more: Any) -> dict[str, Any]:
+    """A message of the model's, as programs send it back."""
+    return {"role": "assistant", "content": "Hi", **more}
+
+
+def part(**more: Any) -> dict[str, Any]:
+    """A message of one part."""
+    return {"role": "user", "content": [{"type": "text", "text": "Hi", **more}]}
+
+
 class TestBodies:
     @pytest.mark.parametrize(
         ("body", "param", "words"),
@@ -71,6 +81,13 @@ class TestBodies:
             (chat(response_format={"type": "xml"}), "response_format.type", "'json_schema'"),
             (chat(response_format={"type": "json_schema"}), "response_format.json_schema", "Missing"),
             (chat(functions=[{"name": "a b"}]), "functions[0].name", "pattern"),
+            (chat(messages=[said(audio={"id": "a"})]), "messages[0].audio", "not supported, no model here speaks"),
+            (chat(messages=[said(annotations=[{"type": "url_citation"}])]), "messages[0].annotations", "not supported"),
+            (
+                chat(messages=[part(prompt_cache_breakpoint={"mode": "explicit"})]),
+                "messages[0].content[0].prompt_cache_breakpoint",
+                "not supported, whatever begins alike is served from the cache already",
+            ),
         ],
     )
     def test_what_is_wrong_is_refused_by_name(self, body: dict[str, Any], param: str, words: str) -> None:
@@ -135,6 +152,27 @@ class TestAsks:
         with pytest.raises(BadRequest, match="call_9") as refused:
             asks.chat(ChatBody.parse(chat(messages=messages)))
         assert refused.value.param == "messages[1].tool_call_id"
+
+    def test_an_answer_may_be_sent_back_as_it_came(self) -> None:
+        """Those of OpenAI have more in them than is told here."""
+        nothing = dict.fromkeys(("refusal", "audio", "function_call", "tool_calls", "annotations"))
+        for message in (said(**nothing), said(annotations=[]), part(prompt_cache_breakpoint=None)):
+            [turn] = asks.chat(ChatBody.parse(chat(messages=[message]))).turns
+            assert turn.content == "Hi"
+
+    @pytest.mark.parametrize("name", ["weather", None, "time"])
+    def test_what_a_tool_answers_has_the_name_that_was_called(self, name: str | None) -> None:
+        messages = [
+            {"role": "assistant", "content": None, "tool_calls": [CALL]},
+            {"role": "tool", "content": "Rain.", "tool_call_id": "call_1", "name": name},
+        ]
+        body = ChatBody.parse(chat(messages=messages))
+        if name == "time":
+            with pytest.raises(BadRequest, match="'weather'") as refused:
+                asks.chat(body)
+            assert refused.value.param == "messages[1].name"
+        else:
+            assert asks.chat(body).turns[1].name == "weather"
 
     @pytest.mark.parametrize(
         ("parameters", "choice", "parallel"),

@@ -162,6 +162,11 @@ def _turns(messages: Sequence[Message]) -> tuple[Turn, ...]:
                     f"no call has the id {message.tool_call_id!r}",
                     param=f"messages[{number}].tool_call_id",
                 )
+            case ToolMessage(tool_call_id=call, name=name) if name not in {None, called[call]}:
+                raise BadRequest(
+                    f"messages with role 'tool' have the name of the function that was called: {called[call]!r}",
+                    param=f"messages[{number}].name",
+                )
             case ToolMessage(tool_call_id=call):
                 turns.append(Turn(Role.TOOL, _content(message), called[call], tool_call_id=call))
             case FunctionMessage(name=name):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import string
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -14,7 +16,7 @@ from typing import Any, Protocol
 import structlog
 from aiohttp import web
 
-from adapters.web.openai import asks, body
+from adapters.web.openai import asks, body, whole
 from adapters.web.openai.answers import ChatChunks, Collected, Head, TextChunks
 from adapters.web.openai.faults import FAILED, HANDLED, SERVER, Fault
 from adapters.web.openai.frame import CALLER, SPENDING, about, told
@@ -56,73 +58,100 @@ class Completing:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """A chat completion."""
-        given, asked, ask = await body.read(request, _chat)
-        if asked.store and not self._programs.config().retention.days:
+        wanted, ask = await body.read(request, _chat)
+        if wanted.kept is not None and not self._programs.config().retention.days:
             raise BadRequest("Nothing is kept here (retention.days = 0), so store must be false.", param="store")
-        legacy, logprobs = asked.functions is not None, bool(asked.logprobs)
         collected = Collected()
 
+        def made(head: Head) -> dict[str, Any]:
+            return collected.chat(head, logprobs=wanted.logprobs, legacy=wanted.legacy)
+
         async def ended(head: Head) -> None:
-            if asked.store:
-                completion = collected.chat(head, logprobs=logprobs, legacy=legacy)
-                await self._keep(request, given, asked.metadata or {}, completion, head)
+            if wanted.kept is not None:
+                completion = await asyncio.to_thread(made, head) if collected.is_large else made(head)
+                await self._keep(request, wanted.kept, completion, head)
 
         async with aclosing(
             self._programs.completions.chat(ask, request[CALLER], took=request[SPENDING].took)
         ) as events:
-            head = await _begun(events, "chatcmpl-", renamed=LEGACY if legacy else {})
-            if asked.stream:
-                usage = bool(asked.stream_options and asked.stream_options.include_usage)
-                chunks = ChatChunks(head, usage=usage, legacy=legacy)
-                return await _stream(request, events, chunks, collected if asked.store else None, lambda: ended(head))
+            head = await _begun(events, "chatcmpl-", renamed=LEGACY if wanted.legacy else {})
+            if wanted.stream:
+                chunks = ChatChunks(head, usage=wanted.usage, legacy=wanted.legacy)
+                also = None if wanted.kept is None else collected
+                return await _stream(request, events, chunks, also, lambda: ended(head))
             async for event in events:
                 collected.feed(event)
         await ended(head)
-        return web.json_response(collected.chat(head, logprobs=logprobs, legacy=legacy))
+        return await whole.response(lambda: made(head), large=collected.is_large)
 
     async def text(self, request: web.Request) -> web.StreamResponse:
         """A text completion."""
-        asked, ask = await body.read(request, _text, values=MAX_VALUES)
-        logprobs = asked.logprobs is not None
+        wanted, ask = await body.read(request, _text, values=MAX_VALUES)
         completing = self._programs.completions.complete(ask, request[CALLER], took=request[SPENDING].took)
         async with aclosing(completing) as events:
             head = await _begun(events, "cmpl-")
-            if asked.stream:
-                usage = bool(asked.stream_options and asked.stream_options.include_usage)
-                return await _stream(request, events, TextChunks(head, usage=usage, logprobs=logprobs))
+            if wanted.stream:
+                return await _stream(request, events, TextChunks(head, usage=wanted.usage, logprobs=wanted.logprobs))
             collected = Collected()
             async for event in events:
                 collected.feed(event)
-        return web.json_response(collected.text(head, logprobs=logprobs))
+        return await whole.response(lambda: collected.text(head, logprobs=wanted.logprobs), large=collected.is_large)
 
-    async def _keep(
-        self,
-        request: web.Request,
-        given: Mapping[str, Any],
-        metadata: Mapping[str, str],
-        completion: Mapping[str, Any],
-        head: Head,
-    ) -> None:
+    async def _keep(self, request: web.Request, asked: _Kept, completion: Mapping[str, Any], head: Head) -> None:
         kept = Kept(
             id=head.id,
             caller=request[CALLER].id,
             model=head.model,
             created=datetime.now(UTC),  # those of the same second have an order too
-            messages=tuple(given["messages"]),
+            messages=tuple(asked.messages),
             completion=completion,
-            metadata=metadata,
+            metadata=asked.metadata,
         )
         await self._programs.store.keep_completion(kept)
 
 
-def _chat(given: dict[str, Any]) -> tuple[dict[str, Any], ChatBody, ChatAsk]:
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What of a body is kept with the answer."""
+
+    messages: Sequence[Mapping[str, Any]]
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """How the answer is given. The body itself, which may be large, is not held while that is written."""
+
+    stream: bool
+    usage: bool
+    """Whether a stream tells it."""
+    logprobs: bool
+    legacy: bool = False
+    """Whether a call is a function_call."""
+    kept: _Kept | None = None
+    """Where the answer is to be kept."""
+
+
+def _chat(given: dict[str, Any]) -> tuple[_Wanted, ChatAsk]:
     asked = ChatBody.parse(given)
-    return given, asked, asks.chat(asked)
+    wanted = _Wanted(
+        stream=bool(asked.stream),
+        usage=bool(asked.stream_options and asked.stream_options.include_usage),
+        logprobs=bool(asked.logprobs),
+        legacy=asked.functions is not None,
+        kept=_Kept(given["messages"], asked.metadata or {}) if asked.store else None,
+    )
+    return wanted, asks.chat(asked)
 
 
-def _text(given: dict[str, Any]) -> tuple[TextBody, TextAsk]:
+def _text(given: dict[str, Any]) -> tuple[_Wanted, TextAsk]:
     asked = TextBody.parse(given)
-    return asked, asks.text(asked)
+    wanted = _Wanted(
+        stream=bool(asked.stream),
+        usage=bool(asked.stream_options and asked.stream_options.include_usage),
+        logprobs=asked.logprobs is not None,
+    )
+    return wanted, asks.text(asked)
 
 
 async def _begun(events: Events, prefix: str, *, renamed: Mapping[str, str] = MappingProxyType({})) -> Head:

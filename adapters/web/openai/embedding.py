@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import struct
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
-from adapters.web.openai import asks, body
+from adapters.web.openai import asks, body, whole
 from adapters.web.openai.frame import CALLER, SPENDING
 from adapters.web.openai.parameters.text import MAX_VALUES, EmbeddingBody
 from adapters.web.openai.programs import Programs
@@ -31,8 +31,8 @@ class Embedding:
         """The vectors of a batch."""
         asked, ask = await body.read(request, _embedding, values=MAX_VALUES)
         embedded = await self._programs.completions.embed(ask, request[CALLER], took=request[SPENDING].took)
-        # Thousands of numbers: not on the event loop.
-        return await asyncio.to_thread(_response, embedded, base64=asked.encoding_format == "base64")
+        make = partial(_list, embedded, base64=asked.encoding_format == "base64")
+        return await whole.response(make, large=True)  # thousands of numbers
 
 
 def _embedding(given: dict[str, Any]) -> tuple[EmbeddingBody, EmbeddingAsk]:
@@ -40,20 +40,19 @@ def _embedding(given: dict[str, Any]) -> tuple[EmbeddingBody, EmbeddingAsk]:
     return asked, asks.embedding(asked)
 
 
-def _response(embedded: Embedded, *, base64: bool) -> web.Response:
+def _list(embedded: Embedded, *, base64: bool) -> dict[str, Any]:
     encode = packed if base64 else list
     data = [
         {"object": "embedding", "index": number, "embedding": encode(vector)}
         for number, vector in enumerate(embedded.vectors)
     ]
     tokens = embedded.usage.prompt_tokens
-    found: dict[str, Any] = {
+    return {
         "object": "list",
         "data": data,
         "model": embedded.model,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
-    return web.json_response(found)
 
 
 def packed(vector: Sequence[float]) -> str:

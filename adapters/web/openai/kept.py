@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
-from adapters.web.openai import body, query
+from adapters.web.openai import body, query, whole
 from adapters.web.openai.faults import refused
 from adapters.web.openai.frame import CALLER
 from adapters.web.openai.parameters.chat import MAX_METADATA, MetadataBody
@@ -50,18 +51,20 @@ class KeptCompletions:
             )
         except ValueError as error:
             raise BadRequest(f"Invalid 'after': {error}", param="after") from error
-        return web.json_response(_listed([completion(one) for one in kept], more=more))
+        return await whole.response(lambda: _listed([completion(one) for one in kept], more=more), large=bool(kept))
 
     async def retrieve(self, request: web.Request) -> web.Response:
         """One of them."""
-        return web.json_response(completion(await self._kept(request)))
+        kept = await self._kept(request)
+        return await whole.response(lambda: completion(kept), large=True)
 
     async def change(self, request: web.Request) -> web.Response:
         """Replace the metadata."""
         asked = await body.read(request, MetadataBody.parse)
         name = request.match_info["completion_id"]
         changed = await self._store.change_metadata(name, asked.metadata, caller=request[CALLER].id)
-        return web.json_response(completion(_found(changed, name)))
+        kept = _found(changed, name)
+        return await whole.response(lambda: completion(kept), large=True)
 
     async def delete(self, request: web.Request) -> web.Response:
         """Remove one."""
@@ -74,7 +77,7 @@ class KeptCompletions:
         """The messages of the request."""
         limit, newest_first = _page(request)
         kept = await self._kept(request)
-        found = [{"id": f"{kept.id}-{n}", "name": None, **message} for n, message in enumerate(kept.messages)]
+        found = [_message(f"{kept.id}-{n}", message) for n, message in enumerate(kept.messages)]
         if newest_first:
             found.reverse()
         if (after := request.query.get("after")) is not None:
@@ -82,7 +85,7 @@ class KeptCompletions:
             if not places:
                 raise BadRequest("Invalid 'after': there is no such message.", param="after")
             found = found[places[0] + 1 :]
-        return web.json_response(_listed(found[:limit], more=len(found) > limit))
+        return await whole.response(lambda: _listed(found[:limit], more=len(found) > limit), large=True)
 
     async def _model(self, request: web.Request) -> str | None:
         """The snapshot that is asked for. What no name of today stands for may have answered before today."""
@@ -99,6 +102,15 @@ class KeptCompletions:
 def completion(kept: Kept) -> dict[str, Any]:
     """A completion as it was given, with its metadata."""
     return {**kept.completion, "metadata": dict(kept.metadata)}
+
+
+def _message(name: str, message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message as it came. Parts of its content are told as such, and as the one text that the model read."""
+    content = message.get("content")
+    told = {"id": name, "name": None, "content_parts": None, **message}
+    if isinstance(content, list):
+        told |= {"content": "".join(part[part["type"]] for part in content), "content_parts": content}
+    return told
 
 
 def _listed(data: list[dict[str, Any]], *, more: bool) -> dict[str, Any]:

@@ -87,7 +87,9 @@ OBJECTS: dict[str, Any] = {
     "ChatCompletionList": _page("ChatCompletion"),
     "ChatCompletionDeleted": _object(object={"const": "chat.completion.deleted"}, id=TEXT, deleted=FLAG),
     "ChatCompletionMessageList": _page("ChatCompletionMessage"),
-    "ChatCompletionMessage": _object("content", id=TEXT, role=TEXT, name=_maybe(TEXT), content={}),
+    "ChatCompletionMessage": _object(
+        "content", id=TEXT, role=TEXT, name=_maybe(TEXT), content=_maybe(TEXT), content_parts=_maybe(_list({}))
+    ),
     "TextCompletion": _object(
         object={"const": "text_completion"},
         choices=_list(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
 from bot.errors import BadRequest
@@ -70,6 +70,17 @@ class Refused:
 def refusal(why: str, *harmless: Any) -> Any:
     """The type of such a parameter."""
     return Annotated[Any, Refused(why, harmless), Field(description=f"Refused: {why}")]
+
+
+def only_nothing(why: str, schema: Mapping[str, Any], *harmless: Any) -> Any:
+    """The type of such a key of an object within a body: null, and values that ask for nothing. `schema`: of all of these."""
+
+    def check(value: Any) -> Any:
+        if value is not None and value not in harmless:
+            raise ValueError(f"not supported, {why}")
+        return value
+
+    return Annotated[Any, BeforeValidator(check), WithJsonSchema({**schema}), Field(description=f"Refused: {why}")]
 
 
 class Body(BaseModel):

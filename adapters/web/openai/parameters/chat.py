@@ -22,6 +22,7 @@ from adapters.web.openai.parameters.base import (
     TopP,
     User,
     at_most,
+    only_nothing,
     refusal,
 )
 
@@ -34,6 +35,9 @@ NAME = r"^[a-zA-Z0-9_-]{1,64}$"
 MAX_METADATA, MAX_KEY, MAX_VALUE = 16, 64, 512
 ONE_TIER = "there is one tier of service"
 CACHE = "whatever begins alike is served from the cache already"
+NO_VOICE = "no model here speaks"
+NULL: dict[str, Any] = {"type": "null"}
+NULL_OR_EMPTY = {"anyOf": [{"type": "array", "maxItems": 0}, NULL]}
 
 
 class Part(BaseModel):
@@ -47,7 +51,7 @@ class TextPart(Part):
 
     type: Literal["text"]
     text: Text
-    prompt_cache_breakpoint: refusal(CACHE) = None  # type: ignore[valid-type]
+    prompt_cache_breakpoint: only_nothing(CACHE, NULL) = None  # type: ignore[valid-type]
 
 
 class RefusalPart(Part):
@@ -105,6 +109,9 @@ class AssistantMessage(Part):
     )
     tool_calls: Annotated[list[ToolCall], Several] | None = None
     function_call: Call | None = None
+    # Answers have them, and programs send answers back as they came.
+    audio: only_nothing(NO_VOICE, NULL) = None  # type: ignore[valid-type]
+    annotations: only_nothing("a model is not told of sources", NULL_OR_EMPTY, []) = None  # type: ignore[valid-type]
 
     @model_validator(mode="after")
     def _says_something(self) -> AssistantMessage:
@@ -119,6 +126,9 @@ class ToolMessage(Part):
     role: Literal["tool"]
     content: Text | Parts
     tool_call_id: Text
+    name: Text | None = Field(
+        default=None, description="That of the function that was called, as older examples have it."
+    )
 
 
 class FunctionMessage(Part):
@@ -280,8 +290,8 @@ class ChatBody(Body):
     min_p: Annotated[float, Field(strict=True, ge=0, le=1)] | None = Field(
         default=None, description="Not of OpenAI's; 0: off."
     )
-    audio: refusal("no model here speaks") = None  # type: ignore[valid-type]
-    modalities: refusal("no model here speaks", ["text"]) = None  # type: ignore[valid-type]
+    audio: refusal(NO_VOICE) = None  # type: ignore[valid-type]
+    modalities: refusal(NO_VOICE, ["text"]) = None  # type: ignore[valid-type]
     prediction: refusal("nothing is made faster by a prediction") = None  # type: ignore[valid-type]
     service_tier: refusal(ONE_TIER, "auto", "default") = None  # type: ignore[valid-type]
     reasoning_effort: refusal("what a model thinks is its own affair") = None  # type: ignore[valid-type]

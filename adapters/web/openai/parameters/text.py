@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from adapters.web.openai.parameters.base import (
     PRESENCE,
@@ -38,13 +38,24 @@ Prompts = Field(min_length=1, max_length=MAX_PROMPTS, fail_fast=True)
 Inputs = Field(min_length=1, max_length=MAX_INPUTS, fail_fast=True)
 
 
+def _few(most: int) -> Any:
+    """Of many texts, or lists of ids, so many: without it the first would be blamed for being no token id."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, list) and len(value) > most and isinstance(value[0], str | list):
+            raise ValueError(f"at most {most}; these are {len(value)}")
+        return value
+
+    return BeforeValidator(check)
+
+
 class TextBody(Body):
     """POST /v1/completions."""
 
     model: Text
-    prompt: Text | Ids | Annotated[list[Text], Prompts] | Annotated[list[Ids], Prompts] | None = Field(
-        default=None, description="Left out: the model begins a text."
-    )
+    prompt: Annotated[
+        Text | Ids | Annotated[list[Text], Prompts] | Annotated[list[Ids], Prompts] | None, _few(MAX_PROMPTS)
+    ] = Field(default=None, description="Left out: the model begins a text.")
     suffix: Text | None = None
     max_tokens: Annotated[int, Field(strict=True, ge=0)] | None = Field(default=None, description="Left out: 16.")
     temperature: Temperature | None = Field(default=None, description="Left out: as the model is configured.")
@@ -95,12 +106,13 @@ class EmbeddingBody(Body):
     """POST /v1/embeddings."""
 
     model: Text
-    input: (
+    input: Annotated[
         Annotated[str, Field(strict=True, min_length=1)]
         | Ids
         | Annotated[list[Annotated[str, Field(strict=True, min_length=1)]], Inputs]
-        | Annotated[list[Ids], Inputs]
-    )
+        | Annotated[list[Ids], Inputs],
+        _few(MAX_INPUTS),
+    ]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Field(strict=True, ge=1)] | None = None
     user: User | None = None
