@@ -12,10 +12,13 @@ from adapters.web.openai.faults import refused
 from adapters.web.openai.frame import CALLER
 from adapters.web.openai.parameters.chat import MAX_METADATA, MetadataBody
 from adapters.web.openai.programs import Programs
+from bot import aside
 from bot.api import Kept
 from bot.errors import BadRequest
 
 DEFAULT_PAGE, MOST_PAGE = 20, 100
+A_COMPLETION = aside.LARGE + 1
+"""Characters of one, or of its messages: as many as they may be, they are written beside the event loop."""
 ID = "{completion_id:[A-Za-z0-9_-]+}"
 
 
@@ -51,12 +54,14 @@ class KeptCompletions:
             )
         except ValueError as error:
             raise BadRequest(f"Invalid 'after': {error}", param="after") from error
-        return await whole.response(lambda: _listed([completion(one) for one in kept], more=more), large=bool(kept))
+        return await whole.response(
+            lambda: _listed([completion(one) for one in kept], more=more), A_COMPLETION * len(kept)
+        )
 
     async def retrieve(self, request: web.Request) -> web.Response:
         """One of them."""
         kept = await self._kept(request)
-        return await whole.response(lambda: completion(kept), large=True)
+        return await whole.response(lambda: completion(kept), A_COMPLETION)
 
     async def change(self, request: web.Request) -> web.Response:
         """Replace the metadata."""
@@ -64,7 +69,7 @@ class KeptCompletions:
         name = request.match_info["completion_id"]
         changed = await self._store.change_metadata(name, asked.metadata, caller=request[CALLER].id)
         kept = _found(changed, name)
-        return await whole.response(lambda: completion(kept), large=True)
+        return await whole.response(lambda: completion(kept), A_COMPLETION)
 
     async def delete(self, request: web.Request) -> web.Response:
         """Remove one."""
@@ -85,7 +90,7 @@ class KeptCompletions:
             if not places:
                 raise BadRequest("Invalid 'after': there is no such message.", param="after")
             found = found[places[0] + 1 :]
-        return await whole.response(lambda: _listed(found[:limit], more=len(found) > limit), large=True)
+        return await whole.response(lambda: _listed(found[:limit], more=len(found) > limit), A_COMPLETION)
 
     async def _model(self, request: web.Request) -> str | None:
         """The snapshot that is asked for. What no name of today stands for may have answered before today."""

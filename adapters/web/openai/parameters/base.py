@@ -44,6 +44,14 @@ Stop = Annotated[str, Field(strict=True, max_length=MAX_STOP)]
 Bias = Annotated[float, Field(strict=True, ge=-100, le=100)]
 
 
+def _step(value: Any) -> Any:
+    return value
+
+
+STEP = BeforeValidator(_step)
+"""For the items of a list that may have thousands: a step of Python's, between which other threads have their turn."""
+
+
 def at_most(number: int) -> Any:
     """Marks a list or an object of which no more are looked at: pydantic would have an error for each that is wrong."""
 

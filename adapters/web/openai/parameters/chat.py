@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_val
 from adapters.web.openai.parameters.base import (
     MAX_LOGPROBS,
     PRESENCE,
+    STEP,
     Biases,
     Body,
     Choices,
@@ -63,7 +64,7 @@ class RefusalPart(Part):
 
 Several = Field(min_length=1, fail_fast=True)
 """Of many that are wrong only the first is told, and looked for."""
-Parts = Annotated[list[TextPart], Several]
+Parts = Annotated[list[Annotated[TextPart, STEP]], Several]
 
 
 class Call(Part):
@@ -101,13 +102,13 @@ class AssistantMessage(Part):
     """What the model said before."""
 
     role: Literal["assistant"]
-    content: Text | Annotated[list[TextPart | RefusalPart], Several] | None = None
+    content: Text | Annotated[list[Annotated[TextPart | RefusalPart, STEP]], Several] | None = None
     name: Text | None = None
     refusal: Text | None = None
     reasoning_content: Text | None = Field(
         default=None, description="Accepted as it was given; a model is not told its earlier reasoning."
     )
-    tool_calls: Annotated[list[ToolCall], Several] | None = None
+    tool_calls: Annotated[list[Annotated[ToolCall, STEP]], Several] | None = None
     function_call: Call | None = None
     # Answers have them, and programs send answers back as they came.
     audio: only_nothing(NO_VOICE, NULL) = None  # type: ignore[valid-type]
