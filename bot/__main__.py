@@ -214,6 +214,7 @@ def restore(
 
 async def _serve(path: Path | None) -> None:
     from bot.app import configure_logging, running
+    from bot.loop import settle
     from bot.recent import LastErrors
 
     config, errors = load(path, os.environ), LastErrors()
@@ -223,6 +224,7 @@ async def _serve(path: Path | None) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, done.set)
         loop.add_signal_handler(signal.SIGHUP, app.reload)
+        settle()
         where = f"at {app.page.address}" if app.page else "with `hearth chat`"
         print(f"Hearth is ready. Talk to it {where}; its data is in {config.data_dir}.", flush=True)
         if app.page and (about := await app.page.about_programs()):

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -18,8 +21,8 @@ Result = TypeVar("Result")
 
 LARGE = 50_000
 """Characters. Up to here the work on a text takes some milliseconds; a thread for it would cost as much."""
-HUGE = 20 * LARGE
-"""Beyond this it waits for others of its kind, and not what is only large for it."""
+HUGE = 8 * LARGE
+"""Beyond this, some 40 ms, it waits for others of its kind, and not what is only large for it."""
 EACH = 16
 """So many characters are as much work as a value of JSON."""
 STEP = 65_536
@@ -28,6 +31,8 @@ AT_ONCE = 64
 """Items of a list that are written in one call: of tokens with all that is told of each, some 3 ms."""
 LEVELS = 7
 """So far down JSON is taken apart: to each token of a choice in a list of completions."""
+MOST_SECONDS = 10.0
+"""So long cycles are not collected at most, and the work that is going on then."""
 NAME = "hearth-aside"
 
 _THREADS = {huge: ThreadPoolExecutor(1, thread_name_prefix=NAME) for huge in (False, True)}
@@ -42,15 +47,59 @@ async def run(size: int, work: Callable[[], Result], *, large: int = LARGE) -> R
     if size <= large:
         return work()
     context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(_THREADS[size > HUGE], context.run, work)
+    return await asyncio.get_running_loop().run_in_executor(
+        _THREADS[size > HUGE], context.run, _collecting.without, work
+    )
 
 
-def amount(*given: Any, most: int = LARGE) -> int:
-    """How much JSON-like values are, in characters, roughly; not looked through any further once it is more than `most`."""
+class _Collecting:
+    """Python's collection of cycles is let wait while there is large work.
+
+    It would go through all that this work has made so far, again and again and in one call, for a hundred thousand objects 20 ms.
+    Where there is always some, it has its turn now and then all the same.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._working = 0
+        self._was_on = False
+        self._since = 0.0
+
+    def without(self, work: Callable[[], Result]) -> Result:
+        """The result of `work`."""
+        with self._lock:
+            self._working += 1
+            if self._working == 1:
+                self._was_on, self._since = gc.isenabled(), time.monotonic()
+                gc.disable()
+        try:
+            return work()
+        finally:
+            with self._lock:
+                self._working -= 1
+                if self._was_on:
+                    self._let_go()
+
+    def _let_go(self) -> None:
+        if not self._working:
+            gc.enable()
+        elif time.monotonic() - self._since > MOST_SECONDS:
+            gc.collect(1)
+            self._since = time.monotonic()
+
+
+_collecting = _Collecting()
+
+
+def amount(*given: Any, most: int = LARGE, each: int = EACH) -> int:
+    """How much JSON-like values are, in characters, roughly; not looked through any further once it is more than `most`.
+
+    `each`: so much is a value beside the characters of its texts.
+    """
     found, pending = 0, list(given)
     while pending and found <= most:
         value = pending.pop()
-        found += EACH
+        found += each
         if isinstance(value, str):
             found += len(value)
         elif isinstance(value, Mapping):

@@ -74,7 +74,8 @@ class Choice:
         """What the next event of the engine tells."""
         if self._echo:
             echo, self._echo = self._echo, ""
-            yield TextPiece(self.number, echo)
+            for step in aside.steps(echo):  # each is an event of a stream
+                yield TextPiece(self.number, step)
         if isinstance(event, Finish):
             self.completion_tokens = event.usage.completion_tokens
             self.ended = True

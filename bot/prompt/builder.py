@@ -78,7 +78,7 @@ class PromptBuilder:
         )
         ids: tuple[int, ...] = ()
         if earliest == head:
-            ids = await self._encode(window)
+            ids = await self._encode(window, most=room if whole else None)
             if len(ids) <= room * (1 if whole else cutting.FULL):
                 return Prompt(ids, head, cut=False)
         if whole:
@@ -93,7 +93,7 @@ class PromptBuilder:
     ) -> tuple[Window, int, int]:
         """All of it, its head, and the first turn that can be in the prompt. Raises TooLong if the last one cannot."""
         head = cutting.head_of(turns)
-        earliest = cutting.earliest(turns, head, self._context_length)
+        earliest = cutting.earliest(turns, head, self._context_length, tools)
         return Window(turns=turns, spliced=self._spliced(turns), tools=tools, day=day), head, earliest
 
     def _spliced(self, turns: Sequence[Turn]) -> frozenset[int]:
@@ -120,9 +120,14 @@ class PromptBuilder:
             cutting.guessed(whole.turns, head, begins, len(ids), most) if ids else None,
         )
 
-    async def _encode(self, window: Window) -> tuple[int, ...]:
-        """The ids; texts that give control ids in spite of the guard are taken apart. Raises RoleForgery."""
+    async def _encode(self, window: Window, *, most: int | None = None) -> tuple[int, ...]:
+        """The ids; texts that give control ids in spite of the guard are taken apart.
+
+        Raises RoleForgery, and TooLong where there are far more than `most`.
+        """
         rendered = await self._render(window)
+        if most is not None and await self._encoder.exceeds(rendered.text, most):
+            raise cutting.too_long(0, most)
         if rendered.forged:
             window = await self._take_apart_transformed(window)
             rendered = await self._render(window)

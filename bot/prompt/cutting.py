@@ -42,13 +42,13 @@ def work(turns: Sequence[Turn], tools: object = None) -> int:
     return found
 
 
-def earliest(turns: Sequence[Turn], head: int, context_length: int) -> int:
+def earliest(turns: Sequence[Turn], head: int, context_length: int, tools: object = None) -> int:
     """The first turn from which the window can fit by its characters and messages alone; `head` if that is the whole.
 
     Raises TooLong if it is after the last place where a window may begin.
     """
     most = context_length * LONGEST_TOKEN
-    left = most - sum(len(turn.content) for turn in turns[:head])
+    left = most - sum(len(turn.content) for turn in turns[:head]) - aside.amount(tools, most=most, each=0)
     begin, least = len(turns), len(turns) - context_length  # each message takes a token at least
     while begin > max(head, least) and left >= len(turns[begin - 1].content):
         begin -= 1

@@ -19,6 +19,10 @@ from bot.prompt.values import Tokenizing
 
 _MEMO_CHARS = 16_000_000
 """About 100 conversations of 32k tokens."""
+USUAL_TOKEN = 8
+"""Characters: a text with more of them for each token that it may have is probably too long."""
+AT_A_BORDER = 2
+"""So many tokens more may come of a text that is cut in two."""
 _ANCHOR = "\n"
 """Before a part that continues a text, where a tokenizer puts a space before what it takes for a beginning."""
 _STRANGE = ("\U0010fffd", "\U000f8a31", "\ue7a5", "\U00012ff9")
@@ -106,6 +110,21 @@ class Encoder:
         if begin < len(rendered):
             result.append(Segment(rendered[begin:], continues))
         return result
+
+    async def exceeds(self, text: str, most: int) -> bool:
+        """Whether a text has more tokens than that. Of one that is much longer so many are counted and no more, in pieces.
+
+        False where it is short enough to be encoded at once.
+        """
+        if len(text) <= most * USUAL_TOKEN:
+            return False
+        count = 0
+        for step in aside.steps(text):
+            [ids] = await self._vocabulary.encode([step.replace(MARK, "")])
+            count += len(ids) - AT_A_BORDER
+            if count > most:
+                return True
+        return False
 
     async def encode(self, segments: Sequence[Segment], size: int) -> list[tuple[int, ...]]:
         """The ids of each segment, with one call for those not seen before; `size` as above. Raises ForgedError."""

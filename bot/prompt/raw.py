@@ -131,11 +131,13 @@ class TextPrompts:
     def _check_lengths(self, given: Sequence[_Given], ids: Sequence[Ids], most: int) -> None:
         for one, found in zip(given, ids, strict=True):
             if len(found) > most:
-                raise TooLong(
-                    f"{one.name} has {len(found)} tokens; this model's context is {self._context_length}, and {most} "
-                    "are the most.",
-                    param=one.param,
-                )
+                raise self._too_long(one, str(len(found)), most)
+
+    def _too_long(self, given: _Given, tokens: str, most: int) -> TooLong:
+        return TooLong(
+            f"{given.name} has {tokens} tokens; this model's context is {self._context_length}, and {most} are the most.",
+            param=given.param,
+        )
 
     async def _encoded(self, given: Sequence[_Given], most: int, *, continues: bool = False) -> list[Ids]:
         """The ids of texts, without control ids. Raises TooLong, RoleForgery."""
@@ -149,6 +151,9 @@ class TextPrompts:
         if not self._prepared:
             await self._encoder.prepare()
             self._prepared = True
+        for one, text in zip(given, texts, strict=True):
+            if await self._encoder.exceeds(text, most):
+                raise self._too_long(one, "more", most)
         size = sum(map(len, texts))
         segments = await aside.run(size, lambda: [Segment(self._guard.protect(text), continues) for text in texts])
         try:

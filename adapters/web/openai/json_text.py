@@ -63,6 +63,11 @@ def _constant(name: str) -> Any:
 
 def holds_more(found: bytes, most: int) -> bool:
     """Whether JSON has more than so many values, or too many of one kind, by what stands between its strings."""
+    return values(found, most) > most
+
+
+def values(found: bytes, most: int) -> int:
+    """How many values JSON has, roughly; more than `most` where they are more, or too many of one kind."""
     commas = opened = strings = position = 0
     while commas + opened <= most and opened <= VALUES and strings <= STRINGS:
         quote = found.find(b'"', position)
@@ -73,7 +78,7 @@ def holds_more(found: bytes, most: int) -> bool:
             break
         strings += 1
         position = _end_of_string(found, quote)
-    return commas + opened > most or opened > VALUES or strings > STRINGS
+    return most + 1 if opened > VALUES or strings > STRINGS else commas + opened
 
 
 def _end_of_string(found: bytes, quote: int) -> int:

@@ -193,7 +193,10 @@ def _place(item: ErrorDetails, data: Any) -> list[str | int]:
     """Where it is in the body: without the names that pydantic gives to the members of a union."""
     place: list[str | int] = []
     for part in item["loc"]:
-        known = part in data if isinstance(data, dict) else isinstance(data, list) and part in range(len(data))
+        if isinstance(data, list):
+            known = isinstance(part, int) and 0 <= part < len(data)
+        else:
+            known = isinstance(data, dict) and part in data
         if known:
             data = data[part]
         elif item["type"] != "missing" or part is not item["loc"][-1]:

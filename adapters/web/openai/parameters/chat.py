@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from adapters.web.openai import json_text
 from adapters.web.openai.parameters.base import (
     MAX_LOGPROBS,
     PRESENCE,
@@ -30,9 +31,13 @@ from adapters.web.openai.parameters.base import (
 MAX_FUNCTIONS = 128
 MAX_MESSAGES = 10_000
 MAX_ARGUMENTS = 2**20
-"""Characters: they are JSON again, and read at once."""
+"""Characters of all calls: they are JSON again, and hold as many values at most as a body."""
 NAME = r"^[a-zA-Z0-9_-]{1,64}$"
 """The specification's rule for names of functions and schemas."""
+MAX_DESCRIPTION = 100_000
+"""Characters of a function's; OpenAI takes 1,024."""
+MAX_ROLE = 32
+"""Characters that are looked at."""
 MAX_METADATA, MAX_KEY, MAX_VALUE = 16, 64, 512
 ONE_TIER = "there is one tier of service"
 CACHE = "whatever begins alike is served from the cache already"
@@ -142,7 +147,7 @@ class FunctionMessage(Part):
 
 def _role(value: Any) -> str | None:
     role = value.get("role") if isinstance(value, dict) else getattr(value, "role", None)
-    return role if isinstance(role, str) else None
+    return role[:MAX_ROLE] if isinstance(role, str) else None
 
 
 Message = Annotated[
@@ -163,11 +168,24 @@ def _parts(messages: Sequence[Any]) -> list[Any]:
     return [part for parts in found if isinstance(parts, list) for part in parts]
 
 
-def _arguments(given: Any) -> int:
-    """Characters of a call's arguments; `given`: one of tool_calls, or a message with a function_call."""
+def _arguments(given: Any) -> str:
+    """A call's arguments; `given`: one of tool_calls, or a message with a function_call."""
     call = given.get("function") or given.get("function_call") if isinstance(given, dict) else None
     written = call.get("arguments") if isinstance(call, dict) else None
-    return len(written) if isinstance(written, str) else 0
+    return written if isinstance(written, str) else ""
+
+
+def _hold_more(arguments: Sequence[str]) -> bool:
+    """Whether there are more values in them than a body may have."""
+    signs = sum(written.count(sign) for written in arguments for sign in ",[{")
+    if signs <= json_text.VALUES:
+        return False
+    left = json_text.VALUES
+    for written in arguments:
+        left -= json_text.values(written.encode("utf-8", "surrogatepass"), left)
+        if left < 0:
+            return True
+    return False
 
 
 Functions = Field(min_length=1, max_length=MAX_FUNCTIONS, fail_fast=True)
@@ -177,7 +195,7 @@ class FunctionDefinition(Part):
     """A function that the model may call."""
 
     name: Annotated[str, Field(strict=True, pattern=NAME)]
-    description: Text | None = None
+    description: Annotated[str, Field(strict=True, max_length=MAX_DESCRIPTION)] | None = None
     parameters: dict[str, Any] | None = None
     strict: Flag | None = None
 
@@ -311,8 +329,11 @@ class ChatBody(Body):
             parts = _parts(messages)
             if len(parts) > MAX_MESSAGES:
                 raise ValueError(f"messages: at most {MAX_MESSAGES} parts of content and calls, all together")
-            if sum(map(_arguments, [*messages, *parts])) > MAX_ARGUMENTS:
+            arguments = list(map(_arguments, [*messages, *parts]))
+            if sum(map(len, arguments)) > MAX_ARGUMENTS:
                 raise ValueError(f"messages: at most {MAX_ARGUMENTS} characters of arguments, all together")
+            if _hold_more(arguments):
+                raise ValueError(f"messages: at most {json_text.VALUES} values in arguments, all together")
         return data
 
     @model_validator(mode="after")
