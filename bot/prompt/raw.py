@@ -58,7 +58,7 @@ class TextPrompts:
             raise BadRequest("This model cannot write what comes before a suffix.", param="suffix")
         given = _named(prompts, "prompt")
         bodies = await self._bodies(given, most)
-        [tail] = await self._encoded([_Given("The suffix", "suffix", suffix)], most, continues=True)
+        [tail] = await self._encoded([_Given("The suffix", "suffix", suffix)], most, len(suffix), continues=True)
 
         def made() -> list[Ids]:
             result = []
@@ -70,7 +70,7 @@ class TextPrompts:
             self._check_lengths(given, result, most)
             return result
 
-        return await aside.run(sum(map(len, bodies)), made)
+        return await aside.run(_size(bodies), made)
 
     async def inputs(self, inputs: Sequence[str | Ids]) -> list[Ids]:
         """The ids of texts that are whole, with what the model wants around each, also where it comes as ids.
@@ -78,7 +78,7 @@ class TextPrompts:
         Raises BadRequest for an empty text and for ids as `prompts` does, TooLong with the numbers, RoleForgery.
         """
         before, after = self._plain.before, self._plain.after
-        size = sum(map(len, inputs))
+        size = _size(inputs)
         given = await aside.run(
             size, lambda: [replace(one, ids=_without(one.ids, before, after)) for one in _named(inputs, "input")]
         )
@@ -112,10 +112,12 @@ class TextPrompts:
         """The ids of each, without what stands around a text; checked where they come from outside."""
         ids = [one for one in given if one.text is None]
         self._check_lengths(ids, [one.ids for one in ids], most)
-        await aside.run(sum(len(one.ids) for one in ids), lambda: self._check_ids(ids))
+        await aside.run(_size([one.ids for one in ids]), lambda: self._check_ids(ids))
         encoded: list[Ids] = []
-        for batch in _batches([one for one in given if one.text is not None]):
-            encoded += await self._encoded(batch, most)
+        listed = [one for one in given if one.text is not None]
+        size = _size([one.text or "" for one in listed])
+        for batch in _batches(listed):
+            encoded += await self._encoded(batch, most, size)
         texts = iter(encoded)
         return [one.ids if one.text is None else next(texts) for one in given]
 
@@ -139,8 +141,8 @@ class TextPrompts:
             param=given.param,
         )
 
-    async def _encoded(self, given: Sequence[_Given], most: int, *, continues: bool = False) -> list[Ids]:
-        """The ids of texts, without control ids. Raises TooLong, RoleForgery."""
+    async def _encoded(self, given: Sequence[_Given], most: int, size: int, *, continues: bool = False) -> list[Ids]:
+        """The ids of texts, without control ids. `size`: of all texts of the request. Raises TooLong, RoleForgery."""
         texts = [one.text or "" for one in given]
         for one, text in zip(given, texts, strict=True):  # known without a look at the text
             if len(text) > most * LONGEST_TOKEN:
@@ -154,7 +156,6 @@ class TextPrompts:
         for one, text in zip(given, texts, strict=True):
             if await self._encoder.exceeds(text, most):
                 raise self._too_long(one, "more", most)
-        size = sum(map(len, texts))
         segments = await aside.run(size, lambda: [Segment(self._guard.protect(text), continues) for text in texts])
         try:
             encoded = await self._encoder.encode(segments, size)
@@ -177,6 +178,11 @@ class TextPrompts:
         raise RoleForgery(detail="the tokenizer makes control tokens of single characters", param=given.param)
 
 
+def _size(texts: Sequence[str | Ids]) -> int:
+    """How much work they are, in characters."""
+    return sum(map(len, texts)) + aside.EACH * len(texts)
+
+
 def _named(given: Sequence[str | Ids], param: str) -> list[_Given]:
     names = [f"The {param}"] if len(given) == 1 else [f"{param.capitalize()} {i}" for i in range(len(given))]
     return [
@@ -195,7 +201,7 @@ def _batches(texts: Sequence[_Given]) -> Iterator[Sequence[_Given]]:
     """In their order, so many at once as are encoded in milliseconds: so one that is too long is found early."""
     begin = size = 0
     for end, one in enumerate(texts):
-        length = len(one.text or "")
+        length = len(one.text or "") + aside.EACH
         if end > begin and size + length > aside.LARGE:
             yield texts[begin:end]
             begin, size = end, 0

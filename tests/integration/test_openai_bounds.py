@@ -69,6 +69,16 @@ TOO_MUCH: dict[str, tuple[str, dict[str, Any], str | None]] = {
         {"messages": called([{**CALL, "function": {"name": "x", "arguments": "[" + "1," * MAX_ARGUMENTS}}])},
         "messages",
     ),
+    "values in arguments": (
+        CHAT,
+        {"messages": called([{**CALL, "function": {"name": "x", "arguments": "[" + "1," * 60_000 + "1]"}}] * 2)},
+        "messages",
+    ),
+    "a description": (
+        CHAT,
+        {"messages": HELLO, "tools": [{"type": "function", "function": {"name": "f", "description": "x" * 100_001}}]},
+        "tools[0].function.description",
+    ),
     "keys of a message": (CHAT, {"messages": said("x", **{f"k{n}": 1 for n in range(900)})}, "messages"),
     "keys": (CHAT, {"messages": HELLO, **{f"k{n}": 1 for n in range(9000)}}, "k0"),
     "values": (CHAT, {"messages": [{"role": "x", "content": "y"}] * 200_000}, None),
@@ -101,6 +111,40 @@ async def test_too_much_is_refused_by_name(home: Site, asker: Program, name: str
     answer = await asker.send("POST", path, data=sent, headers={"Content-Type": "application/json"})
     assert (answer.status, error(answer)["param"]) == (400, param)
     assert not home.engine.requests
+
+
+LONG = "x" * 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "message"),
+    [
+        (400, {LONG: 1, "messages": HELLO}, "Unrecognized request argument supplied: xxx"),
+        (404, {"model": LONG, "messages": HELLO}, "The model `xxx"),
+        (400, {"messages": [{"role": LONG}]}, "Invalid 'messages[0].role': supported values are"),
+        (
+            400,
+            {"messages": [{"role": "tool", "tool_call_id": LONG, "content": "x"}]},
+            "messages with role 'tool' must be a response to a preceding message with 'tool_calls': no call has the id 'xxx",
+        ),
+    ],
+    ids=["name", "model", "role", "call"],
+)
+async def test_an_error_does_not_say_again_all_that_came(
+    asker: Program, status: int, asked: dict[str, Any], message: str
+) -> None:
+    sent = BytesIO(json.dumps({"model": "default", **asked}).encode())
+    answer = await asker.send("POST", CHAT, data=sent, headers={"Content-Type": "application/json"})
+    assert answer.status == status
+    assert error(answer)["message"].startswith(message)
+    assert len(answer.body) < 3000
+
+
+async def test_values_that_stand_in_the_texts_of_arguments_are_none(asker: Program) -> None:
+    written = json.dumps({"program": "f([1, 2], {3: 4})," * 20_000})
+    asked = [*HELLO, *called([{**CALL, "function": {"name": "x", "arguments": written}}]), HELLO[0]]
+    found = await asker.refused(CHAT, messages=asked)
+    assert found["code"] == "context_length_exceeded", "nothing else is wrong with it"
 
 
 async def test_as_much_as_is_let_through_is_answered(home: Site, asker: Program) -> None:

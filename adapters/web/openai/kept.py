@@ -82,15 +82,20 @@ class KeptCompletions:
         """The messages of the request."""
         limit, newest_first = _page(request)
         kept = await self._kept(request)
-        found = [_message(f"{kept.id}-{n}", message) for n, message in enumerate(kept.messages)]
-        if newest_first:
-            found.reverse()
-        if (after := request.query.get("after")) is not None:
-            places = [n for n, message in enumerate(found) if message["id"] == after]
-            if not places:
-                raise BadRequest("Invalid 'after': there is no such message.", param="after")
-            found = found[places[0] + 1 :]
-        return await whole.response(lambda: _listed(found[:limit], more=len(found) > limit), A_COMPLETION)
+        after = request.query.get("after")
+
+        def made() -> dict[str, Any]:
+            found = [_message(f"{kept.id}-{n}", message) for n, message in enumerate(kept.messages)]
+            if newest_first:
+                found.reverse()
+            if after is not None:
+                places = [n for n, message in enumerate(found) if message["id"] == after]
+                if not places:
+                    raise BadRequest("Invalid 'after': there is no such message.", param="after")
+                found = found[places[0] + 1 :]
+            return _listed(found[:limit], more=len(found) > limit)
+
+        return await whole.response(made, A_COMPLETION)
 
     async def _model(self, request: web.Request) -> str | None:
         """The snapshot that is asked for. What no name of today stands for may have answered before today."""
