@@ -37,7 +37,7 @@ test: lint sdks $(if $(filter Linux,$(shell uname -s)),test-exllama)
 	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not gpu and not soak and not exllama"
 
 test-exllama: $(EXLLAMA)/.made
-	$(EXLLAMA)/bin/python -m pytest $(IN_PARALLEL) -m exllama tests/contract/test_chat_engine.py tests/exllama
+	$(EXLLAMA)/bin/python -m pytest -m exllama tests/contract/test_chat_engine.py tests/exllama
 
 sdks: $(PYTHON_SDKS:%=$(SDK)/python-%/.made) $(NODE_SDKS:%=$(SDK)/node-%/.made)
 

@@ -186,6 +186,7 @@ async def hearth(settings: Settings) -> None:
 
     loaders = None if settings.path else {".fake": load}
     async with running(config_of(settings), loaders=loaders, errors=LastErrors()):
+        loop.settle()
         await end.wait()
 
 

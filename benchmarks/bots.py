@@ -84,6 +84,7 @@ async def hearth(settings: Settings, config: Config) -> None:
         return engine
 
     async with running(config, loaders={".fake": load}, errors=LastErrors()):
+        loop.settle()
         await end.wait()
 
 

@@ -214,21 +214,20 @@ def restore(
 
 async def _serve(path: Path | None) -> None:
     from bot.app import configure_logging, running
-    from bot.loop import settle
     from bot.recent import LastErrors
 
     config, errors = load(path, os.environ), LastErrors()
     configure_logging(config.log, errors=errors)
     async with running(config, reload=lambda: load(path, os.environ), errors=errors) as app:
-        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        here, done = asyncio.get_running_loop(), asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, done.set)
-        loop.add_signal_handler(signal.SIGHUP, app.reload)
-        settle()
+            here.add_signal_handler(number, done.set)
+        here.add_signal_handler(signal.SIGHUP, app.reload)
         where = f"at {app.page.address}" if app.page else "with `hearth chat`"
         print(f"Hearth is ready. Talk to it {where}; its data is in {config.data_dir}.", flush=True)
         if app.page and (about := await app.page.about_programs()):
             print(about, flush=True)
+        loop.settle()
         await done.wait()
         print("Stopping: answers in progress are finished, the rest waits for the next start.", flush=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,9 @@ class Answering:
     token_ids: list[int] = field(default_factory=list)
     model: str | None = None
     usage: Usage = field(default_factory=Usage)
+    """As the engine said last."""
+    written: int = 0
+    """Tokens since then."""
     window_start: int | None = None
     reasoned: bool = False
     cut_short: bool = False
@@ -67,18 +71,23 @@ class Answering:
     ended: bool = False
     """The engine has finished: a stop comes too late."""
 
+    @property
+    def cost(self) -> Usage:
+        """Until now."""
+        return replace(self.usage, completion_tokens=self.usage.completion_tokens + self.written)
+
     def finished(self, *, stopped: bool) -> Finished:
         """What it came to."""
         if self.word is not None:
             return self.said(self.word)
-        stopped = stopped and not self.ended
+        stopped, cost = stopped and not self.ended, self.cost
         if not self.text.strip():
             return Finished(
                 outcome=AnswerState.STOPPED if stopped else AnswerState.FAILED,
                 text=self._whole("Stopped." if stopped else "The model had nothing to say to that."),
                 moves_head=self._is_question(),
                 model=self.model or "",
-                usage=self.usage,
+                usage=cost,
             )
         draft = Draft(
             role=Role.ASSISTANT,
@@ -87,9 +96,9 @@ class Answering:
             state=MessageState.STOPPED if stopped else MessageState.FINAL,
             model=self.model,
             token_ids=None if self.reasoned else tuple(self.token_ids) or None,
-            prompt_tokens=self.usage.prompt_tokens,
-            cached_tokens=self.usage.cached_tokens,
-            completion_tokens=self.usage.completion_tokens,
+            prompt_tokens=cost.prompt_tokens,
+            cached_tokens=cost.cached_tokens,
+            completion_tokens=cost.completion_tokens,
         )
         return Finished(
             outcome=AnswerState.STOPPED if stopped else AnswerState.DONE,
@@ -98,7 +107,7 @@ class Answering:
             window_start=self.window_start,
             moves_head=not self.claim.side_branch,
             model=self.model or "",
-            usage=self.usage,
+            usage=cost,
         )
 
     def said(self, word: Reply, *, erase: bool = False) -> Finished:
@@ -128,7 +137,7 @@ class Answering:
             private=refused and not self.quote and event.can_reply_privately and not event.direct,
             moves_head=asked,
             model=self.model or "",
-            usage=self.usage,
+            usage=self.cost,
             unkept=isinstance(error, NothingToRead),
             error=type(error).__name__,
         )
@@ -202,28 +211,72 @@ async def hear(
     answering.word = Reply("\n\n".join(words))
 
 
-async def until(stop: asyncio.Event, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
+class Stop:
+    """An answer is to end. As asyncio.Event is, but calls back: a task that waits for it would be one more for each answer."""
+
+    def __init__(self) -> None:
+        self._set = False
+        self._calls: list[Callable[[], None]] = []
+
+    def is_set(self) -> bool:
+        """Whether it was told."""
+        return self._set
+
+    def set(self) -> None:
+        """Tell it, once and for all."""
+        calls, self._calls, self._set = self._calls, [], True
+        for call in calls:
+            call()
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Call once it is set; soon, if it is."""
+        if self._set:
+            asyncio.get_running_loop().call_soon(call)
+        else:
+            self._calls.append(call)
+
+
+class _Handed:
+    """Pieces on their way from one task to another, None for their end: asyncio.Queue as far as one needs it for each token."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pieces: deque[Piece | None] = deque()
+        self._awaited: asyncio.Future[None] | None = None
+
+    def put(self, piece: Piece | None) -> None:
+        self._pieces.append(piece)
+        if self._awaited is not None and not self._awaited.done():
+            self._awaited.set_result(None)
+
+    async def get(self) -> Piece | None:
+        while not self._pieces:
+            self._awaited = self._loop.create_future()
+            await self._awaited
+        return self._pieces.popleft()
+
+
+async def until(stop: Stop, pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
     """The pieces until `stop` is set; then their source is closed at once, which frees the engine."""
-    queue: asyncio.Queue[Piece | None] = asyncio.Queue()
+    handed = _Handed()
 
     async def pump() -> None:
         async with aclosing(pieces):
             async for piece in pieces:
-                queue.put_nowait(piece)
+                handed.put(piece)
 
     source = asyncio.create_task(pump())
-    source.add_done_callback(lambda _: queue.put_nowait(None))
-    watch = asyncio.create_task(stop.wait())
-    watch.add_done_callback(lambda _: _cancel_once(source))
+    source.add_done_callback(lambda _: handed.put(None))
+    stop.then(lambda: _cancel_once(source))
     try:
-        while (piece := await queue.get()) is not None:
+        while (piece := await handed.get()) is not None:
             yield piece
         if not (source.cancelled() and stop.is_set()):
             source.result()
     finally:
-        watch.cancel()
         _cancel_once(source)
-        await asyncio.wait((source, watch))
+        if not source.done():
+            await asyncio.wait((source,))
 
 
 def _cancel_once(task: asyncio.Task[None]) -> None:
@@ -235,26 +288,21 @@ def _cancel_once(task: asyncio.Task[None]) -> None:
 def _take(answering: Answering, item: Prefill | Delta | Finish, visible: Visible) -> str:
     """Write an item of the stream down; returns the text that can be shown."""
     match item:
+        case Delta():
+            answering.token_ids.extend(item.token_ids)
+            answering.written += len(item.token_ids) or bool(item.text)
+            shown = visible.feed(item.text)
+            answering.reasoned = visible.hidden
+            answering.text += shown
+            return shown
         case Prefill():
             answering.usage = Usage(prompt_tokens=item.total, cached_tokens=item.cached)
-            return ""
         case Finish():
             answering.usage = item.usage
             answering.cut_short = item.reason == "length"
             answering.ended = True
-            return ""
-        case Delta():
-            answering.token_ids.extend(item.token_ids)
-            shown = visible.feed(item.text)
-            answering.reasoned = visible.hidden
-            answering.text += shown
-            known = answering.usage
-            answering.usage = Usage(
-                prompt_tokens=known.prompt_tokens,
-                cached_tokens=known.cached_tokens,
-                completion_tokens=known.completion_tokens + (len(item.token_ids) or bool(item.text)),
-            )
-            return shown
+    answering.written = 0
+    return ""
 
 
 async def _path(answering: Answering, store: Store) -> Sequence[StoredMessage]:

@@ -132,6 +132,8 @@ class ChatAsk(Ask):
     turns: tuple[Turn, ...]
     json_schema: Mapping[str, Any] | None = None
     """The answer must be JSON of this schema."""
+    json_description: str = ""
+    """What the program says of it: the model is told."""
     tools: tuple[Function, ...] = ()
     tool_choice: ToolChoice = ToolChoice()
     parallel_tool_calls: bool = True

@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from bot import choices, commands, guild_choices
+from bot.answering import Stop
 from bot.commands.context import excerpt
 from bot.config import Config
 from bot.errors import Barred, DatabaseError, FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
@@ -56,7 +57,7 @@ class Running:
     claim: Claim
     alone: bool = False
     """Its earlier attempts ended with a process. Perhaps it is what ends them: nobody else is to go down with it."""
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    stop: Stop = field(default_factory=Stop)
     task: asyncio.Task[None] | None = None
     last: Finished | None = None
     """What it came to, once that is known."""

@@ -7,8 +7,8 @@ import math
 import os
 import secrets
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -185,7 +185,7 @@ class Dispatcher:
         claim = running.claim
         bound = log.bind(conversation=str(claim.event.key), answer=claim.id, attempt=claim.attempt)
         try:
-            async with self._renewed(claim):
+            with self._renewed(claim):
                 if running.alone:
                     await self._others_end(running)
                     running.claim = replace(claim, path=None)  # what was read by then may have changed
@@ -290,8 +290,8 @@ class Dispatcher:
         written = min(claim.event.sent_at, claim.received_at)
         return datetime.now(UTC) - written > timedelta(seconds=self._config().chat.answer_within)
 
-    @asynccontextmanager
-    async def _renewed(self, claim: Claim) -> AsyncIterator[None]:
+    @contextmanager
+    def _renewed(self, claim: Claim) -> Iterator[None]:
         """Within the block the lease does not end. Most answers end before there is anything to do for it."""
         tasks: list[asyncio.Task[None]] = []
         begin = asyncio.get_running_loop().call_later(
@@ -356,6 +356,8 @@ def _unheard(last: Finished | None) -> Finished:
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:
     """Wait until the event is set, or for so long."""
+    if event.is_set():
+        return
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
@@ -10,7 +9,7 @@ from functools import partial
 import structlog
 
 from bot import commands
-from bot.answering import Answering, Run, generate, hear, until
+from bot.answering import Answering, Run, Stop, generate, hear, until
 from bot.config import Config
 from bot.engines.registry import Registry
 from bot.errors import EngineBroken, EngineError, EngineTimeout, NotAllowed, Told
@@ -45,7 +44,7 @@ class Manager:
         self._rate = RateLimit()
 
     async def answer(
-        self, claim: Claim, stop: asyncio.Event, fetch: Fetch, *, selects: bool = False
+        self, claim: Claim, stop: Stop, fetch: Fetch, *, selects: bool = False
     ) -> AsyncGenerator[Piece, None]:
         """Yield the pieces, last a Finished; `stop` ends it. Raises EngineError, Unreachable: worth another attempt.
 

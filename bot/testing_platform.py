@@ -197,7 +197,7 @@ class MemoryAdapter:
 
 
 class VirtualClock:
-    """Time that passes only while everybody sleeps: tests of waiting take no time. Give `now` and `sleep` away."""
+    """Time that passes only while everybody sleeps: tests of waiting take no time. Give `now`, `sleep` and `later` away."""
 
     IDLE_ROUNDS = 40
     """So many turns of the event loop, and work in memory has come to its next sleep."""
@@ -213,10 +213,13 @@ class VirtualClock:
 
     async def sleep(self, seconds: float) -> None:
         """Sleep in this time."""
-        wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._order += 1
-        heapq.heappush(self._sleepers, (self._now + seconds, self._order, wake))
-        await wake
+        await self._wake_after(seconds)
+
+    def later(self, seconds: float, call: Callable[[], object]) -> asyncio.Future[None]:
+        """Call back in this time, unless what this returns is cancelled."""
+        wake = self._wake_after(seconds)
+        wake.add_done_callback(lambda done: None if done.cancelled() else call())
+        return wake
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do some work and let time pass for it. Raises RuntimeError if it waits for ever."""
@@ -229,6 +232,12 @@ class VirtualClock:
             return await task
         finally:
             task.cancel()
+
+    def _wake_after(self, seconds: float) -> asyncio.Future[None]:
+        wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._order += 1
+        heapq.heappush(self._sleepers, (self._now + seconds, self._order, wake))
+        return wake
 
     async def _until_idle(self, task: asyncio.Task[T]) -> None:
         for _ in range(self.IDLE_ROUNDS):

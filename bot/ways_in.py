@@ -184,7 +184,7 @@ class ApiConfig(Section):
     def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         for origin in origins:
             _check_origin(origin, "cors_origins")
-        return origins
+        return tuple(origin.lower() for origin in origins)  # as browsers send them
 
 
 class TelegramConfig(Section):

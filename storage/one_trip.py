@@ -12,14 +12,16 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import aiosqlite
-from sqlalchemy import Connection, StaticPool, create_engine, event
+from sqlalchemy import Connection, StaticPool, create_engine
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 T = TypeVar("T")
 
+BEGIN = "BEGIN IMMEDIATE"
+
 
 class OneTripConnection(aiosqlite.Connection):
-    """A connection with `run`. `immediate`: a transaction begins with the write lock; else each statement is its own."""
+    """A connection with `run`. `immediate`: that is a transaction, with the write lock; else each statement is its own."""
 
     def __init__(self, path: str, *, immediate: bool) -> None:
         # Transactions are begun in words, not by the driver, which would begin them too late.
@@ -38,28 +40,30 @@ class OneTripConnection(aiosqlite.Connection):
         if self._synchronous is None:
             self._synchronous = self._adopt()
         try:
-            return work(self._synchronous)
+            return self._transaction(self._synchronous, work) if self._immediate else work(self._synchronous)
         finally:
-            self._synchronous.rollback()  # nothing, after a commit
+            self._synchronous.rollback()  # nothing, but what SQLAlchemy thinks that it began is over
+
+    def _transaction(self, connection: Connection, work: Callable[[Connection], T]) -> T:
+        driver: sqlite3.Connection = self._conn
+        driver.execute(BEGIN)
+        try:
+            done = work(connection)
+            driver.commit()
+        finally:
+            driver.rollback()  # nothing, after a commit
+        return done
 
     def _adopt(self) -> Connection:
+        """SQLAlchemy's connection, which knows of no transactions: its own way of them took longer than SQLite's."""
         # Parameters are people's words, and errors are logged.
         engine = create_engine("sqlite://", creator=lambda: self._conn, poolclass=StaticPool, hide_parameters=True)
-        if self._immediate:
-            event.listen(engine, "begin", _begin_immediate)
-            return engine.connect()
         return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
 
 def begin_immediate(connection: Any) -> None:
     """Take the write lock at once: a transaction that reads first and writes later could not be retried by SQLite."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _begin_immediate(connection: Connection) -> None:
-    """The same, at each transaction, and so without SQLAlchemy's way of executing."""
-    driver: Any = connection.connection.driver_connection
-    driver.execute("BEGIN IMMEDIATE")
+    connection.exec_driver_sql(BEGIN)
 
 
 async def one_trip(connection: AsyncConnection) -> OneTripConnection:

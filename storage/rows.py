@@ -46,6 +46,9 @@ MESSAGE: tuple[Column[Any], ...] = (
 
 CONVERSATION: tuple[Column[Any], ...] = tuple(conversations.c)
 
+_ROLES = {role.value: role for role in Role}
+_STATES = {state.value: state for state in MessageState}
+
 KEY = ("platform", "account", "chat", "thread")
 
 
@@ -64,10 +67,10 @@ def stored(row: Any, attachments: tuple[Attached, ...] = ()) -> StoredMessage:
     return StoredMessage(
         id=row.id,
         parent=row.parent,
-        role=Role(row.role),
-        text=with_speech(row.text, attachments),
+        role=_ROLES[row.role],
+        text=with_speech(row.text, attachments) if attachments else row.text,
         author=author,
-        state=MessageState(row.state),
+        state=_STATES[row.state],
         created_at=time_of(row.created_at),
         event_id=row.event_id,
         model=row.model,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -148,35 +148,30 @@ class Transactions:
 
     async def write(self, operation: Operation[T]) -> T:
         """Run an operation and commit it. Raises DatabaseError, and what the operation raises; then nothing is written."""
-        with self._measuring("write"):
-            return await self._write(operation)
+        return await self._timed("write", self._write(operation))
 
     async def read(self, operation: Operation[T]) -> T:
         """Run an operation that only reads. Raises DatabaseError."""
-        with self._measuring("read"):
-            return await self._shielded(self._read(operation))
+        return await self._timed("read", self._shielded(self._read(operation)))
 
-    @contextmanager
-    def _measuring(self, kind: str) -> Iterator[None]:
+    async def _timed(self, kind: str, work: Awaitable[T]) -> T:
         began, failure = time.perf_counter(), None
         try:
-            yield
+            return await work
         except DatabaseError as error:
             failure = error
             raise
         finally:
             self._measured(kind, time.perf_counter() - began, failure)
 
-    async def _write(self, operation: Operation[T]) -> T:
+    def _write(self, operation: Operation[T]) -> Awaitable[T]:
         if self._engines.path is None:
-            with translated(self._engines.name):
-                return await self._shielded(self._commit_alone(operation))
+            return self._shielded(self._commit_alone(operation))
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        entry = _Entry(operation, future)
-        self._waiting.append(entry)
+        self._waiting.append(_Entry(operation, future))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_waiting())
-        return await future
+        return future
 
     def now(self) -> int:
         """The time of a transaction that began at this moment, in microseconds."""
@@ -246,10 +241,9 @@ class Transactions:
     def _run_group(self, connection: Connection, group: list[_Entry[Any]]) -> list[tuple[Any, Scrub]]:
         """The operations of a group in one transaction: their results, and whether there is something to scrub."""
         done = []
-        with connection.begin():
-            for entry in group:
-                transaction = self._transaction(connection)
-                done.append((entry.operation(transaction), transaction.scrub))
+        for entry in group:
+            transaction = self._transaction(connection)
+            done.append((entry.operation(transaction), transaction.scrub))
         return done
 
     async def _scrub(self, how: Scrub) -> None:
@@ -277,11 +271,12 @@ class Transactions:
 
     async def _commit_alone(self, operation: Operation[T]) -> T:
         """PostgreSQL: a transaction of its own, run again if it lost a race."""
-        async with self._writing:
-            transaction, result = await self._run_races(operation)
-        if transaction.scrub:
-            async with self._engines.read.connect() as connection:
-                await connection.exec_driver_sql(f"VACUUM (SKIP_LOCKED) {', '.join(SCRUBBED)}")
+        with translated(self._engines.name):
+            async with self._writing:
+                transaction, result = await self._run_races(operation)
+            if transaction.scrub:
+                async with self._engines.read.connect() as connection:
+                    await connection.exec_driver_sql(f"VACUUM (SKIP_LOCKED) {', '.join(SCRUBBED)}")
         return result
 
     async def _run_races(self, operation: Operation[T]) -> tuple[Transaction, T]:

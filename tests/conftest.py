@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -57,6 +58,13 @@ def tmp_path(request: pytest.FixtureRequest) -> Iterator[Path]:
     yield folder
     if not request.node.stash.get(_FAILED, False):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _heard_signals() -> None:
+    """A shell that runs the tests in the background has Ctrl-C ignored, by them and by every process that they start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

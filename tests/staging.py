@@ -121,7 +121,13 @@ class Stage:
             sleep=self.time.sleep,
         )
         self.ledger = Memo()
-        self.delivery = Delivery(self.ledger, self.time.now, self.time.sleep, code_file_lines=lambda: code_file_lines)
+        self.delivery = Delivery(
+            self.ledger,
+            self.time.now,
+            self.time.sleep,
+            later=self.time.later,
+            code_file_lines=lambda: code_file_lines,
+        )
         self.taken: list[float] = []
         """When each piece was taken."""
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from adapters.delivery.answering import Answering
 from adapters.delivery.marking import edit_as_it_goes, last_marked
 from adapters.delivery.paced import Paced
-from adapters.delivery.pacing import Clock, Sleep, Slots
+from adapters.delivery.pacing import Clock, Later, Sleep, Slots
 from adapters.delivery.posting import Posting
 from bot.messages import Claim, Finished, Piece
 from bot.ports import Adapter, Ledger, Mark
@@ -30,13 +30,15 @@ class Delivery:
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
         *,
+        later: Later | None = None,
         code_file_lines: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`code_file_lines`: from how many lines on code is sent as a file, at present; 0: none is."""
+        """`later`: None is the event loop's own. `code_file_lines`: from how many lines on code is sent as a file, at present; 0: none is."""
         self._ledger = ledger
         self._code_file_lines = code_file_lines
         self._clock = clock
         self._sleep = sleep
+        self._later = later
         self._slots = Slots(clock, sleep)
         self._under_way = 0
 
@@ -65,6 +67,7 @@ class Delivery:
             posting,
             self._clock,
             self._sleep,
+            later=self._later or asyncio.get_running_loop().call_later,
             alone=lambda: self._under_way == 1,
             code_file_lines=self._least(adapter),
         )

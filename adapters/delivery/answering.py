@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import structlog
 
-from adapters.delivery.pacing import Clock, Sleep
+from adapters.delivery.pacing import Clock, Later, Sleep
 from adapters.delivery.posting import Posting, backoff
 from adapters.text import Splitter, split, with_code_files
 from bot.errors import Barred, FloodWait, MessageGone, PlatformError, TextRefused, Unreachable
@@ -58,6 +58,7 @@ class Answering:
         clock: Clock,
         sleep: Sleep,
         *,
+        later: Later,
         alone: Callable[[], bool] = lambda: True,
         code_file_lines: int = 0,
     ) -> None:
@@ -67,6 +68,7 @@ class Answering:
         self._posting = posting
         self._clock = clock
         self._sleep = sleep
+        self._later = later
         self._alone = alone
         self._code_file_lines = code_file_lines
         self._splitter = Splitter(self._limits.text, self._limits.measure)
@@ -75,6 +77,7 @@ class Answering:
         self._notice = ""
         self._finished: Finished | None = None
         self._changed = asyncio.Event()
+        self._typing: asyncio.Task[None] | None = None
         self._needs_slot = False
         """New text does not matter before the next slot: tokens come far more often than a chat may be called."""
         self._previewed = ("", 0.0)
@@ -88,7 +91,7 @@ class Answering:
         """Deliver all pieces and return the last."""
         reader = asyncio.create_task(self._read(pieces))
         reader.add_done_callback(lambda _: self._changed.set())
-        typing = asyncio.create_task(self._type())
+        typing = self._later(TYPING_AFTER_SECONDS, self._begin_typing)
         try:
             while self._finished is None:
                 if reader.done():
@@ -99,13 +102,14 @@ class Answering:
                 if delay != 0 and self._finished is None and not reader.done():
                     await self._pause(delay)
             typing.cancel()
+            if self._typing is not None:
+                self._typing.cancel()
             await self._end(self._finished)
             await reader
             return self._finished
         finally:
             typing.cancel()
-            reader.cancel()
-            await asyncio.gather(reader, typing, return_exceptions=True)
+            await _ended(reader, self._typing)
 
     async def _read(self, pieces: AsyncIterator[Piece]) -> None:
         """Take the pieces as they come: a slow platform must not hold up the engine."""
@@ -127,11 +131,14 @@ class Answering:
         if not self._needs_slot:
             self._changed.set()
 
+    def _begin_typing(self) -> None:
+        if self._claim.kept is None and not self._chunks:
+            self._typing = asyncio.create_task(self._type())
+
     async def _type(self) -> None:
         """The typing sign, until there is text."""
         to = Destination(key=self._claim.event.key, interaction=self._claim.event.interaction)
-        await self._sleep(TYPING_AFTER_SECONDS)
-        while self._claim.kept is None and not self._chunks:
+        while not self._chunks:
             wait = TYPING_SECONDS
             try:
                 await self._adapter.show(to, Typing())
@@ -141,16 +148,12 @@ class Answering:
 
     async def _pause(self, delay: float | None) -> None:
         """Until something has changed, or for so long."""
-        end = None if delay is None else asyncio.ensure_future(self._end_pause(delay))
+        end = None if delay is None else self._later(delay, self._changed.set)
         try:
             await self._changed.wait()
         finally:
             if end is not None:
                 end.cancel()
-
-    async def _end_pause(self, delay: float) -> None:
-        await self._sleep(delay)
-        self._changed.set()
 
     async def _step(self) -> float | None:
         """Do what can be done now; says how long to wait, or None for as long as nothing changes."""
@@ -186,6 +189,8 @@ class Answering:
 
     def _due(self) -> tuple[int, Outgoing] | None:
         """The first message that is not what it should be by now; of a preview, the present text."""
+        if not (self._chunks or self._notice):
+            return None
         for index, what in self._wanted():
             if (self._previews(index) and not what.final) or self._posting.shown.get(index) != what:
                 return index, what
@@ -306,3 +311,12 @@ class Answering:
 
     def _buttons(self, name: str, label: str) -> tuple[Button, ...]:
         return (Button(f"{name}:{self._claim.id}", label),) if self._limits.buttons else ()
+
+
+async def _ended(*tasks: asyncio.Task[None] | None) -> None:
+    """Those that still run are cancelled; what they raise is of no concern any more."""
+    begun = [task for task in tasks if task is not None]
+    for task in begun:
+        task.cancel()
+    if any(not task.done() or (not task.cancelled() and task.exception()) for task in begun):
+        await asyncio.gather(*begun, return_exceptions=True)

@@ -5,12 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Protocol
 
 from bot.messages import ConversationKey, Limits
 
 Clock = Callable[[], float]
 """Seconds since some moment; never goes back."""
 Sleep = Callable[[float], Awaitable[object]]
+
+
+class Alarm(Protocol):
+    """Something that is to happen."""
+
+    def cancel(self) -> object:
+        """It does not happen any more."""
+
+
+Later = Callable[[float, Callable[[], object]], Alarm]
+"""Calls back after so many seconds: an event loop's `call_later`. A task that sleeps takes ten times the CPU."""
 
 _REMEMBERED = 1000
 """So many chats are kept before those at rest are forgotten."""

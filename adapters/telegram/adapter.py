@@ -89,7 +89,18 @@ class Telegram:
         self._intake = Intake(self._bot, lambda: self._me, self.account)
         self._commands: Sequence[Command] = ()
         self._connected = False
-        self._previews = True
+        self._limits = Limits(
+            text=LONGEST_TEXT,
+            measure=telegram_length,
+            seconds_per_call=config.private_pace,
+            group_seconds_per_call=config.group_pace,
+            burst=BURST,
+            previews=True,
+            buttons=True,
+            files=True,
+            code_files=True,
+            file_bytes=self._file_bytes,
+        )
         self._moved: dict[str, str] = {}
         # Of all chats together; each chat's own pace is delivery's.
         every = Limits(text=1, seconds_per_call=1 / config.calls_per_second, burst=round(config.calls_per_second))
@@ -99,18 +110,7 @@ class Telegram:
     @property
     def limits(self) -> Limits:
         """Without previews once Telegram has refused one."""
-        return Limits(
-            text=LONGEST_TEXT,
-            measure=telegram_length,
-            seconds_per_call=self._config.private_pace,
-            group_seconds_per_call=self._config.group_pace,
-            burst=BURST,
-            previews=self._previews,
-            buttons=True,
-            files=True,
-            code_files=True,
-            file_bytes=self._file_bytes,
-        )
+        return self._limits
 
     async def listen(self, receive: Receive) -> None:
         """Hear updates until cancelled. Raises StartError for a token that was never good, and DatabaseError."""
@@ -186,7 +186,7 @@ class Telegram:
             # Not an outage, nor what is about this text or this chat: the server does not have drafts.
             if isinstance(sign, Preview) and _is_refused(error):
                 log.warning("previews are refused; answers are edited from now on", reason=str(error))
-                self._previews = False
+                self._limits = replace(self._limits, previews=False)
             log.debug("a sign of life was not shown", error=type(error).__name__)
 
     async def fetch(self, attachment: Attachment) -> bytes:

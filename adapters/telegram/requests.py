@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -75,12 +76,12 @@ class Requests(BaseRequest):
         # One of the two each time: a timer for every part of an answer is much of what a small answer costs.
         whole = None if read is None or method == "GET" else read + (self._upload if files else 0)
         between = read if whole is None else None
-        timeout = aiohttp.ClientTimeout(total=whole, connect=self._call, sock_connect=self._connect, sock_read=between)
+        timeout = _timeout(whole, between, self._call, self._connect)
         data = None if request_data is None else _form(request_data)
         session = self._open(url)
         try:
-            async with session.request(method, url, data=data, timeout=timeout, allow_redirects=False) as response:
-                return response.status, await response.read()
+            response = await session.request(method, url, data=data, timeout=timeout, allow_redirects=False)
+            return response.status, await response.read()  # which gives the connection back, or closes it
         except TimeoutError:
             raise TimedOut from None
         except (aiohttp.ClientError, OSError) as error:  # whose words may hold the URL
@@ -97,6 +98,12 @@ class Requests(BaseRequest):
                 proxy=_proxy(url),
             )
         return self._session
+
+
+@lru_cache(maxsize=16)
+def _timeout(whole: float | None, between: float | None, connect: float, socket: float) -> aiohttp.ClientTimeout:
+    """Seconds for a call, between two parts of its answer, for a connection, and for that to be made."""
+    return aiohttp.ClientTimeout(total=whole, connect=connect, sock_connect=socket, sock_read=between)
 
 
 def _proxy(url: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from adapters.text.fences import OPENING, Fence, Place, dedent
+from adapters.text.fences import OPENING, TICKS, TILDES, Fence, Place, dedent
 from bot.messages import File
 
 _SUFFIXES = {
@@ -46,7 +46,7 @@ _QUOTE = re.compile(r"[ \t]*> ?")
 
 def with_code_files(markdown: str, least: int) -> tuple[str, tuple[File, ...]]:
     """The text without its closed blocks of code of `least` lines or more, and those as files. `least` 0: all stay."""
-    if least <= 0:
+    if least <= 0 or not (TICKS in markdown or TILDES in markdown):
         return markdown, ()
     shown: list[str] = []
     files: list[File] = []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-TICKS = "```"
+TICKS, TILDES = "```", "~~~"
+"""What every line that opens a code fence has one of."""
 OPENING = re.compile(
     r"(?P<prefix>(?:[ \t]*+(?:>|(?:[-*+]|\d{1,9}[.)])(?=[ \t])))*+[ \t]*+)(?P<marker>`{3,}+|~{3,}+)(?P<info>.*)",
     re.DOTALL,

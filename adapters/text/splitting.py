@@ -7,10 +7,15 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 from adapters.text import breaks
-from adapters.text.fences import OPENING, TICKS, Fence, Place, dedent, indentation
-from adapters.text.weights import Measure, Scale
+from adapters.text.fences import OPENING, TICKS, TILDES, Fence, Place, dedent, indentation
+from adapters.text.weights import Measure, Scale, scale_of
 
 _VISIBLE = re.compile(r"\S")
+_BEGINNING = Place()
+_HEAVIEST = 4
+"""No character takes more of a platform's limit."""
+_SPECIAL = (TICKS, TILDES, "|")
+"""What a text has one of whose weight is not that of its characters, or in which something stays open at a cut."""
 _TRIES = 12
 """How often a part is cut shorter if it is longer on the platform than its weight said."""
 
@@ -51,20 +56,28 @@ class Splitter:
 
     def __init__(self, limit: int, measure: Measure) -> None:
         self._limit = limit
-        self._scale = Scale(measure)
+        self._scale = scale_of(measure)
         self._full: list[Part] = []
         self._start = 0
-        self._place = Place()
+        self._place = _BEGINNING
         self._dedent = 0
 
     def update(self, text: str) -> list[Part]:
         """The parts of the text, which begins with the text of the call before."""
+        if not self._full and self._is_small(text):
+            content = text.rstrip()
+            return [Part(content, 0, len(content))]
         while True:
             if not self._skip_blank(text):
                 return list(self._full)
             last = self._next(text)
             if last is not None:
                 return [*self._full, last]
+
+    def _is_small(self, text: str) -> bool:
+        """Whether there is nothing to do for it: as most answers, far below the limit, and without fence, table or indentation."""
+        weight = len(text) * _HEAVIEST
+        return 0 < weight <= self._limit and not (text[0].isspace() or any(sign in text for sign in _SPECIAL))
 
     def _skip_blank(self, text: str) -> bool:
         """Go to the first visible character, within a fence to the beginning of its line. False if there is none."""
@@ -101,7 +114,7 @@ class Splitter:
 
     def _length(self, part: Part) -> int:
         """On the platform; not asked for where the weight leaves no doubt, for it takes time."""
-        return self._scale.measure(part.text) if len(part.text) * 4 > self._limit else 0
+        return self._scale.measure(part.text) if len(part.text) * _HEAVIEST > self._limit else 0
 
     def _part(self, text: str, stop: int, place: Place, *, last: bool) -> Part:
         first = self._place.fence

@@ -46,8 +46,13 @@ def utf16_length(text: str) -> int:
 
 
 @lru_cache(maxsize=16)
+def scale_of(measure: Measure) -> Scale:
+    """The scale of a measure, made once: it is asked for with each answer, and a measure may be slow."""
+    return Scale(measure)
+
+
 def _units(measure: Measure) -> tuple[int, int, int, int]:
-    """What a character of two, three and four bytes in UTF-8 takes, and a table's row. Asked for each answer; a measure may be slow."""
+    """What a character of two, three and four bytes in UTF-8 takes, and a table's row."""
     two, three, four = (_unit(measure, char) for char in ("é", "字", "😀"))
     return two, three, four, ROW if measure(_BEFORE_TABLE) > len(_BEFORE_TABLE) else 0
 

@@ -130,7 +130,7 @@ async def _prompt(ask: ChatAsk, loaded: Loaded, form: ToolFormat | None) -> Prom
 
 def _prepared(ask: ChatAsk, form: ToolFormat | None) -> tuple[list[Turn], list[dict[str, Any]] | None]:
     """The turns and the tools as they are put before the template."""
-    turns = with_one_voice(ask.turns)
+    turns = with_description(with_one_voice(ask.turns), ask.json_description)
     return (turns, None) if form is None else form.prepare(turns, ask.tools)
 
 
@@ -140,6 +140,16 @@ def with_one_voice(turns: Sequence[Turn]) -> list[Turn]:
     if all(turn.role not in {Role.SYSTEM, Role.DEVELOPER} for turn in turns[begin:]):
         return list(turns)
     return [replace(turn, role=Role.SYSTEM) if turn.role is Role.DEVELOPER else turn for turn in turns]
+
+
+def with_description(turns: Sequence[Turn], description: str) -> list[Turn]:
+    """The turns, whose system says what the JSON of the answer is."""
+    if not description:
+        return list(turns)
+    told, first = f"The answer is JSON: {description}", next(iter(turns), None)
+    if first is None or first.role not in {Role.SYSTEM, Role.DEVELOPER}:
+        return [Turn(Role.SYSTEM, told), *turns]
+    return [replace(first, content=f"{first.content}\n\n{told}" if first.content else told), *turns[1:]]
 
 
 class Choice:
@@ -156,6 +166,8 @@ class Choice:
         self._parallel = parallel
         self._said_json: list[str] | None = [] if is_json else None
         self._calls = 0
+        self._whole = True
+        """So is the last call."""
         self._cut = False
         """The tokens are used up: that is the reason of the end, also within the one call that there may be."""
         self._pending: list[Logprobs] = []
@@ -198,7 +210,8 @@ class Choice:
         if not self.ended:
             if self._said_json is not None and not self._calls and event.reason == "stop":
                 _check_json("".join(self._said_json))
-            yield self._end("tool_calls" if self._calls and event.reason == "stop" else event.reason)
+            called = self._calls and self._whole and event.reason == "stop"
+            yield self._end("tool_calls" if called else event.reason)
 
     def _shown(self, text: str) -> Iterator[ApiEvent]:
         if self._visible.thought:
@@ -230,8 +243,10 @@ class Choice:
                     yield CallPiece(choice=self._number, number=number, id=call_id(), name=name)
                 case Arguments(number, text) if text:
                     yield CallPiece(choice=self._number, number=number, arguments=text)
-                case CallEnded() if not (self._parallel or self._cut):
-                    yield self._end("tool_calls")
+                case CallEnded(whole=whole):
+                    self._whole = whole
+                    if whole and not (self._parallel or self._cut):
+                        yield self._end("tool_calls")
             self._pending.clear()  # log-probabilities are told of text alone
 
     def _end(self, reason: Literal["stop", "length", "tool_calls"]) -> Ended:

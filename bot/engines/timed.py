@@ -31,7 +31,7 @@ class Timed:
         self._by = by
         if self._timer is None or self._timer.when() > by:
             self._set()
-        self._waiting = task = asyncio.current_task()
+        self._waiting = task = asyncio.current_task(self._loop)
         assert task is not None, "a coroutine runs in a task"
         before = task.cancelling()
         try:

@@ -20,9 +20,15 @@ import xllamacpp.xllamacpp
 
 from bot.engines.plain import fill_of, surroundings
 from bot.generation import ChatTemplate, PlainText
+from tests import templates
+from tests.attacks import bank
+from tests.attacks.families import Family
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED = 1, 2, 3, 4
 """The types of tokens in GGUF files; all but the first are parsed by llama.cpp in text."""
+OWN, PROJECT, EVERY_FAMILY = "own", "the project's", "every family at once"
+"""A family's own vocabulary with its control tokens, or the project's with those; or the project's with those of all."""
+PROJECT_TOKENIZER = Path(__file__).parent.parent / "assets" / "hearth-demo-chat-hf" / "tokenizer.json"
 
 
 class _ModelParams(ctypes.Structure):
@@ -124,6 +130,17 @@ def _tokens(path: Path) -> tuple[list[str], list[int]]:
     texts = [text.decode("utf-8", "replace") for text in _strings(entries["tokenizer.ggml.tokens"])]
     kinds = entries["tokenizer.ggml.token_type"].data
     return texts, list(struct.unpack(f"<{len(kinds) // 4}i", kinds))
+
+
+def family_file(family: Family, kind: str, folder: Path) -> Path:
+    """A vocabulary-only file of one of these kinds; made when it is first asked for."""
+    path = folder / (f"{kind}.gguf" if kind == EVERY_FAMILY else f"{family.name}, {kind}.gguf")
+    if not path.exists() and kind == OWN:
+        extended(templates.vocabulary_file(family.vocabulary), family.controls, path)
+    elif not path.exists():
+        controls = bank.control_strings() if kind == EVERY_FAMILY else family.controls
+        from_tokenizer_json(PROJECT_TOKENIZER, path, controls)
+    return path
 
 
 def extended(source: Path, extra: Iterable[str], target: Path, *, kind: int = CONTROL) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
 import threading
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.page_client import Node, Seen, Server, Unreachable, View, event_id
+from tests.workers import MOST
 
 LINE, RETRIED, LOOSE = "line", "retried", "loose"
 """What is done in a conversation: question after question; that, and answers are asked for again; each question begins
@@ -41,11 +43,13 @@ SETTLE_SECONDS = 500.0
 def free_port() -> int:
     """A port of this machine that stays free while nobody listens on it.
 
-    It is none of those from which connections are made: one of those could be made from this very port to itself.
+    It is none of those from which connections are made: one of those could be made from this very port to itself. Where
+    several processes run tests, each has ports of its own.
     """
     low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0])
+    own = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % MOST
     while True:
-        port = random.randrange(max(1024, low - 12_000), low)
+        port = random.randrange(max(1024, low - 12_000) + own, low, MOST)
         with socket.socket() as trial:
             if trial.connect_ex(("127.0.0.1", port)):
                 return port

@@ -27,6 +27,12 @@ def files() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.fixture(scope="session")
+def vocabulary_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the vocabularies of the attack bank lie. Each is a large file, and is read once."""
+    return tmp_path_factory.mktemp("vocabularies")
+
+
 @pytest.fixture
 async def ferns(tmp_path: Path) -> AsyncIterator[Ferns]:
     """A guild on the stand-in for Discord, and a folder for its bot."""

@@ -18,10 +18,9 @@ from bot.prompt import PromptBuilder, ToolCall, Turn
 from tests import templates
 from tests.attacks import bank, reference
 from tests.attacks.families import FAMILIES, Family
-from tests.attacks.vocabularies import LlamaVocabulary, extended, from_tokenizer_json
+from tests.attacks.vocabularies import EVERY_FAMILY, OWN, PROJECT, LlamaVocabulary, family_file
 
 DAY = date(2026, 3, 14)
-PROJECT_TOKENIZER = Path(__file__).parent.parent / "assets" / "hearth-demo-chat-hf" / "tokenizer.json"
 TOOL_TEMPLATES = (
     "meta-llama-Llama-3.1-8B-Instruct",
     "meta-llama-Llama-3.3-70B-Instruct",
@@ -33,13 +32,6 @@ TOOL_TEMPLATES = (
     "openai-gpt-oss-120b",
     "Mistral-Small-3.2-24B-Instruct-2506",
 )
-EVERY_FAMILY = "every family at once"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the vocabularies lie."""
-    return tmp_path_factory.mktemp("vocabularies")
 
 
 @dataclass
@@ -79,16 +71,9 @@ class Bench:
         return [token_id for token_id in ids if token_id in self.control_ids]
 
 
-def benches(family: Family, kind: str, folder: Path) -> Iterator[Bench]:
+def benches(family: Family, kind: str, vocabulary_folder: Path) -> Iterator[Bench]:
     """The family's templates over its own vocabulary, or over the project's with the family's control tokens."""
-    path = folder / f"{family.name}-{kind}.gguf"
-    if path.exists():
-        pass
-    elif kind == "own":
-        extended(templates.vocabulary_file(family.vocabulary), family.controls, path)
-    else:
-        controls = bank.control_strings() if kind == EVERY_FAMILY else family.controls
-        from_tokenizer_json(PROJECT_TOKENIZER, path, controls)
+    path = family_file(family, kind, vocabulary_folder)
     for name in family.templates:
         source = templates.template(name)
         vocabulary = LlamaVocabulary(path, ChatTemplate(source=source, bos_token=family.bos, eos_token=family.eos))
@@ -128,14 +113,14 @@ def test_the_bank_is_large_enough() -> None:
     assert not [text for text in benign for string in bank.control_strings() if string in text]
 
 
-@pytest.mark.parametrize(("family", "kind"), over("own", "the project's", EVERY_FAMILY))
+@pytest.mark.parametrize(("family", "kind"), over(OWN, PROJECT, EVERY_FAMILY))
 async def test_no_text_forges_a_control_token(
-    family: Family, kind: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    family: Family, kind: str, vocabulary_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever a system text, a name, a message or an earlier answer holds, the control ids are the template's."""
     count = Count()
     attacks, halves = bank.attacks(), bank.halves()
-    for bench in benches(family, kind, folder):
+    for bench in benches(family, kind, vocabulary_folder):
         builder = PromptBuilder(bench.vocabulary)
         expected = bench.controls(bench.unguarded(chat("word", "word: word", "word", "word")))
         conversations = [turns(text, text, text, text, text) for text in attacks]
@@ -156,13 +141,13 @@ async def test_no_text_forges_a_control_token(
     assert (count.forged, count.refused) == (0, 0), count.examples
 
 
-@pytest.mark.parametrize(("family", "kind"), over("own", "the project's"))
+@pytest.mark.parametrize(("family", "kind"), over(OWN, PROJECT))
 async def test_benign_text_encodes_exactly_as_upstream_would(
-    family: Family, kind: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    family: Family, kind: str, vocabulary_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a control string in it, each text gives the very ids of the unguarded template, encoded as a whole."""
     texts, unequal, total = bank.benign(), [], 0
-    for bench in benches(family, kind, folder):
+    for bench in benches(family, kind, vocabulary_folder):
         builder = PromptBuilder(bench.vocabulary)
         for text in texts:
             other = "Be kind." if not text.strip() else text
@@ -175,12 +160,12 @@ async def test_benign_text_encodes_exactly_as_upstream_would(
     assert unequal == []
 
 
-@pytest.mark.parametrize(("family", "kind"), over("own"))
-async def test_no_document_forges_a_control_token(family: Family, kind: str, folder: Path) -> None:
+@pytest.mark.parametrize(("family", "kind"), over(OWN))
+async def test_no_document_forges_a_control_token(family: Family, kind: str, vocabulary_folder: Path) -> None:
     """Whatever its words and its name hold, also where one ends with the first half and the next begins with the other."""
     count = Count()
     texts = [(text, text) for text in bank.attacks()] + [(f"x{a}", f"{b}\n{a}") for a, b in bank.halves()]
-    for bench in benches(family, kind, folder):
+    for bench in benches(family, kind, vocabulary_folder):
         builder = PromptBuilder(bench.vocabulary)
         expected = bench.controls(bench.unguarded(chat("word", "word", "word", "word")))
         for name, words in texts:
@@ -207,10 +192,10 @@ def with_documents(name: str, words: str) -> StoredMessage:
 
 
 @pytest.mark.parametrize("name", TOOL_TEMPLATES)
-async def test_no_tool_text_forges_a_control_token(name: str, folder: Path) -> None:
+async def test_no_tool_text_forges_a_control_token(name: str, vocabulary_folder: Path) -> None:
     """Neither a tool's description, nor a call's name and arguments, nor a tool's result."""
     family = next(family for family in FAMILIES if name in family.templates)
-    bench = next(bench for bench in benches(family, "own", folder) if bench.name == name)
+    bench = next(bench for bench in benches(family, OWN, vocabulary_folder) if bench.name == name)
     builder = PromptBuilder(bench.vocabulary)
     count = Count()
     expected: list[int] = []

@@ -13,9 +13,8 @@ from bot.prompt import TextPrompts
 from tests import templates
 from tests.attacks import bank
 from tests.attacks.families import FAMILIES, Family
-from tests.attacks.vocabularies import NORMAL, LlamaVocabulary, extended, from_tokenizer_json
+from tests.attacks.vocabularies import EVERY_FAMILY, NORMAL, OWN, LlamaVocabulary, extended, family_file
 
-PROJECT_TOKENIZER = Path(__file__).parent.parent / "assets" / "hearth-demo-chat-hf" / "tokenizer.json"
 CODERS = ("qwen2", "starcoder", "refact", "deepseek-coder", "llama-spm")
 """Vocabularies of models that fill in, or that are given the tokens of those that do."""
 GIVEN = {
@@ -29,19 +28,8 @@ TOGETHER = 20
 NO_TEMPLATE = ChatTemplate(source="")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the vocabularies lie."""
-    return tmp_path_factory.mktemp("vocabularies")
-
-
-def of_family(family: Family, kind: str, folder: Path) -> LlamaVocabulary:
-    path = folder / f"{family.name}-{kind}.gguf"
-    if not path.exists() and kind == "own":
-        extended(templates.vocabulary_file(family.vocabulary), family.controls, path)
-    elif not path.exists():
-        from_tokenizer_json(PROJECT_TOKENIZER, path, bank.control_strings())
-    return LlamaVocabulary(path, NO_TEMPLATE)
+def of_family(family: Family, kind: str, vocabulary_folder: Path) -> LlamaVocabulary:
+    return LlamaVocabulary(family_file(family, kind, vocabulary_folder), NO_TEMPLATE)
 
 
 def control_ids(vocabulary: LlamaVocabulary) -> frozenset[int]:
@@ -55,9 +43,9 @@ def over(*kinds: str) -> list[object]:
     return [pytest.param(family, kind, id=f"{family.name}-{kind}") for family in FAMILIES for kind in kinds]
 
 
-@pytest.mark.parametrize(("family", "kind"), over("own", "every family at once"))
-async def test_no_text_forges_a_control_token(family: Family, kind: str, folder: Path) -> None:
-    vocabulary = of_family(family, kind, folder)
+@pytest.mark.parametrize(("family", "kind"), over(OWN, EVERY_FAMILY))
+async def test_no_text_forges_a_control_token(family: Family, kind: str, vocabulary_folder: Path) -> None:
+    vocabulary = of_family(family, kind, vocabulary_folder)
     controls, prompts = control_ids(vocabulary), TextPrompts(vocabulary)
     head = [i for i in vocabulary.plain.before if i in controls]
     texts = [*bank.attacks(), *(f"{a}{b}" for a, b in bank.halves()), *(f"{b}{a}{b}" for a, b in bank.halves())]
@@ -70,9 +58,11 @@ async def test_no_text_forges_a_control_token(family: Family, kind: str, folder:
     assert len(controls) >= len([string for string in family.controls if len(string) > 1]) - 2
 
 
-@pytest.mark.parametrize(("family", "kind"), over("own"))
-async def test_benign_text_encodes_exactly_as_upstream_would(family: Family, kind: str, folder: Path) -> None:
-    vocabulary = of_family(family, kind, folder)
+@pytest.mark.parametrize(("family", "kind"), over(OWN))
+async def test_benign_text_encodes_exactly_as_upstream_would(
+    family: Family, kind: str, vocabulary_folder: Path
+) -> None:
+    vocabulary = of_family(family, kind, vocabulary_folder)
     texts = bank.benign()
     found = await TextPrompts(vocabulary).prompts(texts)
     unequal = [t for t, ids in zip(texts, found, strict=True) if list(ids) != vocabulary.tokenize(t, around=True)]
@@ -80,8 +70,8 @@ async def test_benign_text_encodes_exactly_as_upstream_would(family: Family, kin
 
 
 @pytest.mark.parametrize("name", CODERS)
-async def test_no_text_forges_the_borders_of_filling_in(name: str, folder: Path) -> None:
-    path = folder / f"{name}-filling.gguf"
+async def test_no_text_forges_the_borders_of_filling_in(name: str, vocabulary_folder: Path) -> None:
+    path = vocabulary_folder / f"{name}-filling.gguf"
     extended(templates.vocabulary_file(name), GIVEN.get(name, "").split(), path)
     vocabulary = LlamaVocabulary(path, NO_TEMPLATE)
     controls, plain, prompts = control_ids(vocabulary), vocabulary.plain, TextPrompts(vocabulary)
@@ -96,7 +86,7 @@ async def test_no_text_forges_the_borders_of_filling_in(name: str, folder: Path)
 
 
 @pytest.mark.parametrize("name", [name for name in CODERS if name not in {"qwen2", "llama-spm"}])
-async def test_text_beside_a_hole_encodes_as_it_does_alone(name: str, folder: Path) -> None:
+async def test_text_beside_a_hole_encodes_as_it_does_alone(name: str, vocabulary_folder: Path) -> None:
     vocabulary = LlamaVocabulary(templates.vocabulary_file(name), NO_TEMPLATE)
     plain = vocabulary.plain
     fill = plain.fill
@@ -129,9 +119,9 @@ async def test_benign_text_to_be_embedded_encodes_exactly_as_upstream_would(name
     assert unequal == []
 
 
-@pytest.mark.parametrize(("family", "kind"), over("own"))
-async def test_no_control_id_is_taken_from_outside(family: Family, kind: str, folder: Path) -> None:
-    vocabulary = of_family(family, kind, folder)
+@pytest.mark.parametrize(("family", "kind"), over(OWN))
+async def test_no_control_id_is_taken_from_outside(family: Family, kind: str, vocabulary_folder: Path) -> None:
+    vocabulary = of_family(family, kind, vocabulary_folder)
     prompts, plain = TextPrompts(vocabulary), vocabulary.plain
     ordinary = tuple(vocabulary.tokenize("hello"))
     for control in sorted(control_ids(vocabulary) - set(plain.before)):
@@ -141,10 +131,10 @@ async def test_no_control_id_is_taken_from_outside(family: Family, kind: str, fo
     assert await prompts.prompts([ordinary]) == [ordinary]
 
 
-def test_llama_cpp_parses_well_known_texts_whatever_the_file_says_of_them(folder: Path) -> None:
+def test_llama_cpp_parses_well_known_texts_whatever_the_file_says_of_them(vocabulary_folder: Path) -> None:
     """So `gguf.ModelFile.added` has them all, also where a file calls them ordinary."""
     known = sorted({*END_TEXTS, *(text for texts in FILL_TEXTS.values() for text in texts)})
-    path = extended(templates.vocabulary_file("gpt-2"), known, folder / "mistyped.gguf", kind=NORMAL)
+    path = extended(templates.vocabulary_file("gpt-2"), known, vocabulary_folder / "mistyped.gguf", kind=NORMAL)
     vocabulary = LlamaVocabulary(path, NO_TEMPLATE)
     parsed = {text for text in known if len(vocabulary.tokenize(text)) == 1}
     assert {"<|im_end|>", "<|eot_id|>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"} & parsed

@@ -21,7 +21,7 @@ from tests import templates
 from tests.attacks import bank
 from tests.attacks.families import FAMILIES, Family
 from tests.attacks.recorder import Recorder
-from tests.attacks.vocabularies import LlamaVocabulary, extended
+from tests.attacks.vocabularies import OWN, LlamaVocabulary, family_file
 from tests.programs import CHAT, TEXT, Program, program
 from tests.web import site
 
@@ -37,19 +37,10 @@ FORMATS = FIRSTS[:3]
 """Of each way to write calls one that the template knows."""
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the vocabularies lie."""
-    return tmp_path_factory.mktemp("vocabularies")
-
-
-def recorder(family: Family, name: str, folder: Path) -> Recorder:
+def recorder(family: Family, name: str, vocabulary_folder: Path) -> Recorder:
     """The engine of a template over its family's vocabulary."""
-    path = folder / f"{family.name}.gguf"
-    if not path.exists():
-        extended(templates.vocabulary_file(family.vocabulary), family.controls, path)
     template = ChatTemplate(source=templates.template(name), bos_token=family.bos, eos_token=family.eos)
-    return Recorder(LlamaVocabulary(path, template))
+    return Recorder(LlamaVocabulary(family_file(family, OWN, vocabulary_folder), template))
 
 
 @dataclass
@@ -105,8 +96,8 @@ def _names(grammar: str) -> list[str]:
 
 
 @asynccontextmanager
-async def bench(family: Family, name: str, folder: Path, data: Path) -> AsyncIterator[Bench]:
-    engine = recorder(family, name, folder)
+async def bench(family: Family, name: str, vocabulary_folder: Path, data: Path) -> AsyncIterator[Bench]:
+    engine = recorder(family, name, vocabulary_folder)
     async with site(data, engine=engine) as home, program(home) as asker:
         yield Bench(engine, asker)
 
@@ -115,11 +106,11 @@ def conversation(one: str, other: str) -> dict[str, Any]:
     """Every field of messages: names, texts, parts beside each other, refusals, reasoning, and what is only counted."""
     return {
         "messages": [
-            {"role": "system", "content": one, "name": other},
+            {"role": "system", "content": one, "name": named(other)},
             {"role": "developer", "content": [part(one), part(other)]},
-            {"role": "user", "content": one, "name": one},
-            {"role": "assistant", "content": one, "name": other, "reasoning_content": one},
-            {"role": "user", "content": [part(one), part(other), part(one)], "name": other},
+            {"role": "user", "content": one, "name": named(one)},
+            {"role": "assistant", "content": one, "name": named(other), "reasoning_content": one},
+            {"role": "user", "content": [part(one), part(other), part(one)], "name": named(other)},
             {"role": "assistant", "content": [part(one), {"type": "refusal", "refusal": other}]},
             {"role": "user", "content": other},
             {"role": "assistant", "content": None, "refusal": one},
@@ -131,6 +122,11 @@ def conversation(one: str, other: str) -> dict[str, Any]:
         "metadata": {whole(one)[:64]: whole(other)[:512]},
         "store": True,
     }
+
+
+def named(text: str) -> str:
+    """As long as a name may be."""
+    return whole(text)[:64]
 
 
 def whole(text: str) -> str:
@@ -202,25 +198,25 @@ def schema(one: str, other: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("family, name", OVER)
 async def test_no_field_of_a_message_forges_a_control_token(
-    family: Family, name: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    family: Family, name: str, vocabulary_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with bench(family, name, folder, tmp_path) as made:
+    async with bench(family, name, vocabulary_folder, tmp_path) as made:
         await made.count(CHAT, conversation)
         made.told(capsys, f"{name}, messages")
 
 
 @pytest.mark.parametrize("family, name", OVER)
 async def test_no_field_of_a_function_forges_a_control_token(
-    family: Family, name: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    family: Family, name: str, vocabulary_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One must be called, so that its schema goes into a grammar, which may name the format's own tokens alone."""
-    async with bench(family, name, folder, tmp_path) as made:
+    async with bench(family, name, vocabulary_folder, tmp_path) as made:
         await made.count(CHAT, called)
         made.told(capsys, f"{name}, tools")
 
 
 async def test_calls_with_ids_of_nine_letters_forge_no_control_token(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    vocabulary_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As Mistral's templates want them; with others they are not shown calls, but texts about some."""
 
@@ -233,7 +229,7 @@ async def test_calls_with_ids_of_nine_letters_forge_no_control_token(
         return body
 
     family = next(family for family in FAMILIES if family.name == "mistral")
-    async with bench(family, family.templates[0], folder, tmp_path) as made:
+    async with bench(family, family.templates[0], vocabulary_folder, tmp_path) as made:
         await made.count(CHAT, made_of)
         shown = made.engine.decode_controls(made.engine.requests[-1])
         assert "[TOOL_CALLS]" in shown and "[TOOL_RESULTS]" in shown
@@ -242,17 +238,17 @@ async def test_calls_with_ids_of_nine_letters_forge_no_control_token(
 
 @pytest.mark.parametrize("family, name", FORMATS)
 async def test_no_field_of_a_function_of_earlier_forges_one(
-    family: Family, name: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    family: Family, name: str, vocabulary_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with bench(family, name, folder, tmp_path) as made:
+    async with bench(family, name, vocabulary_folder, tmp_path) as made:
         await made.count(CHAT, legacy)
         made.told(capsys, f"{name}, functions")
 
 
 async def test_no_json_schema_forges_a_control_token(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    vocabulary_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No template is shown it."""
+    """A template is shown what is said of it."""
 
     def made_of(one: str, other: str) -> dict[str, Any]:
         form = {"name": "made", "description": one, "schema": schema(one, other)}
@@ -260,16 +256,16 @@ async def test_no_json_schema_forges_a_control_token(
         return {"messages": [said], "response_format": {"type": "json_schema", "json_schema": form}}
 
     family = FAMILIES[0]
-    async with bench(family, family.templates[0], folder, tmp_path) as made:
+    async with bench(family, family.templates[0], vocabulary_folder, tmp_path) as made:
         await made.count(CHAT, made_of)
         made.told(capsys, "JSON schemas")
 
 
 @pytest.mark.parametrize("family, name", FIRSTS)
 async def test_no_prompt_of_text_forges_a_control_token(
-    family: Family, name: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    family: Family, name: str, vocabulary_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with bench(family, name, folder, tmp_path) as made:
+    async with bench(family, name, vocabulary_folder, tmp_path) as made:
         suffix = made.engine.plain.fill is not None
 
         def made_of(one: str, other: str) -> dict[str, Any]:
@@ -287,10 +283,10 @@ async def test_no_prompt_of_text_forges_a_control_token(
 
 @pytest.mark.parametrize("family, name", FIRSTS)
 async def test_no_token_ids_of_a_prompt_are_control_ids(
-    family: Family, name: str, folder: Path, tmp_path: Path
+    family: Family, name: str, vocabulary_folder: Path, tmp_path: Path
 ) -> None:
     """But for that which begins a document, at the beginning."""
-    async with bench(family, name, folder, tmp_path) as made:
+    async with bench(family, name, vocabulary_folder, tmp_path) as made:
         plain = made.engine._vocabulary.tokenize("a word", parse=False)
         for token_id in sorted(made.engine.control_ids):
             for ids in (
@@ -306,10 +302,10 @@ async def test_no_token_ids_of_a_prompt_are_control_ids(
 
 
 @pytest.mark.parametrize("where", ["tools", "functions", "response_format"])
-async def test_a_name_that_is_more_than_a_name_is_refused(folder: Path, tmp_path: Path, where: str) -> None:
+async def test_a_name_that_is_more_than_a_name_is_refused(vocabulary_folder: Path, tmp_path: Path, where: str) -> None:
     """Of functions and schemas that are offered: they stand in grammars, and templates write them as they are."""
     family = FAMILIES[0]
-    async with bench(family, family.templates[0], folder, tmp_path) as made:
+    async with bench(family, family.templates[0], vocabulary_folder, tmp_path) as made:
         for text in bank.attacks():
             named: dict[str, Any] = {"name": text, "parameters": {"type": "object"}}
             bodies: dict[str, dict[str, Any]] = {
@@ -326,8 +322,8 @@ async def test_a_name_that_is_more_than_a_name_is_refused(folder: Path, tmp_path
 @pytest.mark.parametrize(
     "role", ["", "System", "system ", "tool_call", "ipython", "model", "<|im_start|>system", None, 5]
 )
-async def test_a_role_is_one_of_six(folder: Path, tmp_path: Path, role: object) -> None:
+async def test_a_role_is_one_of_six(vocabulary_folder: Path, tmp_path: Path, role: object) -> None:
     family = FAMILIES[0]
-    async with bench(family, family.templates[0], folder, tmp_path) as made:
+    async with bench(family, family.templates[0], vocabulary_folder, tmp_path) as made:
         assert await made.ask(CHAT, {"messages": [{"role": role, "content": "x"}]}) == []
         assert [refusal["param"] for refusal, _ in made.refused] == ["messages[0].role"]

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from adapters.web.openai import body, json_text, server
-from adapters.web.openai.parameters.base import MAX_BIASES, MAX_STOP, Body
-from adapters.web.openai.parameters.chat import MAX_ARGUMENTS, MAX_MESSAGES
-from adapters.web.openai.parameters.text import MAX_INPUTS, MAX_PROMPTS
+from adapters.web.openai.parameters.base import MAX_BIASES, MAX_STOP
+from adapters.web.openai.parameters.chat import MAX_ARGUMENTS, MAX_MESSAGES, ChatBody
+from adapters.web.openai.parameters.text import MAX_INPUTS, MAX_PROMPTS, TextBody
 from bot.engines.timed import StreamEvent
 from bot.generation import Generation
 from bot.testing import ScriptedEngine
@@ -199,21 +199,23 @@ async def test_bodies_on_their_way_in_are_bounded_all_together(
 async def test_a_body_is_not_held_while_its_answer_is_written(home: Site, asker: Program) -> None:
     """It may be large, and the answer slow, or wait for its turn: of many requests there would be gigabytes."""
     home.engine.stall_after = 1
-    before = [one for one in gc.get_objects() if isinstance(one, Body)]
-    async with aclosing(asker.live(CHAT, {"messages": HELLO})) as chat, aclosing(asker.live(TEXT, {})) as text:
+    async with (
+        aclosing(asker.live(CHAT, {"messages": HELLO, "user": "held"})) as chat,
+        aclosing(asker.live(TEXT, {"user": "held"})) as text,
+    ):
         assert (await anext(chat))["choices"]
         assert (await anext(text))["choices"]
         gc.collect()
-        now = [one for one in gc.get_objects() if isinstance(one, Body)]
-        assert [one for one in now if not any(one is other for other in before)] == []
+        bodies = [one for one in gc.get_objects() if isinstance(one, ChatBody | TextBody)]
+        assert "held" not in [one.user for one in bodies]
 
 
 @pytest.mark.parametrize("texts", [["x"], [[5]]], ids=["texts", "ids"])
 async def test_too_many_texts_are_told_as_such(asker: Program, texts: list[Any]) -> None:
     """And not by the first of them, which is right."""
     for path, name, most in ((TEXT, "prompt", MAX_PROMPTS), (EMBEDDINGS, "input", MAX_INPUTS)):
-        body: dict[str, Any] = {name: texts * (most + 1)}
-        found = await asker.refused(path, **body)
+        given: dict[str, Any] = {name: texts * (most + 1)}
+        found = await asker.refused(path, **given)
         assert (found["param"], found["message"]) == (
             name,
             f"Invalid '{name}': at most {most}; these are {most + 1}",

@@ -422,6 +422,12 @@ async def test_an_answer_is_a_json_object_where_no_more_is_said(embedded: Progra
         assert choice["message"]["content"].startswith("{")
 
 
+async def test_the_model_is_told_what_is_said_of_the_json(home: Site, scripted: Program) -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "made", "description": "Two towns.", "schema": TOWN}}
+    await scripted.chat(response_format=form)
+    assert "system\nThe answer is JSON: Two towns." in home.engine.decode(home.engine.requests[0].prompt)
+
+
 @pytest.mark.parametrize(
     "schema",
     [

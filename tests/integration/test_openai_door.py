@@ -339,8 +339,9 @@ def allowed(answer: Answer) -> str | None:
     return found
 
 
-async def test_a_page_of_a_configured_origin_may_ask_with_a_key(tmp_path: Path) -> None:
-    async with site(tmp_path, api={"cors_origins": [ELSEWHERE]}) as home:
+@pytest.mark.parametrize("written", [ELSEWHERE, ELSEWHERE.replace("app", "App")])
+async def test_a_page_of_a_configured_origin_may_ask_with_a_key(tmp_path: Path, written: str) -> None:
+    async with site(tmp_path, api={"cors_origins": [written]}) as home:
         secret = await key(home)
         own = {"Origin": ELSEWHERE, "Sec-Fetch-Site": "cross-site"}
         asks = {

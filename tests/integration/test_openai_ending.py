@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
-import aiohttp
-
+from adapters.web.openai.faults import LEAVING
 from bot.testing import ScriptedEngine
 from tests.house import DEADLINE, until
 from tests.programs import CHAT, DONE, HELLO, error, program
@@ -74,18 +73,21 @@ def refuses(home: Site) -> bool:
     return home.page.server.leaving
 
 
-async def test_a_stream_that_does_not_end_is_broken_off_when_the_time_is_up(tmp_path: Path) -> None:
-    """Its program can tell: what came is no whole response."""
-    async with ending(tmp_path, drain=0.2) as (home, end, task), program(home) as asker:
+async def test_what_does_not_end_is_told_so_when_the_time_is_up(tmp_path: Path) -> None:
+    """A stream in its last event, a whole answer by its status; and the engine is free."""
+    async with ending(tmp_path, drain=0.2) as (home, end, task), program(home) as asker, program(home) as other:
         held(home)
+        whole = asyncio.create_task(other.post(CHAT, {"model": "default", "messages": HELLO}))
         stream = asker.live(CHAT, {"messages": HELLO})
         got = [await anext(stream) for _ in range(4)]
+        await until(lambda: home.engine.generated == 6, "both standing still")
         home.engine.resume = asyncio.Event()
         end.set()
-        with suppress(aiohttp.ClientError):
-            async for chunk in stream:
-                got.append(chunk)
-        assert DONE not in got
-        assert not any(chunk["choices"][0]["finish_reason"] for chunk in got if "choices" in chunk)
+        *rest, last = [chunk async for chunk in stream]
+        assert (last["error"]["type"], last["error"]["message"]) == ("server_error", LEAVING)
+        assert not any(chunk["choices"][0]["finish_reason"] for chunk in [*got, *rest])
+        refused = await whole
+        assert (refused.status, error(refused)) == (503, last["error"])
+        assert int(refused.headers["Retry-After"]) > 0
         await asyncio.wait_for(task, DEADLINE)
         assert home.engine.active == 0

@@ -146,7 +146,7 @@ REQUESTS: dict[str, tuple[int, str, dict[str, Any]]] = {
     "nothing": (400, TEXT, {"prompt": [None] * 900_000}),
     "lists": (400, CHAT, {"messages": [[[]]] * 40_000}),
     "a name": (400, CHAT, {"messages": HELLO, "x" * 5_000_000: 1}),
-    "a name of somebody": (200, CHAT, {"messages": [{**HELLO[0], "name": "x" * 5_000_000}]}),
+    "a name of somebody": (400, CHAT, {"messages": [{**HELLO[0], "name": "x" * 5_000_000}]}),
     "an unknown model": (404, CHAT, {"messages": HELLO, "model": "x" * 5_000_000}),
     "an unknown call": (400, CHAT, {"messages": [{"role": "tool", "tool_call_id": "x" * 5_000_000, "content": "r"}]}),
     "many answers": (200, CHAT, {"messages": HELLO, "n": 64, "logprobs": True, "top_logprobs": 20}),

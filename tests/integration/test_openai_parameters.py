@@ -1,4 +1,4 @@
-"""Every parameter of OpenAI's document of 2023 that a served operation takes: honoured, or refused by its name.
+"""Every parameter of OpenAI's documents of 2023 and 2026 that a served operation takes: honoured, or refused by its name.
 
 Those of audio, which come in forms, have a table of their own in test_api_audio.py. A row says what is sent, what of the
 answer or of the request to the engine must show it, and a value that is refused.
@@ -16,12 +16,18 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
+from adapters.web.openai.parameters import chat
+from bot.api import Kept
 from bot.generation import Generation
 from bot.testing import ScriptedEngine
 from tests.web import Browser, Site, site
 
-SPEC = Path(__file__).parents[1] / "specs" / "openai-2023-11-28.yaml"
+SPECS = Path(__file__).parents[1] / "specs"
+SPEC = SPECS / "openai-2023-11-28.yaml"
+TODAY: dict[str, Any] = json.loads((SPECS / "openai-names-2026-08-21.json").read_text("utf-8"))
+"""Names alone: of bodies by path, and of the objects in them."""
 MODEL = "default"
 HELLO = [{"role": "user", "content": "hello"}]
 SCHEMA = {"type": "object", "properties": {"town": {"type": "string"}}, "required": ["town"]}
@@ -40,6 +46,8 @@ class Seen:
     engine: ScriptedEngine
     usage: list[dict[str, object]]
     """What was counted."""
+    kept: list[Kept]
+    """The completions that are kept."""
 
     @property
     def prompt(self) -> str:
@@ -132,6 +140,36 @@ CHAT: dict[str, Honoured | Refused] = {
     "user": Honoured({"user": "ann"}, counted, 5),
     "function_call": Honoured({"functions": [FUNCTION], "function_call": {"name": "weather"}}, called, "sometimes"),
     "functions": Honoured({"functions": [FUNCTION]}, lambda seen: "weather" in seen.prompt, []),
+    # Those of 2026:
+    "max_completion_tokens": Honoured({"max_completion_tokens": 3}, lambda seen: seen.requests[0].max_tokens == 3, 0),
+    "logprobs": Honoured({"logprobs": True}, lambda seen: len(seen.answer["choices"][0]["logprobs"]["content"]) > 3, 2),
+    "top_logprobs": Honoured({"logprobs": True, "top_logprobs": 2}, sampled("logprobs", 2), 21),
+    "stream_options": Honoured(
+        {"stream": True, "stream_options": {"include_usage": True}},
+        lambda seen: seen.answer[-1]["choices"] == [] and seen.answer[-1]["usage"]["total_tokens"] > 0,
+        {"include_obfuscation": True},
+    ),
+    "parallel_tool_calls": Honoured(
+        {"tools": [TOOL], "tool_choice": "required", "parallel_tool_calls": False},
+        lambda seen: called(seen) and len(seen.message["tool_calls"]) == 1,
+        "no",
+    ),
+    "store": Honoured({"store": True}, lambda seen: [one.id for one in seen.kept] == [seen.answer["id"]], 1),
+    "metadata": Honoured(
+        {"store": True, "metadata": {"a": "b"}}, lambda seen: seen.kept[0].metadata == {"a": "b"}, {"a": 1}
+    ),
+    "safety_identifier": Honoured({"safety_identifier": "ann"}, counted, 5),
+    "prompt_cache_key": Honoured({"prompt_cache_key": "x"}, said, 5),
+    "prompt_cache_retention": Refused({"prompt_cache_retention": "24h"}),
+    "prompt_cache_options": Refused({"prompt_cache_options": {"ttl": "30m"}}),
+    "audio": Refused({"audio": {"voice": "alloy", "format": "wav"}}),
+    "modalities": Refused({"modalities": ["text", "audio"]}),
+    "moderation": Refused({"moderation": {"model": "omni-moderation-latest"}}),
+    "prediction": Refused({"prediction": {"type": "content", "content": "hello"}}),
+    "reasoning_effort": Refused({"reasoning_effort": "low"}),
+    "service_tier": Refused({"service_tier": "flex"}),
+    "verbosity": Refused({"verbosity": "low"}),
+    "web_search_options": Refused({"web_search_options": {}}),
 }
 
 TEXT: dict[str, Honoured | Refused] = {
@@ -152,6 +190,11 @@ TEXT: dict[str, Honoured | Refused] = {
     "temperature": Honoured({"temperature": 0.25}, sampled("temperature", 0.25), -0.1),
     "top_p": Honoured({"top_p": 0.5}, sampled("top_p", 0.5), -0.1),
     "user": Honoured({"user": "ann"}, counted, "x" * 1000),
+    "stream_options": Honoured(
+        {"stream": True, "stream_options": {"include_usage": True}},
+        lambda seen: seen.answer[-1]["choices"] == [] and seen.answer[-1]["usage"]["total_tokens"] > 0,
+        {"include_obfuscation": True},
+    ),
 }
 
 EMBEDDING: dict[str, Honoured | Refused] = {
@@ -160,6 +203,7 @@ EMBEDDING: dict[str, Honoured | Refused] = {
         {"input": ["one", "two"]}, lambda seen: [one["index"] for one in seen.answer["data"]] == [0, 1], ""
     ),
     "encoding_format": Honoured({"encoding_format": "base64"}, unpacked, "hex"),
+    "dimensions": Honoured({"dimensions": 2}, lambda seen: len(seen.answer["data"][0]["embedding"]) == 2, 0),
     "user": Honoured({"user": "ann"}, counted, 5),
 }
 
@@ -170,6 +214,28 @@ TABLES: dict[str, tuple[dict[str, Any], dict[str, Honoured | Refused]]] = {
 }
 """By path: what a request needs, and the rows."""
 ROWS = [(path, name) for path, (_, rows) in TABLES.items() for name in rows]
+OBJECTS: dict[str, type[BaseModel]] = {
+    "ChatCompletionFunctionCallOption": chat.Named,
+    "ChatCompletionFunctions": chat.FunctionDefinition,
+    "ChatCompletionMessageToolCall": chat.ToolCall,
+    "ChatCompletionNamedToolChoice": chat.NamedTool,
+    "ChatCompletionRequestAssistantMessage": chat.AssistantMessage,
+    "ChatCompletionRequestDeveloperMessage": chat.SystemMessage,
+    "ChatCompletionRequestFunctionMessage": chat.FunctionMessage,
+    "ChatCompletionRequestMessageContentPartRefusal": chat.RefusalPart,
+    "ChatCompletionRequestMessageContentPartText": chat.TextPart,
+    "ChatCompletionRequestSystemMessage": chat.SystemMessage,
+    "ChatCompletionRequestToolMessage": chat.ToolMessage,
+    "ChatCompletionRequestUserMessage": chat.UserMessage,
+    "ChatCompletionStreamOptions": chat.StreamOptions,
+    "ChatCompletionTool": chat.Tool,
+    "FunctionObject": chat.FunctionDefinition,
+    "ResponseFormatJsonObject": chat.JsonObjectFormat,
+    "ResponseFormatJsonSchema": chat.JsonSchemaFormat,
+    "ResponseFormatJsonSchema.json_schema": chat.JsonSchema,
+    "ResponseFormatText": chat.TextFormat,
+}
+"""By the document's names, what reads them."""
 
 
 @pytest.fixture
@@ -209,7 +275,15 @@ def test_the_tables_have_every_parameter() -> None:
     for path, (_, rows) in TABLES.items():
         body = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
         schema = document["components"]["schemas"][body["$ref"].rpartition("/")[2]]
-        assert set(rows) == set(schema["properties"]), path
+        assert set(rows) == {*schema["properties"], *TODAY["bodies"][path]}, path
+
+
+def test_all_that_objects_within_a_body_may_hold_is_known() -> None:
+    """So that what asks for nothing is not refused for being unknown, and what is refused is told why."""
+    assert set(OBJECTS) == set(TODAY["objects"])
+    for name, model in OBJECTS.items():
+        known = {field.alias or name for name, field in model.model_fields.items()}
+        assert known >= set(TODAY["objects"][name]), name
 
 
 @pytest.mark.parametrize("path, name", ROWS)
@@ -223,7 +297,8 @@ async def test_a_parameter_is_honoured_or_refused(home: Site, program: Browser, 
     status, answer = await send(program, path, {**needed, **row.sent})
     assert status == 200, answer
     usage = await home.app.store.api_usage()
-    assert row.shows(Seen(answer, home.engine.requests, home.engine, usage)), answer
+    kept, _ = await home.app.store.kept_completions(caller="open")
+    assert row.shows(Seen(answer, home.engine.requests, home.engine, usage, kept)), answer
     assert await refused(program, path, {**needed, **row.sent, name: row.wrong}, name, row.status)
 
 

@@ -12,28 +12,20 @@ from bot.messages import Role
 from bot.prompt import PromptBuilder, Turn
 from tests import templates
 from tests.attacks.families import FAMILIES, Family
-from tests.attacks.vocabularies import LlamaVocabulary, extended
+from tests.attacks.vocabularies import OWN, LlamaVocabulary, family_file
 
 DAY = date(2026, 3, 14)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("vocabularies")
 
 
 @pytest.mark.parametrize(
     ("family", "name"), [pytest.param(family, name, id=name) for family in FAMILIES for name in family.templates]
 )
 async def test_each_prompt_begins_with_the_last_one_and_what_was_generated(
-    family: Family, name: str, folder: Path
+    family: Family, name: str, vocabulary_folder: Path
 ) -> None:
     """The generated ids spell words letter by letter, as no tokenizer would encode them."""
-    path = folder / f"{family.name}.gguf"
-    if not path.exists():
-        extended(templates.vocabulary_file(family.vocabulary), family.controls, path)
     template = ChatTemplate(source=templates.template(name), bos_token=family.bos, eos_token=family.eos)
-    vocabulary = LlamaVocabulary(path, template)
+    vocabulary = LlamaVocabulary(family_file(family, OWN, vocabulary_folder), template)
     builder = PromptBuilder(vocabulary)
     turns = [Turn(Role.SYSTEM, "Be kind.")]
     before: tuple[int, ...] = ()

@@ -18,6 +18,7 @@ from sqlalchemy import event
 from bot.api import ApiUse, Caller, Kept
 from bot.messages import Action, ActionName, AnswerState, Draft, Finished, Limits, Role, Triage
 from bot.testing import MemoryAdapter
+from storage.one_trip import OneTripConnection
 from storage.prepared import Plan, Rows, Values
 from storage.store import SqlStore
 from tests.contract.talk import ANN, CHAT, NOTES, THEN, answer, ask, claimed, deleted, edited, pressed, reading
@@ -77,19 +78,22 @@ def transactions() -> Iterator[list[list[tuple[str, str]]]]:
     """Collects the writer's transactions within the block: of each statement its verb and its first table, or what it walks."""
     seen: list[list[tuple[str, str]]] = []
 
-    def begin(_connection: Any) -> None:
+    plain = OneTripConnection._transaction
+
+    def begin(writer: OneTripConnection, connection: Any, work: Callable[[Any], Any]) -> Any:
         seen.append([])
+        return plain(writer, connection, work)
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if seen and (found := _TABLE.match(statement)):
             seen[-1].append((found["verb"], found["table"]))
 
-    event.listen(sqlalchemy.Engine, "begin", begin)
+    OneTripConnection._transaction = begin  # type: ignore[method-assign,assignment]
     try:
         with _each(note):
             yield seen
     finally:
-        event.remove(sqlalchemy.Engine, "begin", begin)
+        OneTripConnection._transaction = plain  # type: ignore[method-assign]
 
 
 def steps(database: Path, seen: dict[str, Any]) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bot.answering import Answering, until
+from bot.answering import Answering, Stop, until
 from bot.errors import EngineError
 from bot.generation import Usage
 from bot.messages import (
@@ -108,7 +108,7 @@ class Source:
         self.ends.append("end")
 
 
-async def collect(source: Source, stop: asyncio.Event) -> list[Piece]:
+async def collect(source: Source, stop: Stop) -> list[Piece]:
     async with aclosing(until(stop, source.pieces())) as pieces:
         return [piece async for piece in pieces]
 
@@ -123,14 +123,14 @@ async def nothing_left() -> AsyncGenerator[None, None]:
 @pytest.mark.usefixtures("nothing_left")
 async def test_without_a_stop_every_piece_comes() -> None:
     source = Source("a", "b")
-    assert await collect(source, asyncio.Event()) == [Text("a"), Text("b")]
+    assert await collect(source, Stop()) == [Text("a"), Text("b")]
     assert source.ends == ["end"]
 
 
 @pytest.mark.usefixtures("nothing_left")
 async def test_an_error_comes_after_the_pieces_before_it() -> None:
     source, seen = Source("a", error=EngineError(detail="no")), []
-    async with aclosing(until(asyncio.Event(), source.pieces())) as pieces:
+    async with aclosing(until(Stop(), source.pieces())) as pieces:
         with pytest.raises(EngineError):
             async for piece in pieces:
                 seen.append(piece)
@@ -140,7 +140,7 @@ async def test_an_error_comes_after_the_pieces_before_it() -> None:
 
 @pytest.mark.usefixtures("nothing_left")
 async def test_a_stop_ends_a_source_that_waits() -> None:
-    source, stop = Source("a", waits=True), asyncio.Event()
+    source, stop = Source("a", waits=True), Stop()
     asyncio.get_running_loop().call_later(0.01, stop.set)
     assert await collect(source, stop) == [Text("a")]
     assert source.ends == ["CancelledError"]
@@ -148,7 +148,7 @@ async def test_a_stop_ends_a_source_that_waits() -> None:
 
 @pytest.mark.usefixtures("nothing_left")
 async def test_a_stop_before_the_beginning_ends_it_too() -> None:
-    source, stop = Source(waits=True), asyncio.Event()
+    source, stop = Source(waits=True), Stop()
     stop.set()
     assert await collect(source, stop) == []
     assert source.ends == ["CancelledError"]
@@ -157,7 +157,7 @@ async def test_a_stop_before_the_beginning_ends_it_too() -> None:
 @pytest.mark.usefixtures("nothing_left")
 async def test_a_stop_frees_the_source_while_nobody_asks_for_the_next_piece() -> None:
     """The platform may be slow just then; the engine is not kept for it."""
-    source, stop = Source("a", waits=True), asyncio.Event()
+    source, stop = Source("a", waits=True), Stop()
     async with aclosing(until(stop, source.pieces())) as pieces:
         assert await anext(pieces) == Text("a")
         stop.set()
@@ -169,7 +169,7 @@ async def test_a_stop_frees_the_source_while_nobody_asks_for_the_next_piece() ->
 @pytest.mark.usefixtures("nothing_left")
 async def test_who_leaves_early_closes_the_source_before_going_on() -> None:
     source = Source("a", waits=True)
-    async with aclosing(until(asyncio.Event(), source.pieces())) as pieces:
+    async with aclosing(until(Stop(), source.pieces())) as pieces:
         assert await anext(pieces) == Text("a")
     assert source.ends == ["CancelledError"]
 
@@ -180,7 +180,7 @@ async def test_who_leaves_early_need_not_look_at_an_error() -> None:
     source = Source("a", "b", error=EngineError())
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    async with aclosing(until(asyncio.Event(), source.pieces())) as pieces:
+    async with aclosing(until(Stop(), source.pieces())) as pieces:
         assert await anext(pieces) == Text("a")
         await asyncio.sleep(0)
     del pieces
@@ -192,7 +192,7 @@ async def test_who_leaves_early_need_not_look_at_an_error() -> None:
 @pytest.mark.usefixtures("nothing_left")
 async def test_a_cancelled_answer_closes_its_source_before_it_ends() -> None:
     source = Source("a", waits=True)
-    task = asyncio.create_task(collect(source, asyncio.Event()))
+    task = asyncio.create_task(collect(source, Stop()))
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -202,7 +202,7 @@ async def test_a_cancelled_answer_closes_its_source_before_it_ends() -> None:
 
 @pytest.mark.usefixtures("nothing_left")
 async def test_what_a_source_cleans_up_is_not_interrupted_by_a_second_end() -> None:
-    source, stop = Source("a", waits=True), asyncio.Event()
+    source, stop = Source("a", waits=True), Stop()
     source.may_close.clear()
     task = asyncio.create_task(collect(source, stop))
     await asyncio.sleep(0.01)

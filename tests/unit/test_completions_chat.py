@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.api import ApiEvent, CallPiece, Ended, ReasoningPiece, TextPiece
-from bot.completions.chat import Choice, with_one_voice
+from bot.completions.chat import Choice, with_description, with_one_voice
 from bot.generation import Delta, Finish, TokenLogprob, Usage
 from bot.messages import Role
 from bot.tools.formats.events import Arguments, CallBegun, CallEnded, Said, ToolEvent
@@ -106,6 +106,22 @@ def test_tokens_of_calls_have_no_log_probabilities_in_the_text() -> None:
     assert found[-1] == Ended(0, "tool_calls")
 
 
+class CutOff(Reader):
+    """In whose last call the answer ends."""
+
+    def end(self) -> list[ToolEvent]:
+        return [CallBegun(self._calls, "look"), Arguments(self._calls, '{"at":'), CallEnded(self._calls, whole=False)]
+
+
+@pytest.mark.parametrize("parallel", [True, False])
+@pytest.mark.parametrize("before", [(), ("[a {}]",)])
+def test_an_answer_that_ends_within_a_call_does_not_end_with_calls(before: tuple[str, ...], *, parallel: bool) -> None:
+    """As by a stop string: who runs what was called must not run half of it."""
+    choice = Choice(0, head="", parser=CutOff(), parallel=parallel)
+    found = events(choice, *(delta(token) for token in before), FINISH)
+    assert found[-1] == Ended(0, "tool_calls" if before and not parallel else "stop")
+
+
 def test_nothing_is_told_behind_the_first_call_where_one_is_all() -> None:
     choice = Choice(0, head="", parser=Reader(), parallel=False)
     found = events(choice, delta("[a {}]"), delta("more[b {}]"), FINISH)
@@ -124,3 +140,18 @@ def test_developers_keep_their_role_where_they_alone_begin() -> None:
     assert roles("developer", "system", "user") == ["system", "system", "user"]
     assert roles("developer", "user", "developer", "user") == ["system", "user", "system", "user"]
     assert roles("developer", "user", "system") == ["system", "user", "system"]
+
+
+@pytest.mark.parametrize(
+    ("roles", "described"),
+    [
+        (["user"], ["system: The answer is JSON: towns", "user: x"]),
+        (["system", "user"], ["system: x\n\nThe answer is JSON: towns", "user: x"]),
+        (["developer", "user", "system"], ["developer: x\n\nThe answer is JSON: towns", "user: x", "system: x"]),
+        ([], ["system: The answer is JSON: towns"]),
+    ],
+)
+def test_the_system_says_what_the_json_of_an_answer_is(roles: list[str], described: list[str]) -> None:
+    turns = [Turn(Role(role), "x") for role in roles]
+    assert [f"{turn.role.value}: {turn.content}" for turn in with_description(turns, "towns")] == described
+    assert with_description(turns, "") == turns

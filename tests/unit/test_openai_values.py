@@ -81,6 +81,7 @@ class TestBodies:
             (chat(response_format={"type": "xml"}), "response_format.type", "'json_schema'"),
             (chat(response_format={"type": "json_schema"}), "response_format.json_schema", "Missing"),
             (chat(functions=[{"name": "a b"}]), "functions[0].name", "pattern"),
+            (chat(messages=[said(name="a" * 65)]), "messages[0].name", "at most 64 characters"),
             (chat(messages=[said(audio={"id": "a"})]), "messages[0].audio", "not supported, no model here speaks"),
             (chat(messages=[said(annotations=[{"type": "url_citation"}])]), "messages[0].annotations", "not supported"),
             (
@@ -152,6 +153,11 @@ class TestAsks:
         with pytest.raises(BadRequest, match="call_9") as refused:
             asks.chat(ChatBody.parse(chat(messages=messages)))
         assert refused.value.param == "messages[1].tool_call_id"
+
+    def test_what_is_said_of_the_json_of_an_answer_is_asked_too(self) -> None:
+        form = {"type": "json_schema", "json_schema": {"name": "a", "description": "towns", "schema": {}}}
+        assert asks.chat(ChatBody.parse(chat(response_format=form))).json_description == "towns"
+        assert asks.chat(ChatBody.parse(chat(response_format={"type": "json_object"}))).json_description == ""
 
     def test_an_answer_may_be_sent_back_as_it_came(self) -> None:
         """Those of OpenAI have more in them than is told here."""

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bot.cleaning import clean
 from bot.errors import DatabaseError
-from bot.messages import AnswerState, Author, Button, ConversationKey, Finished, Message
+from bot.messages import AnswerState, Author, Button, ConversationKey, File, Finished, Message
 from bot.options import CLOSE
 from storage.failures import translated
 from storage.values import (
@@ -75,6 +75,14 @@ def test_times_are_microseconds_of_utc() -> None:
 @given(st.none() | st.lists(st.integers(0, 2**32 - 1)).map(tuple))
 def test_token_ids_come_back(ids: tuple[int, ...] | None) -> None:
     assert unpack_ids(pack_ids(ids)) == ids
+
+
+@given(st.text(alphabet=st.characters(codec=None)))
+def test_words_in_json_are_as_clean_as_those_in_columns(said: str) -> None:
+    done = Finished(outcome=AnswerState.DONE, text=said, files=(File(said, "text/plain", b""),))
+    kept = pack_finished(done)
+    assert clean(kept) == kept
+    assert unpack_finished(kept) == replace(done, text=clean(said), files=(File(clean(said), "text/plain", b""),))
 
 
 def test_an_answer_that_an_earlier_version_kept_comes_back() -> None:

@@ -58,6 +58,7 @@ def chat(body: ChatBody) -> ChatAsk:
         stop=_stops(body.stop),
         user=body.user or body.safety_identifier or "",
         json_schema=_schema(body),
+        json_description=_description(body),
         tools=tuple(_function(definition) for definition in definitions),
         tool_choice=_choice(body),
         # A function_call is one: the API of its day has no place for a second.
@@ -122,6 +123,13 @@ def _schema(body: ChatBody) -> Mapping[str, Any] | None:
         case JsonSchemaFormat(json_schema=given):
             return given.schema_
     return None
+
+
+def _description(body: ChatBody) -> str:
+    match body.response_format:
+        case JsonSchemaFormat(json_schema=given):
+            return given.description or ""
+    return ""
 
 
 def _function(given: FunctionDefinition) -> Function:

@@ -5,6 +5,7 @@ https://platform.openai.com/docs/api-reference/audio. Nothing of it is kept: not
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import AsyncGenerator
@@ -16,7 +17,7 @@ from aiohttp import web
 
 from adapters.web.openai import forms
 from adapters.web.openai.faults import FAILED, HANDLED, SERVER, Fault
-from adapters.web.openai.frame import CALLER, about, told
+from adapters.web.openai.frame import CALLER, TIME_LEFT, about, left, told
 from adapters.web.openai.parameters.audio import LISTS, AudioForm, TranscriptionForm, TranslationForm
 from adapters.web.openai.programs import Programs
 from adapters.web.openai.sse import EventStream
@@ -200,6 +201,10 @@ async def _streamed(request: web.Request, heard: Heard) -> web.StreamResponse:
             each = await anext(heard, None)
     except ConnectionError:
         raise
+    except asyncio.CancelledError:
+        if not request[TIME_LEFT].expired():
+            raise
+        return await stream.fail(left())
     except HANDLED as error:
         return await stream.fail(told(error, request))
     except Exception:

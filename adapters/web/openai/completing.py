@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import string
 import time
@@ -18,7 +19,7 @@ from aiohttp import web
 from adapters.web.openai import asks, body, whole
 from adapters.web.openai.answers import ChatChunks, Collected, Head, TextChunks
 from adapters.web.openai.faults import FAILED, HANDLED, SERVER, Fault
-from adapters.web.openai.frame import CALLER, SPENDING, about, told
+from adapters.web.openai.frame import CALLER, SPENDING, TIME_LEFT, about, left, told
 from adapters.web.openai.parameters.chat import ChatBody
 from adapters.web.openai.parameters.text import MAX_VALUES, TextBody
 from adapters.web.openai.programs import Programs
@@ -191,6 +192,10 @@ async def _stream(
         await ended()
     except ConnectionError:
         raise
+    except asyncio.CancelledError:
+        if not request[TIME_LEFT].expired():
+            raise
+        return await stream.fail(left())
     except HANDLED as error:
         return await stream.fail(told(error, request))
     except Exception:

@@ -7,8 +7,8 @@ import json
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 from aiohttp import web
@@ -32,6 +32,7 @@ CALLER = web.RequestKey("caller", Caller)
 SPENDING = web.RequestKey("spending", Spending)
 REQUEST_ID = web.RequestKey("request_id", str)
 BEGAN = web.RequestKey("began", float)
+TIME_LEFT = web.RequestKey("time_left", asyncio.Timeout)
 OPEN = Caller(id="open", name="anybody on this machine")
 FREE = frozenset({"models", "engines", "openapi", "kept"})
 """Families of routes, by the beginning of their names, that cost no model's time: they count for no limit of requests."""
@@ -45,6 +46,8 @@ ALLOWED = "authorization, content-type, openai-organization, openai-project, ope
 STAINLESS = "x-stainless-"
 """What the SDKs tell of themselves begins so."""
 PREFLIGHT_SECONDS = "600"
+LAST_SECONDS = 1.0
+"""In which requests that are broken off are told so."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -59,7 +62,8 @@ class Frame:
         self._failures = Failures()
         self.leaving = False
         """Whether no request is taken any more."""
-        self._running = 0
+        self._running: set[asyncio.Timeout] = set()
+        """Of each request in progress the end of its time, which comes when that of the process does."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -69,13 +73,18 @@ class Frame:
         app.on_response_prepare.append(self._headed)
 
     async def drain(self, seconds: float) -> None:
-        """Refuse new requests, and return when those in progress have ended or have had so long."""
+        """Refuse new requests, and return when those in progress have ended. Who has had so long is told to come again."""
         self.leaving = True
         try:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
         except TimeoutError:
-            log.warning("requests of programs are broken off", requests=self._running)
+            log.warning("requests of programs are broken off", requests=len(self._running))
+            for time_left in self._running:
+                time_left.reschedule(asyncio.get_running_loop().time())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_SECONDS):
+                    await self._idle.wait()
 
     @property
     def _answered(self) -> Middleware:
@@ -107,9 +116,7 @@ class Frame:
         @web.middleware
         async def let_in(request: web.Request, handler: Handler) -> web.StreamResponse:
             if self.leaving:
-                raise Refused(
-                    Fault(status=503, message=faults.LEAVING, type=faults.SERVER, headers={"Retry-After": "5"})
-                )
+                raise Refused(left())
             api = self._programs.config().api
             open_to_all = self._guard.open and not await self._programs.door.is_guarded()
             self._guard.check_program(request, open_to_all=open_to_all, origins=api.cors_origins)
@@ -117,7 +124,7 @@ class Frame:
                 return _preflight(request)
             request[CALLER] = OPEN if open_to_all else await self._caller(request)
             _check_encoding(request)
-            with self._in_progress():
+            async with self._in_progress(request):
                 if request.match_info.http_exception is not None or _family(request) in FREE:
                     return await handler(request)
                 with await self._programs.limits.admit(request[CALLER]) as spending:
@@ -126,16 +133,24 @@ class Frame:
 
         return let_in
 
-    @contextmanager
-    def _in_progress(self) -> Iterator[None]:
-        self._running += 1
-        self._idle.clear()
+    @asynccontextmanager
+    async def _in_progress(self, request: web.Request) -> AsyncIterator[None]:
+        """Raises Refused when the time is up."""
         try:
-            yield
-        finally:
-            self._running -= 1
-            if not self._running:
-                self._idle.set()
+            async with asyncio.timeout(None) as time_left:
+                request[TIME_LEFT] = time_left
+                self._running.add(time_left)
+                self._idle.clear()
+                try:
+                    yield
+                finally:
+                    self._running.discard(time_left)
+                    if not self._running:
+                        self._idle.set()
+        except TimeoutError:
+            if not time_left.expired():
+                raise
+            raise Refused(left()) from None
 
     async def _caller(self, request: web.Request) -> Caller:
         """Who has the key, or the page's token. Raises BadKey; Refused for too many guesses.
@@ -182,7 +197,7 @@ class Frame:
             headers.update(standing.headers())
             if caller.organisation:
                 headers["openai-organization"] = caller.organisation
-        if (origin := request.headers.get("Origin", "")) in self._programs.config().api.cors_origins:
+        if (origin := request.headers.get("Origin", "")).lower() in self._programs.config().api.cors_origins:
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Expose-Headers"] = EXPOSED
             headers["Cross-Origin-Resource-Policy"] = "cross-origin"
@@ -195,6 +210,11 @@ async def _asked(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.match_info.http_exception is None:
         query.check(request, PREFIX)
     return await handler(request)
+
+
+def left() -> Fault:
+    """What is told to whom this process does not answer any more."""
+    return Fault(status=503, message=faults.LEAVING, type=faults.SERVER, headers={"Retry-After": "5"})
 
 
 def _begin(request: web.Request) -> None:

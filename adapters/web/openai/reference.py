@@ -26,9 +26,14 @@ NOTES = {
     "model": "An alias, another name (`[api.aliases]`, `[speech.names]`), or a dated snapshot.",
     "logit_bias": f"Ids of the model's own tokens, -100 to 100; at most {MAX_BIASES} of them.",
     "stop": f"At most {MAX_STOPS}, of at most {MAX_STOP} characters each.",
-    "prompt": f"A text or token ids, or at most {MAX_PROMPTS} of either; at most {MAX_IDS} ids in all. Left out: the model begins a text.",
-    "input": f"A text or token ids, or at most {MAX_INPUTS} of either; at most {MAX_IDS} ids in all.",
+    "TextBody.prompt": f"A text or token ids, or at most {MAX_PROMPTS} of either; at most {MAX_IDS} ids in all. "
+    "Left out: the model begins a text.",
+    "EmbeddingBody.input": f"A text or token ids, or at most {MAX_INPUTS} of either; at most {MAX_IDS} ids in all.",
+    "ChatBody.response_format": "`text`, `json_object`, `json_schema`",
+    "tool_choice": "`none`, `auto`, `required`, or a function by name. With `tools`; `none` alone too.",
+    "function_call": "`none`, `auto`, or a function by name. With `functions`; `none` alone too.",
 }
+"""What a schema does not say in a word: by the parameter's name, with its body's where others have one of that name."""
 
 
 def page() -> str:
@@ -68,7 +73,8 @@ def _body(operation: Operation) -> Iterator[str]:
             but = f" ({harmless} asks for nothing, and may be sent)" if harmless else ""
             yield f"| `{name}` | refused | {refused[name].why}{but} |"
         else:
-            yield f"| `{name}` | yes{_needed(field)} | {NOTES.get(name, '') or _told(properties[name])} |"
+            note = NOTES.get(f"{body.__name__}.{name}") or NOTES.get(name) or _told(properties[name])
+            yield f"| `{name}` | yes{_needed(field)} | {note} |"
 
 
 def _needed(field: FieldInfo) -> str:

@@ -38,6 +38,8 @@ MAX_DESCRIPTION = 100_000
 """Characters of a function's; OpenAI takes 1,024."""
 MAX_ROLE = 32
 """Characters that are looked at."""
+MAX_NAME = 64
+"""Characters of who says something: more would not be told to the model (bot/prompt/guard.py)."""
 MAX_METADATA, MAX_KEY, MAX_VALUE = 16, 64, 512
 ONE_TIER = "there is one tier of service"
 CACHE = "whatever begins alike is served from the cache already"
@@ -87,12 +89,15 @@ class ToolCall(Part):
     function: Call
 
 
+Name = Annotated[str, Field(strict=True, max_length=MAX_NAME)]
+
+
 class SystemMessage(Part):
     """What the program tells the model beforehand."""
 
     role: Literal["system", "developer"]
     content: Text | Parts
-    name: Text | None = None
+    name: Name | None = None
 
 
 class UserMessage(Part):
@@ -100,7 +105,7 @@ class UserMessage(Part):
 
     role: Literal["user"]
     content: Text | Parts
-    name: Text | None = None
+    name: Name | None = None
 
 
 class AssistantMessage(Part):
@@ -108,7 +113,7 @@ class AssistantMessage(Part):
 
     role: Literal["assistant"]
     content: Text | Annotated[list[Annotated[TextPart | RefusalPart, STEP]], Several] | None = None
-    name: Text | None = None
+    name: Name | None = None
     refusal: Text | None = None
     reasoning_content: Text | None = Field(
         default=None, description="Accepted as it was given; a model is not told its earlier reasoning."
