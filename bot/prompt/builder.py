@@ -15,8 +15,9 @@ from bot.messages import Role
 from bot.prompt import cutting
 from bot.prompt.encoding import Encoder, ForgedError, Segment
 from bot.prompt.guard import Guard
-from bot.prompt.layout import Layout, Rendered, Window
+from bot.prompt.layout import Layout, Rendered
 from bot.prompt.values import Prompt, Vocabulary
+from bot.prompt.wording import Window
 from bot.turns import Turn
 
 log = structlog.get_logger(__name__)

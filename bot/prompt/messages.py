@@ -16,9 +16,9 @@ from bot.generation import ChatMessage, Size
 from bot.messages import Role
 from bot.prompt import cutting
 from bot.prompt.guard import clean
-from bot.prompt.layout import told
 from bot.prompt.shape import TemplateMessage, fold_late_system, fold_system, fold_tools, merge_from_user
 from bot.prompt.values import Prompt
+from bot.prompt.wording import told
 from bot.turns import Turn
 
 

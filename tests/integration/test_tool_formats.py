@@ -12,8 +12,9 @@ from bot.api import Function
 from bot.generation import ChatTemplate
 from bot.messages import Role
 from bot.prompt.guard import Guard
-from bot.prompt.layout import Layout, Window
+from bot.prompt.layout import Layout
 from bot.prompt.template import TemplateRenderer
+from bot.prompt.wording import Window
 from bot.tools.formats import Arguments, CallBegun, CallEnded, format_for
 from bot.turns import ToolCall, Turn
 from tests.templates import template, template_names
