@@ -33,7 +33,8 @@ IN_PARALLEL = --numprocesses=$(WORKERS) --dist=worksteal
 # The tests start hundreds of Hearths: that each compiles its source anew takes a fifth of them.
 test test-exllama: export PYTHONDONTWRITEBYTECODE =
 
-test: lint sdks $(if $(filter Linux,$(shell uname -s)),test-exllama)
+test:
+	$(MAKE) --jobs=2 lint sdks $(if $(filter Linux,$(shell uname -s)),test-exllama)
 	$(BIN)/python -m pytest $(IN_PARALLEL) -m "not gpu and not soak and not exllama"
 
 test-exllama: $(EXLLAMA)/.made

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ import psycopg
 from storage.models import metadata
 from tests.debian import install
 from tests.house import DEADLINE
+from tests.ports import free_port
 
 INSTALLED = Path("/usr/lib/postgresql")
 
@@ -90,7 +90,7 @@ def _started(control: list[str | Path], folder: Path) -> int:
     """Start the server; returns its port. Where another program was quicker to take that, it is another one."""
     log = folder / "log"
     for tries_left in (2, 1, 0):
-        port = _free_port()
+        port = free_port()
         options = f"-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=on"
         try:
             _quietly(*control, "start", "--log", log, "--options", options)
@@ -118,10 +118,3 @@ def _programs() -> Path:
 
 def _user() -> int:
     return pwd.getpwnam("postgres").pw_uid
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port

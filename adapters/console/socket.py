@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from adapters.sites import started
 from bot.errors import StartError
 
 DIRECTORY_MODE = 0o700
@@ -42,7 +43,7 @@ async def listening(app: web.Application, path: Path) -> AsyncIterator[None]:
 async def _bind(runner: web.AppRunner, path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
-        await web.UnixSite(runner, str(path)).start()
+        await started(web.UnixSite(runner, str(path)))
     except OSError as error:
         raise StartError(f"{path} cannot be opened ({error.strerror or error}).") from error
 

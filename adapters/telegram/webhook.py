@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import web
 
+from adapters.sites import started
 from adapters.telegram.intake import Intake
 from bot.config import TelegramConfig
 from bot.errors import DatabaseError, StartError
@@ -56,7 +57,7 @@ class Webhook:
         host, port = self._config.webhook_host, self._config.webhook_port
         try:
             try:
-                await web.TCPSite(runner, host, port).start()
+                await started(web.TCPSite(runner, host, port))
             except OSError as error:
                 raise StartError(
                     f"{host}:{port} cannot be opened for Telegram's webhook ({error.strerror}). "

@@ -24,7 +24,7 @@ from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_pl
 from tests.debian import install, one_at_a_time
 from tests.e2e.hearth import DEADLINE, ROOT, wait
 from tests.e2e.holding import hold, release
-from tests.e2e.page_crowd import free_port
+from tests.ports import free_port
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = (

@@ -30,7 +30,7 @@ def undisturbed(folder: Path, questions: Questions) -> dict[str, str]:
     for chat, told in stored(hearth.url, questions).items():
         for (number, text), answer in zip(questions[chat], told[1::2], strict=True):
             said[f"{chat}/{number}"] = answer
-            if text.startswith("Count to ") and number == questions[chat][0][0]:
+            if text.startswith("Count to "):
                 last = int(text.removeprefix("Count to ").rstrip("."))
                 assert answer == " ".join(map(str, range(1, last + 1)))
     return said

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from tests.e2e import topics
 from tests.e2e.hearth import Hearth, wait
 
 WINDOWS = {
@@ -178,7 +179,7 @@ class People:
 
     def _ask(self) -> None:
         while len(self._open) < CHATS:
-            self._open[f"chat{len(self.questions)}"] = self._topics()
+            self._open[f"chat{len(self.questions)}"] = topics.of_a_chat(self.rng)
             self.questions[f"chat{len(self.questions)}"] = []
         chat = self.rng.choice(list(self._open))
         text = self._open[chat].pop(0)
@@ -186,11 +187,6 @@ class People:
             del self._open[chat]
         question = self.hearth.ask(chat, text)
         self.questions[chat].append((question.partition("/")[2], text))
-
-    def _topics(self) -> list[str]:
-        if self.rng.random() < 0.3:
-            return [f"My name is {self.rng.choice(('Anna', 'Peter', 'Maria', 'Tom'))}.", "What is my name?"]
-        return [f"Count to {self.rng.randint(5, 20)}." for _ in range(3)]
 
 
 def hunt(

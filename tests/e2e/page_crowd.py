@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import socket
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import count
-from pathlib import Path
+from itertools import count, repeat
 from typing import Any
 
+from tests.e2e import topics
 from tests.e2e.page_client import Node, Seen, Server, Unreachable, View, event_id
-from tests.workers import MOST
 
 LINE, RETRIED, LOOSE = "line", "retried", "loose"
 """What is done in a conversation: question after question; that, and answers are asked for again; each question begins
@@ -40,21 +37,6 @@ SETTLE_SECONDS = 500.0
 """After so long a page that does not show the end of an answer will never show it. The kills go on meanwhile."""
 
 
-def free_port() -> int:
-    """A port of this machine that stays free while nobody listens on it.
-
-    It is none of those from which connections are made: one of those could be made from this very port to itself. Where
-    several processes run tests, each has ports of its own.
-    """
-    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0])
-    own = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % MOST
-    while True:
-        port = random.randrange(max(1024, low - 12_000) + own, low, MOST)
-        with socket.socket() as trial:
-            if trial.connect_ex(("127.0.0.1", port)):
-                return port
-
-
 @dataclass
 class Talk:
     """A conversation that some pages have open."""
@@ -63,6 +45,8 @@ class Talk:
     kind: str
     most: int
     """So many questions are asked in it."""
+    number: int | None = None
+    """Everybody asks for a count up to it, where several pages talk; one page alone asks for less each time."""
     promised: int = 0
     """So many are asked, or will be."""
     questions: dict[int, list[tuple[str, str]]] = field(default_factory=dict)
@@ -84,6 +68,8 @@ class Place:
 
     person: str
     kind: str
+    pages: int
+    """So many are open in it."""
     talk: Talk | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -144,7 +130,7 @@ class Crowd:
         async with asyncio.TaskGroup() as group:
             for person, places in PLAN:
                 for kind, pages in places:
-                    place = Place(person, kind)
+                    place = Place(person, kind, pages)
                     for _ in range(pages):
                         number = next(numbers)
                         group.create_task(Page(self, place, number).live())
@@ -218,6 +204,7 @@ class Page:
             if talk is None or talk.promised >= talk.most:
                 found = await server.insist("POST", "/api/conversations", {})
                 talk = place.talk = Talk(found["id"], place.kind, self._rng.randint(*QUESTIONS))
+                talk.number = self._rng.randint(*topics.NUMBERS) if place.pages > 1 else None
                 self._crowd.talks.append(talk)
         return talk
 
@@ -227,7 +214,7 @@ class Page:
             server, talk.id, self._crowd.seen, changed=self._changed.set, spawn=self._tasks.create_task
         )
         view.refresh()
-        texts = _topic(self._rng)
+        texts = _topic(self._rng, talk)
         while talk.promised < talk.most and not self._crowd.leaving:
             talk.promised += 1
             event = await self._ask(server, talk, view, next(texts))
@@ -322,10 +309,8 @@ def _last(talk: Talk) -> set[str]:
     return {asked[-1][0] for asked in talk.questions.values()}
 
 
-def _topic(rng: random.Random) -> Iterator[str]:
-    """What somebody asks, one after the other."""
+def _topic(rng: random.Random, talk: Talk) -> Iterator[str]:
+    """What somebody asks, one after the other. Where several talk, nobody knows who of them is heard first."""
     if rng.random() < 0.3:
-        yield f"My name is {rng.choice(('Anna', 'Peter', 'Maria', 'Tom'))}."
-        yield "What is my name?"
-    while True:
-        yield f"Count to {rng.randint(5, 20)}."
+        yield from topics.names(rng)
+    yield from topics.falling(rng) if talk.number is None else repeat(topics.count_to(talk.number))

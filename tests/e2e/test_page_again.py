@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
@@ -19,10 +18,17 @@ def chromium() -> Iterator[Browser]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server whose model writes what a script says; conversations of other tests are there, too."""
+    with serving(Served(tmp_path_factory.mktemp("scripted"), "scripted", CONFIG)) as served:
+        yield served
+
+
 @pytest.fixture
-def visitor(chromium: Browser, tmp_path: Path) -> Iterator[Visitor]:
-    """Somebody at a desk, with a server whose model writes what a script says."""
-    with serving(Served(tmp_path, "scripted", CONFIG)) as served, visiting(chromium, served) as somebody:
+def visitor(chromium: Browser, scripted: Served) -> Iterator[Visitor]:
+    """Somebody at a desk."""
+    with visiting(chromium, scripted) as somebody:
         somebody.open()
         yield somebody
 

@@ -23,8 +23,9 @@ from tests.e2e.control import undisturbed
 from tests.e2e.hearth import Hearth, serving
 from tests.e2e.hunting import PATIENT, PHASES, Watch, hunt
 from tests.e2e.page_client import Node
-from tests.e2e.page_crowd import LOOSE, TOKENS, Crowd, Talk, free_port
+from tests.e2e.page_crowd import LOOSE, TOKENS, Crowd, Talk
 from tests.e2e.server import Options
+from tests.ports import free_port
 
 CI_GOAL, SOAK_GOAL = 2, 20
 """Kills that hit each phase."""

@@ -5,9 +5,11 @@ import io
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from adapters.console.account import account_in
 from adapters.console.client import Client
+from adapters.console.socket import answers, listening
 from adapters.console.terminal import save
 from bot.errors import DatabaseError, MessageGone, StartError
 from bot.messages import Action, ActionName, Command, ConversationKey, Destination, Event, File, Message, Outgoing
@@ -183,6 +185,28 @@ async def test_a_console_beside_others_has_an_account_of_its_own(tmp_path: Path)
         assert (await ask(client))[-1]["text"] == "Hello."
         await client.stop("default")
         assert {event.key for event in bot.events} == {ConversationKey("console", "5af3", "default")}
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_start_that_is_broken_off_leaves_nobody_who_listens(tmp_path: Path, turns: int) -> None:
+    path = tmp_path / "run" / "hearth.sock"
+    begun = asyncio.Event()
+
+    async def start() -> None:
+        begun.set()
+        async with listening(web.Application(), path):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(start())
+    await begun.wait()
+    while not path.exists():
+        await asyncio.sleep(0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not await answers(path)
 
 
 def test_an_account_is_made_once_and_kept(tmp_path: Path) -> None:

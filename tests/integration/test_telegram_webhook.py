@@ -17,6 +17,7 @@ from adapters.telegram.webhook import MOST_BYTES, SECRET_HEADER, secret_of
 from bot.config import TelegramConfig
 from bot.errors import DatabaseError, StartError
 from bot.messages import Event, Message
+from tests.ports import free_port
 from tests.telegram import Chat, TelegramServer, User, serving
 from tests.telegram_house import telegram_config, telegram_house
 
@@ -29,10 +30,8 @@ async def server() -> AsyncIterator[TelegramServer]:
 
 @pytest.fixture
 def hook() -> dict[str, Any]:
-    """Where the webhook is heard: on a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """Where the webhook is heard."""
+    port = free_port()
     return {"webhook_url": f"http://127.0.0.1:{port}/telegram", "webhook_port": port}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,6 +10,7 @@ from aiohttp import web
 from telegram.error import NetworkError, TimedOut
 
 from adapters.telegram.requests import Requests
+from tests.ports import free_port
 
 SECRET = "123:secret"
 
@@ -45,11 +45,8 @@ async def server() -> AsyncIterator[str]:
 
 
 async def test_an_error_does_not_hold_the_token(requests: Requests) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
     with pytest.raises(NetworkError) as caught:
-        await requests.do_request(f"http://127.0.0.1:{port}/bot{SECRET}/getMe", "POST")
+        await requests.do_request(f"http://127.0.0.1:{free_port()}/bot{SECRET}/getMe", "POST")
     assert SECRET not in str(caught.value)
     assert caught.value.__cause__ is None
 
