@@ -120,7 +120,12 @@ def steps(text: str) -> Iterator[str]:
 
 
 def parsed(text: str | bytes, **how: Any) -> Any:
-    """JSON as `json.loads` reads it, but in steps. `how`: further arguments of that. Raises ValueError, RecursionError."""
+    """JSON as `json.loads` reads it, but in steps where it is large, which take twice as long.
+
+    `how`: further arguments of that. Raises ValueError, RecursionError.
+    """
+    if len(text) <= LARGE:
+        return json.loads(text, **how)
     return json.loads(text, parse_int=_integer, parse_float=_number, object_pairs_hook=_object, **how)
 
 
@@ -137,9 +142,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def written(value: Any) -> str:
-    """JSON text as `json.dumps` writes it, but in steps."""
-    return "".join(json_steps(value))
+def written(value: Any, size: int) -> str:
+    """JSON text as `json.dumps` writes it, but in steps where it is large. `size`: its characters, roughly."""
+    return json.dumps(value) if size <= LARGE else "".join(json_steps(value))
 
 
 def json_steps(value: Any, levels: int = LEVELS) -> Iterator[str]:

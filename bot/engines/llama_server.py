@@ -191,7 +191,7 @@ class Connection:
     async def _open(self, http: aiohttp.ClientSession, path: str, body: object, size: int) -> aiohttp.ClientResponse:
         if self._listener is None:
             raise EngineBroken(detail=f"{self._name} is closed")
-        data = await aside.run(size, lambda: aside.written(body).encode())
+        data = await aside.run(size, lambda: aside.written(body, size).encode())
         try:
             # A large one goes in pieces.
             response = await http.post(path, data=io.BytesIO(data) if size > aside.LARGE else data, headers=JSON)

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import llguidance
 import structlog
@@ -79,15 +80,9 @@ class LlamaCppEngine:
 
     async def stream(self, request: Generation) -> AsyncGenerator[Prefill | Delta | Finish, None]:
         """Generate; closing the iterator closes the connection, which ends the work at the server's next step."""
-        vocabulary = len(self._file.tokens)
         size = TOKEN * len(request.prompt) + aside.amount(request.json_schema, request.grammar)
-        tokens = await aside.run(size, lambda: request_body.room(request, self.context_length, vocabulary))
-        if request.is_constrained:
-            await aside.run(size, lambda: self._check(request), large=0)
-        body = await aside.run(
-            size,
-            lambda: request_body.body(request, tokens, context_length=self.context_length, vocabulary=vocabulary),
-        )
+        large = 0 if request.is_constrained else aside.LARGE  # a constraint is compiled to be checked
+        tokens, body = await aside.run(size, lambda: self._body(request), large=large)
         if tokens == 0:  # llama-server would generate one
             yield Finish(reason="length", usage=Usage(prompt_tokens=len(request.prompt)))
             return
@@ -114,6 +109,14 @@ class LlamaCppEngine:
     async def aclose(self) -> None:
         """Free the model and the socket. Streams that still run end with EngineError."""
         await self._connection.aclose()
+
+    def _body(self, request: Generation) -> tuple[int, dict[str, Any]]:
+        """How many tokens may be generated, and what the server is asked. Raises TooLong, BadRequest."""
+        vocabulary = len(self._file.tokens)
+        tokens = request_body.room(request, self.context_length, vocabulary)
+        if request.is_constrained:
+            self._check(request)
+        return tokens, request_body.body(request, tokens, context_length=self.context_length, vocabulary=vocabulary)
 
     def _check(self, request: Generation) -> None:
         """Raises BadRequest for a constraint that cannot be kept. Tokens are named between these signs, if at all."""

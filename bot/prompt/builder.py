@@ -74,9 +74,8 @@ class PromptBuilder:
             await self._encoder.prepare()
             self._prepared = True
         room = self._context_length - max_tokens
-        window, head, earliest = await aside.run(
-            cutting.work(turns, tools), lambda: self._window(turns, tools=tools, day=day)
-        )
+        size = cutting.work(turns, tools)
+        window, head, earliest = await aside.run(size, lambda: self._window(turns, tools=tools, day=day, size=size))
         ids: tuple[int, ...] = ()
         if earliest == head:
             ids = await self._encode(window, most=room if whole else None)
@@ -90,12 +89,13 @@ class PromptBuilder:
         return Prompt(ids, begin, cut=begin > head)
 
     def _window(
-        self, turns: Sequence[Turn], *, tools: Sequence[Mapping[str, object]] | None, day: date
+        self, turns: Sequence[Turn], *, tools: Sequence[Mapping[str, object]] | None, day: date, size: int
     ) -> tuple[Window, int, int]:
         """All of it, its head, and the first turn that can be in the prompt. Raises TooLong if the last one cannot."""
         head = cutting.head_of(turns)
         earliest = cutting.earliest(turns, head, self._context_length, tools)
-        return Window(turns=turns, spliced=self._spliced(turns), tools=tools, day=day), head, earliest
+        window = Window(turns=turns, spliced=self._spliced(turns), tools=tools, day=day, size=size)
+        return window, head, earliest
 
     def _spliced(self, turns: Sequence[Turn]) -> frozenset[int]:
         """The turns whose generated ids can be used: no control id is among them."""
@@ -143,12 +143,12 @@ class PromptBuilder:
             raise RoleForgery(detail="the tokenizer makes control tokens of single characters") from error
 
     async def _render(self, window: Window, *, only: int | None = None) -> Rendered:
-        return await aside.run(cutting.work(window.turns, window.tools), lambda: self._layout.render(window, only=only))
+        return await aside.run(window.size, lambda: self._layout.render(window, only=only))
 
     async def _encode_rendered(self, rendered: Rendered, window: Window) -> tuple[int, ...]:
         if rendered.forged:
             raise RoleForgery(detail="the chat template makes control strings of the text")
-        size = max(len(rendered.text), cutting.work(window.turns))
+        size = max(len(rendered.text), window.size)
         pieces = await self._encoder.segments(rendered.text, rendered.landmarks, size)
         segments = [piece for piece in pieces if isinstance(piece, Segment)]
         encoded = await self._encoder.encode(segments, size)
@@ -204,7 +204,8 @@ def _from(whole: Window, head: int, begin: int) -> Window:
     """The system messages, and the turns from `begin`."""
     dropped = begin - head
     spliced = frozenset(i - dropped for i in whole.spliced if i >= begin)
-    return replace(whole, turns=[*whole.turns[:head], *whole.turns[begin:]], spliced=spliced)
+    turns = [*whole.turns[:head], *whole.turns[begin:]]
+    return replace(whole, turns=turns, spliced=spliced, size=cutting.work(turns, whole.tools))
 
 
 def _template_of(vocabulary: Vocabulary) -> ChatTemplate:

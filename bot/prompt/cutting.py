@@ -49,8 +49,9 @@ def earliest(turns: Sequence[Turn], head: int, context_length: int, tools: objec
     """
     most = context_length * LONGEST_TOKEN
     left = most - sum(len(turn.content) for turn in turns[:head]) - aside.amount(tools, most=most, each=0)
-    begin, least = len(turns), len(turns) - context_length  # each message takes a token at least
-    while begin > max(head, least) and left >= len(turns[begin - 1].content):
+    begin = len(turns)
+    first = max(head, begin - context_length)  # each message takes a token at least
+    while begin > first and left >= len(turns[begin - 1].content):
         begin -= 1
         left -= len(turns[begin].content)
     if left < 0 or begin > max([head, *begins(turns, head)]):

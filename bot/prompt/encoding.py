@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bot import aside
-from bot.prompt.guard import MARK, SPLICE_OPEN, Guard
+from bot.prompt.guard import MARK, SPLICE_OPEN, Guard, clean
 from bot.prompt.memo import Memo
 from bot.prompt.values import Tokenizing
 
@@ -21,8 +21,8 @@ _MEMO_CHARS = 16_000_000
 """About 100 conversations of 32k tokens."""
 USUAL_TOKEN = 8
 """Characters: a text with more of them for each token that it may have is probably too long."""
-AT_A_BORDER = 2
-"""So many tokens more may come of a text that is cut in two."""
+AT_A_BORDER = 16
+"""So many tokens more may come of a text that is cut in two, in a run of one character for instance."""
 _ANCHOR = "\n"
 """Before a part that continues a text, where a tokenizer puts a space before what it takes for a beginning."""
 _STRANGE = ("\U0010fffd", "\U000f8a31", "\ue7a5", "\U00012ff9")
@@ -120,7 +120,7 @@ class Encoder:
             return False
         count = 0
         for step in aside.steps(text):
-            [ids] = await self._vocabulary.encode([step.replace(MARK, "")])
+            [ids] = await self._vocabulary.encode([clean(step)])
             count += len(ids) - AT_A_BORDER
             if count > most:
                 return True

@@ -41,7 +41,13 @@ _HTML_TAG = re.compile(
 
 def clean(text: str) -> str:
     """Remove the noncharacters U+FDD0..U+FDEF; put U+FFFD for each lone surrogate and NUL."""
-    return "".join([_ILL_FORMED.sub("\ufffd", _NONCHARACTERS.sub("", step)) for step in aside.steps(text)])
+    if len(text) <= aside.STEP:
+        return _clean_step(text)
+    return "".join([_clean_step(step) for step in aside.steps(text)])
+
+
+def _clean_step(text: str) -> str:
+    return _ILL_FORMED.sub("\ufffd", _NONCHARACTERS.sub("", text))
 
 
 def clean_name(name: str) -> str:
@@ -96,6 +102,11 @@ class Guard:
 
     def landmarks(self, rendered: str) -> Iterator[re.Match[str]]:
         """The control strings and the splice marks in a rendered template, from left to right."""
+        if len(rendered) <= aside.STEP:
+            return self._rendered.finditer(rendered)
+        return self._landmarks_in_steps(rendered)
+
+    def _landmarks_in_steps(self, rendered: str) -> Iterator[re.Match[str]]:
         position = 0
         while position < len(rendered):
             end = position + aside.STEP

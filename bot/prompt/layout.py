@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
+from bot import aside
 from bot.errors import BadRequest, ModelError
 from bot.generation import ChatTemplate
 from bot.messages import Role
@@ -27,8 +28,8 @@ from bot.turns import Turn
 
 _EXPECTED_CHARS, _EXPECTED_KEY = 1_000_000, 50
 """Some hundred shapes of a conversation; what an entry's own key takes counts too."""
-_WORDS = re.compile("q[0-9]+z")
-"""Those of `word`."""
+_WORDS, _WORD_LENGTH = re.compile("q[0-9]+z"), 16
+"""Those of `word`, and more than one of them has characters."""
 _PLAIN = {"role", "content"}
 """Of a message without tools."""
 _DAY = date(2000, 1, 1)
@@ -164,7 +165,11 @@ class Layout:
         return known
 
     def _look(self, text: str, needed: tuple[int, ...]) -> _Expected:
-        found = set(_WORDS.findall(text.casefold()))
+        found = {
+            each
+            for begin in range(0, len(text), aside.STEP)
+            for each in _WORDS.findall(text[begin : begin + aside.STEP + _WORD_LENGTH].casefold())
+        }
         landmarks = [string for _, string in self._landmarks(self._finish(text))]
         return _Expected(all(word(i) in found for i in needed), landmarks, _once(landmarks))
 

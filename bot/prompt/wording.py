@@ -35,6 +35,8 @@ class Window:
     """The indices of the turns whose generated ids are used."""
     tools: Sequence[Any] | None
     day: date
+    size: int
+    """How much it is to lay it out, in characters, for `aside`."""
     apart: bool = False
     """The strings in tool definitions and calls are set apart from the template's words around them."""
 

@@ -10,6 +10,7 @@ import pytest
 
 from adapters.web.openai.body import LARGE, Intake
 from adapters.web.openai.turns import Turns
+from bot.aside import HUGE
 from bot.errors import Busy
 
 
@@ -122,10 +123,11 @@ async def test_large_bodies_are_read_one_at_a_time_and_small_ones_do_not_wait() 
 
     names = ("a1", "a2", "a3", "b1")
     tasks = [asyncio.create_task(read(name)) for name in names]
-    small = asyncio.create_task(read("c1", LARGE))
-    while len(order) < 2:
+    others = [asyncio.create_task(read(name, size)) for name, size in (("c1", LARGE), ("d1", HUGE + 1), ("d2", HUGE + 1))]
+    while len(order) < 3:
         await asyncio.sleep(0)
-    assert order == ["a1", "c1"]
+    assert order == ["a1", "c1", "d1"], "what is large does not wait for what is huge"
     go.set()
-    await asyncio.gather(*tasks, small)
-    assert order == ["a1", "c1", "a2", "b1", "a3"]
+    await asyncio.gather(*tasks, *others)
+    assert [name for name in order if name[0] in "ab"] == ["a1", "a2", "b1", "a3"]
+    assert order.index("d2") > 2

@@ -158,14 +158,16 @@ def test_amounts_are_not_looked_through_further_than_needed() -> None:
 @given(VALUES)
 def test_json_in_steps_is_the_same_json(value: Any) -> None:
     text = json.dumps(value)
-    assert aside.written(value) == text
-    for given_ in (text, text.encode()):
-        assert aside.parsed(given_) == json.loads(given_)
-        assert repr(aside.parsed(given_)) == repr(json.loads(given_))
+    assert aside.written(value, LARGE) == aside.written(value, 0) == text
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aside, "LARGE", -1)
+        for given_ in (text, text.encode()):
+            assert repr(aside.parsed(given_)) == repr(json.loads(given_))
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"a": 1,}', "[" * 100_000, "1" * 5000, '"\n"'])
-def test_what_is_no_json_is_told_in_the_same_words(text: str) -> None:
+def test_what_is_no_json_is_told_in_the_same_words(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(aside, "LARGE", -1)
     errors = []
     for read in (json.loads, aside.parsed):
         with pytest.raises((ValueError, RecursionError)) as told:

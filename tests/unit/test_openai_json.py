@@ -75,6 +75,18 @@ def test_a_body_that_is_no_object_or_too_deep_is_refused() -> None:
     assert json_text.read(b'{"a": ' + inner + b"}", 1000)
 
 
+@given(texts=st.lists(st.text('"\\\\,[{a'), min_size=1), block=st.integers(2, 5))
+def test_a_string_ends_where_it_does_however_the_blocks_are_cut(*, texts: list[str], block: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_text, "BLOCK", block)
+        assert json_text.values(json.dumps(texts).encode(), 100_000) == len(texts)
+
+
+@pytest.mark.parametrize("unended", [b'["', b'["a', b'["a\\"', b'["a\\', b'["a\\"b'])
+def test_a_string_without_an_end_is_gone_through_once(unended: bytes) -> None:
+    assert json_text.values(unended, 10) == 1
+
+
 def test_numbers_may_be_more_than_lists_and_strings() -> None:
     most = 10 * json_text.VALUES
     assert not json_text.holds_more(b"[" + b"1," * (most - 10), most)

@@ -59,6 +59,12 @@ async def test_of_what_is_far_too_long_no_more_is_counted_than_needed() -> None:
         await prompts.prompts(["word " * 6000])
 
 
+async def test_what_is_far_too_long_is_cleaned_before_it_is_counted() -> None:
+    """No tokenizer takes half of a surrogate pair."""
+    with pytest.raises(TooLong, match="more tokens"):
+        await one("word \ud800\x00 " * 100)
+
+
 class TestTexts:
     async def test_a_text_is_its_own_ids(self) -> None:
         assert await one("Once upon") == ids_of("Once upon")

@@ -36,7 +36,7 @@ class Intake:
         """`together`, `of_one`: the most bytes of all callers, and of one."""
         self._most, self._most_of_one = together, of_one
         self._held_by: Counter[str] = Counter()
-        self._turns = Turns(at_once=1, each=sys.maxsize, most=sys.maxsize)
+        self._turns = {huge: Turns(at_once=1, each=sys.maxsize, most=sys.maxsize) for huge in (False, True)}
         self.held = 0
         """Bytes of all."""
 
@@ -62,11 +62,14 @@ class Intake:
 
     @asynccontextmanager
     async def turn(self, caller: str, size: int) -> AsyncIterator[None]:
-        """Wait until a body of so many bytes may be read: large ones one at a time, the callers one after the other."""
+        """Wait until a body of so many bytes may be read: large ones one at a time, the callers one after the other.
+
+        What is only large does not wait for what is huge, as in `aside`.
+        """
         if size <= LARGE:
             yield
             return
-        async with self._turns.turn(caller):
+        async with self._turns[size > aside.HUGE].turn(caller):
             yield
 
     def _check(self, caller: str, size: int) -> None:

@@ -16,5 +16,5 @@ from bot import aside
 
 async def response(make: Callable[[], Any], size: int) -> web.Response:
     """What `make` makes, as a response. `size`: its characters, roughly."""
-    body = await aside.run(size, lambda: aside.written(make()).encode())
+    body = await aside.run(size, lambda: aside.written(make(), size).encode())
     return web.Response(body=body, content_type="application/json", charset="utf-8")
