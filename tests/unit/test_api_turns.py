@@ -123,7 +123,9 @@ async def test_large_bodies_are_read_one_at_a_time_and_small_ones_do_not_wait() 
 
     names = ("a1", "a2", "a3", "b1")
     tasks = [asyncio.create_task(read(name)) for name in names]
-    others = [asyncio.create_task(read(name, size)) for name, size in (("c1", LARGE), ("d1", HUGE + 1), ("d2", HUGE + 1))]
+    others = [
+        asyncio.create_task(read(name, size)) for name, size in (("c1", LARGE), ("d1", HUGE + 1), ("d2", HUGE + 1))
+    ]
     while len(order) < 3:
         await asyncio.sleep(0)
     assert order == ["a1", "c1", "d1"], "what is large does not wait for what is huge"
