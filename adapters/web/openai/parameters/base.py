@@ -53,10 +53,13 @@ STEP = BeforeValidator(_step)
 
 
 def at_most(number: int) -> Any:
-    """Marks a list or an object of which no more are looked at: pydantic would have an error for each that is wrong."""
+    """Marks a list or an object of which no more are looked at: pydantic would have an error for each that is wrong.
+
+    And a text that may hold half of a surrogate pair, which pydantic's own count of characters does not take.
+    """
 
     def check(value: Any) -> Any:
-        if isinstance(value, list | dict) and len(value) > number:
+        if isinstance(value, list | dict | str) and len(value) > number:
             raise ValueError(f"at most {number}; these are {len(value)}")
         return value
 

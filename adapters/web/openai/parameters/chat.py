@@ -90,6 +90,9 @@ class ToolCall(Part):
 
 
 Name = Annotated[str, Field(strict=True, max_length=MAX_NAME)]
+Description = Annotated[
+    str, Field(strict=True, json_schema_extra={"maxLength": MAX_DESCRIPTION}), at_most(MAX_DESCRIPTION)
+]
 
 
 class SystemMessage(Part):
@@ -200,7 +203,7 @@ class FunctionDefinition(Part):
     """A function that the model may call."""
 
     name: Annotated[str, Field(strict=True, pattern=NAME)]
-    description: Annotated[str, Field(strict=True, max_length=MAX_DESCRIPTION)] | None = None
+    description: Description | None = None
     parameters: dict[str, Any] | None = None
     strict: Flag | None = None
 
