@@ -26,7 +26,7 @@ branches those of all. It gives up beyond 2,000, in the middle of an answer."""
 PER_OPTIONAL = 4
 TEXT = 20_000
 """Characters of values and names, and of what patterns spell with their repeats."""
-VALUES = 10_000
+VALUES, CHARACTERS = 10_000, 500_000
 """Everything in the document of a schema, what is only said about it as well."""
 
 PAIRS, SMALL = 10, 10
@@ -82,13 +82,17 @@ def of_schema(schema: Mapping[str, Any]) -> Size:
 
     RecursionError for what is nested too deeply to be looked through.
     """
-    values = 0
+    values = characters = 0
     pending: list[Any] = [schema]
     while pending:  # before anything that is slow on a large one
         part = pending.pop()
         values += len(part)
         if values > VALUES:
             raise Unfit(f"it is too large: at most {VALUES} values")
+        names = part if isinstance(part, Mapping) else ()
+        characters += sum(len(text) for text in (*names, *_parts(part)) if isinstance(text, str))
+        if characters > CHARACTERS:
+            raise Unfit(f"it is too large: at most {CHARACTERS} characters of all that it says")
         pending.extend(one for one in _parts(part) if isinstance(one, Mapping | list | tuple))
     size = _Measure(schema).size(schema)
     size.check()

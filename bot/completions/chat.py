@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 import string
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
+from bot import aside
 from bot.api import ApiEvent, Ask, CallPiece, ChatAsk, Ended, ReasoningPiece, TextPiece
 from bot.completions.choices import Logprobs, heard, tokens_in
 from bot.config import AnyModelConfig
@@ -18,7 +18,7 @@ from bot.engines.registry import Loaded
 from bot.errors import BadRequest, EngineError, TooLong
 from bot.generation import Delta, Finish, Generation, Sampling
 from bot.messages import Role
-from bot.prompt import Prompt
+from bot.prompt import Prompt, cutting
 from bot.reasoning import CONTROLS, Visible
 from bot.tools.formats import Arguments, CallBegun, CallEnded, Parser, Said, ToolEvent, ToolFormat
 from bot.turns import Turn
@@ -35,21 +35,11 @@ async def requests(
 
     Raises TooLong, and BadRequest for what this model cannot be asked.
     """
+    schemas = aside.amount(ask.json_schema, [tool.parameters for tool in ask.tools])
     if form is not None:  # before the template writes of them
-        await asyncio.to_thread(form.check, ask.tools)
+        await aside.run(schemas, lambda: form.check(ask.tools), large=0)
     prompt = await _prompt(ask, loaded, form)
-    grammar = None
-    if form is not None:
-        grammar = await asyncio.to_thread(
-            form.constraint,
-            ask.tools,
-            ask.tool_choice,
-            parallel=ask.parallel_tool_calls,
-            head=loaded.prompts.answer_head,
-            schema=ask.json_schema,
-        )
-    elif known is not None and ask.json_schema is not None:
-        grammar = await asyncio.to_thread(known.answer, ask.json_schema, head=loaded.prompts.answer_head)
+    grammar = await _grammar(ask, form, known, head=loaded.prompts.answer_head, size=schemas)
     first = Generation(
         prompt=prompt.ids,
         messages=prompt.messages,
@@ -61,6 +51,23 @@ async def requests(
         shows=CONTROLS if form is None else CONTROLS | form.shows,
     )
     return seeded(first, ask.n)
+
+
+async def _grammar(
+    ask: ChatAsk, form: ToolFormat | None, known: ToolFormat | None, *, head: str, size: int
+) -> str | None:
+    """What binds the answer; None where it is free, or bound by the schema alone. A new schema takes milliseconds."""
+    schema = ask.json_schema
+    if form is not None:
+        parallel = ask.parallel_tool_calls
+        return await aside.run(
+            size,
+            lambda: form.constraint(ask.tools, ask.tool_choice, parallel=parallel, head=head, schema=schema),
+            large=0,
+        )
+    if known is not None and schema is not None:
+        return await aside.run(size, lambda: known.answer(schema, head=head), large=0)
+    return None
 
 
 def calls(ask: ChatAsk) -> bool:
@@ -113,13 +120,18 @@ def too_long(error: TooLong, loaded: Loaded) -> TooLong:
 
 
 async def _prompt(ask: ChatAsk, loaded: Loaded, form: ToolFormat | None) -> Prompt:
-    turns, tools = with_description(with_one_voice(ask.turns), ask.json_description), None
-    if form is not None:
-        turns, tools = form.prepare(turns, ask.tools)
+    size = cutting.work(ask.turns, [tool.parameters for tool in ask.tools] if form is not None else None)
+    turns, tools = await aside.run(size, lambda: _prepared(ask, form))
     try:
         return await loaded.prompts.build(turns, day=datetime.now(UTC).date(), max_tokens=1, tools=tools, whole=True)
     except TooLong as error:
         raise too_long(error, loaded) from error
+
+
+def _prepared(ask: ChatAsk, form: ToolFormat | None) -> tuple[list[Turn], list[dict[str, Any]] | None]:
+    """The turns and the tools as they are put before the template."""
+    turns = with_description(with_one_voice(ask.turns), ask.json_description)
+    return (turns, None) if form is None else form.prepare(turns, ask.tools)
 
 
 def with_one_voice(turns: Sequence[Turn]) -> list[Turn]:

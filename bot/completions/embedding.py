@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from array import array
 from collections.abc import Sequence
 
+from bot import aside
 from bot.api import EmbeddingAsk
 from bot.engines.embedding import shortened
 from bot.engines.registry import LoadedEmbedding
@@ -27,4 +27,5 @@ async def vectors(ask: EmbeddingAsk, found: Sequence[array[float]]) -> tuple[arr
     dimensions = ask.dimensions
     if dimensions is None or not found or dimensions == len(found[0]):
         return tuple(found)
-    return await asyncio.to_thread(lambda: tuple(shortened(vector, dimensions) for vector in found))
+    size = sum(map(len, found))
+    return await aside.run(size, lambda: tuple(shortened(vector, dimensions) for vector in found))

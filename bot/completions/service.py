@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
+from bot import aside
 from bot.api import (
     ApiEvent,
     ApiUse,
@@ -200,7 +201,7 @@ class ModelCompletions:
             strings = sorted(chat_engine.control_strings)
             found = await chat_engine.encode(strings)
             ids = {string: tokens[0] for string, tokens in zip(strings, found, strict=True) if len(tokens) == 1}
-            self._forms[engine] = format_for(chat_engine.template, ids)
+            self._forms[engine] = await aside.run(1, lambda: format_for(chat_engine.template, ids), large=0)
         return self._forms[engine]
 
 

@@ -6,12 +6,16 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from bot import aside
 from bot.api import ApiEvent, Begun, Ended, TextAsk, TextPiece
 from bot.completions import chat
 from bot.completions.choices import heard, tokens_in
 from bot.engines.registry import Loaded
 from bot.generation import Delta, Finish, Generation
 from bot.prompt import TextPrompts
+
+TOKEN = 8
+"""Characters that are as much work as finding out what an id spells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +24,18 @@ class Start:
 
     ids: tuple[int, ...]
     text: str
-    """What `echo` says."""
+    """What `echo` says, where that is asked for."""
 
 
 async def starts(ask: TextAsk, prompts: TextPrompts, text_of: Callable[[Sequence[int]], str]) -> list[Start]:
     """The prompts as ids; `text_of` tells what ids of a program spell. Raises BadRequest, TooLong, RoleForgery."""
     ids = await prompts.prompts(ask.prompts, suffix=ask.suffix)
-    texts = (prompt if isinstance(prompt, str) else text_of(prompt) for prompt in ask.prompts)
+    if not ask.echo:
+        return [Start(found, "") for found in ids]
+    size = TOKEN * sum(len(prompt) for prompt in ask.prompts if not isinstance(prompt, str))
+    texts = await aside.run(
+        size, lambda: [prompt if isinstance(prompt, str) else text_of(prompt) for prompt in ask.prompts]
+    )
     return [Start(found, text) for found, text in zip(ids, texts, strict=True)]
 
 
@@ -65,7 +74,8 @@ class Choice:
         """What the next event of the engine tells."""
         if self._echo:
             echo, self._echo = self._echo, ""
-            yield TextPiece(self.number, echo)
+            for step in aside.steps(echo):  # each is an event of a stream
+                yield TextPiece(self.number, step)
         if isinstance(event, Finish):
             self.completion_tokens = event.usage.completion_tokens
             self.ended = True

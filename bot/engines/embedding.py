@@ -17,9 +17,10 @@ from pathlib import Path
 
 import structlog
 
+from bot import aside
 from bot.config import ModelConfig
 from bot.engines import gguf
-from bot.engines.llama_server import FAILURES, MANY_TOKENS, Connection, Way, started
+from bot.engines.llama_server import FAILURES, TOKEN, Connection, Way, started
 from bot.engines.llamacpp import BATCH, CONTEXT_STEP, LEAST_KV_BYTES
 from bot.errors import BadRequest, EngineError, ModelError, TooLong
 from bot.generation import PlainText
@@ -89,10 +90,7 @@ class LlamaCppEmbedding:
 
     async def embed(self, inputs: Sequence[Ids]) -> list[array[float]]:
         """A vector of length 1 for each input, in their order; a call that is cancelled ends with its present part."""
-        if sum(map(len, inputs)) > MANY_TOKENS:
-            await asyncio.to_thread(check, inputs, self.context_length, self.plain.size)
-        else:
-            check(inputs, self.context_length, self.plain.size)
+        await aside.run(sum(map(len, inputs)), lambda: check(inputs, self.context_length, self.plain.size))
         vectors: list[array[float]] = []
         for part in _parts(inputs, min(PART_TOKENS, self._room.tokens)):
             async with self._room.take(sum(map(len, part))):
@@ -109,13 +107,13 @@ class LlamaCppEmbedding:
 
     async def _part(self, inputs: Sequence[Ids]) -> list[array[float]]:
         body = {"input": [list(ids) for ids in inputs], "encoding_format": "base64"}
-        async with await self._connection.open("/v1/embeddings", body) as response:
+        size = TOKEN * sum(map(len, inputs))
+        async with await self._connection.open("/v1/embeddings", body, size) as response:
             try:
-                answer = await response.json(content_type=None)
+                text = await response.read()
+                vectors = await aside.run(len(text), lambda: _vectors(text))
             except FAILURES as error:
                 raise EngineError(detail=f"llama.cpp: {error}") from error
-        ordered = sorted(answer["data"], key=lambda item: int(item["index"]))
-        vectors = [_vector(item["embedding"]) for item in ordered]
         if len(vectors) != len(inputs):
             raise EngineError(detail=f"llama.cpp made {len(vectors)} vectors of {len(inputs)} texts")
         return vectors
@@ -192,6 +190,13 @@ def shortened(vector: Sequence[float], dimensions: int) -> array[float]:
     kept = array("f", vector[:dimensions])
     length = math.hypot(*kept)
     return array("f", (value / length for value in kept)) if length else kept
+
+
+def _vectors(text: bytes) -> list[array[float]]:
+    """Of an answer, in the order of what was asked. Raises EngineError, and what FAILURES has."""
+    answer = aside.parsed(text)
+    ordered = sorted(answer["data"], key=lambda item: int(item["index"]))
+    return [_vector(item["embedding"]) for item in ordered]
 
 
 def _vector(text: str) -> array[float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import os
 import secrets
 import socket
@@ -23,6 +24,7 @@ from typing import Any
 
 import aiohttp
 
+from bot import aside
 from bot.config import ModelConfig, socket_path
 from bot.engines.frames import failure
 from bot.engines.plain import surroundings
@@ -41,13 +43,14 @@ CLOSE_SECONDS, CLOSE_POLL = 10.0, 0.02
 """For cancelled streams to end: a step or two each."""
 HTTP_RESERVE = 8
 """Server threads beyond one per slot: for tokenizing, and for closed streams that are noticed at their next token."""
+JSON = {"Content-Type": "application/json"}
 TOKENIZING = 2
 """Connections that stay open for tokenizing, each of which keeps a server thread; a new one for each call was measured
 to take half as long again."""
 KEPT_SECONDS = 3.0
 """How long they stay: the library itself would close them after 5 seconds."""
-MANY_TOKENS = 50_000
-"""Two milliseconds of the event loop to take apart; more is done in a thread."""
+TOKEN = 8
+"""Characters of a token's id in JSON, or thereabouts."""
 LIBRARY = "a small Debian or Ubuntu lacks a library of its: apt-get install libgomp1"
 SEPARATOR = -1
 """An id that no vocabulary has: the tokenizer passes numbers through, so one call can carry many texts."""
@@ -137,19 +140,23 @@ class Connection:
         """Texts -> ids in one call; control strings are parsed, no bos is added."""
         if not texts:
             return []
-        content = [part for text in texts for part in (text, SEPARATOR)]
-        tokens = await self._tokenize(content, special=False)
-        return await asyncio.to_thread(_by_text, tokens) if len(tokens) > MANY_TOKENS else _by_text(tokens)
+        size = sum(map(len, texts)) + aside.EACH * len(texts)
+        content = await aside.run(size, lambda: [part for text in texts for part in (text, SEPARATOR)])
+        tokens = await self._tokenize(content, size, special=False)
+        return await aside.run(len(tokens) * TOKEN, lambda: _by_text(tokens))
 
     async def around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """What the model wants before and after a text, as its tokenizer does it."""
         word = "a"
-        bare, whole = [await self._tokenize(word, special=special) for special in (False, True)]
+        bare, whole = [await self._tokenize(word, len(word), special=special) for special in (False, True)]
         return surroundings(bare, whole)
 
-    async def open(self, path: str, body: object) -> aiohttp.ClientResponse:
-        """The response to a request; closing it closes the connection, which ends the work. Raises Told."""
-        return await self._open(self._work, path, body)
+    async def open(self, path: str, body: object, size: int) -> aiohttp.ClientResponse:
+        """The response to a request; closing it closes the connection, which ends the work. Raises Told.
+
+        `size`: characters of the body, roughly.
+        """
+        return await self._open(self._work, path, body, size)
 
     async def counters(self) -> Counters:
         """What the server has computed since it was loaded."""
@@ -170,21 +177,24 @@ class Connection:
                     await asyncio.sleep(CLOSE_POLL)
         await asyncio.to_thread(listener.close)
 
-    async def _tokenize(self, content: object, *, special: bool) -> list[int]:
+    async def _tokenize(self, content: object, size: int, *, special: bool) -> list[int]:
         body = {"content": content, "add_special": special, "parse_special": True}
-        async with await self._open(self._texts, "/tokenize", body) as response:
+        async with await self._open(self._texts, "/tokenize", body, size) as response:
             try:
-                answer = await response.json(content_type=None)
+                text = await response.read()
+                answer = await aside.run(len(text), lambda: aside.parsed(text))
             except FAILURES as error:
                 raise EngineError(detail=f"llama.cpp: {error}") from error
         tokens: list[int] = answer["tokens"]
         return tokens
 
-    async def _open(self, http: aiohttp.ClientSession, path: str, body: object) -> aiohttp.ClientResponse:
+    async def _open(self, http: aiohttp.ClientSession, path: str, body: object, size: int) -> aiohttp.ClientResponse:
         if self._listener is None:
             raise EngineBroken(detail=f"{self._name} is closed")
+        data = await aside.run(size, lambda: aside.written(body, size).encode())
         try:
-            response = await http.post(path, json=body)
+            # A large one goes in pieces.
+            response = await http.post(path, data=io.BytesIO(data) if size > aside.LARGE else data, headers=JSON)
             if response.ok:
                 return response
             answer = await response.json(content_type=None)

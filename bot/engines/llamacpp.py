@@ -9,15 +9,16 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import llguidance
 import structlog
 
-from bot import constraints
+from bot import aside, constraints
 from bot.config import ModelConfig
 from bot.engines import gguf, guides, request_body
 from bot.engines.frames import Frames, Shown, parse
-from bot.engines.llama_server import FAILURES, Connection, Counters, Way, started
+from bot.engines.llama_server import FAILURES, TOKEN, Connection, Counters, Way, started
 from bot.errors import EngineError
 from bot.generation import Delta, Finish, Generation, PlainText, Prefill, Usage
 
@@ -79,18 +80,16 @@ class LlamaCppEngine:
 
     async def stream(self, request: Generation) -> AsyncGenerator[Prefill | Delta | Finish, None]:
         """Generate; closing the iterator closes the connection, which ends the work at the server's next step."""
-        vocabulary = len(self._file.tokens)
-        tokens = request_body.room(request, self.context_length, vocabulary)
-        if request.is_constrained:
-            await asyncio.to_thread(self._check, request)
-        body = request_body.body(request, tokens, context_length=self.context_length, vocabulary=vocabulary)
+        size = TOKEN * len(request.prompt) + aside.amount(request.json_schema, request.grammar)
+        large = 0 if request.is_constrained else aside.LARGE  # a constraint is compiled to be checked
+        tokens, body = await aside.run(size, lambda: self._body(request), large=large)
         if tokens == 0:  # llama-server would generate one
             yield Finish(reason="length", usage=Usage(prompt_tokens=len(request.prompt)))
             return
         shown = Shown(self._file, request.shows)
         body["preserved_tokens"] = sorted(shown.names)
         frames = Frames(shown, alternatives=request.sampling.logprobs)
-        response = await self._connection.open("/completion", body)
+        response = await self._connection.open("/completion", body, size)
         try:
             async for frame in parse(response.content.iter_any()):
                 for event in frames.read(frame):
@@ -110,6 +109,14 @@ class LlamaCppEngine:
     async def aclose(self) -> None:
         """Free the model and the socket. Streams that still run end with EngineError."""
         await self._connection.aclose()
+
+    def _body(self, request: Generation) -> tuple[int, dict[str, Any]]:
+        """How many tokens may be generated, and what the server is asked. Raises TooLong, BadRequest."""
+        vocabulary = len(self._file.tokens)
+        tokens = request_body.room(request, self.context_length, vocabulary)
+        if request.is_constrained:
+            self._check(request)
+        return tokens, request_body.body(request, tokens, context_length=self.context_length, vocabulary=vocabulary)
 
     def _check(self, request: Generation) -> None:
         """Raises BadRequest for a constraint that cannot be kept. Tokens are named between these signs, if at all."""

@@ -2,8 +2,8 @@
 
 `PromptBuilder` is the way in; `MessageBuilder` for an engine that takes messages, `TextPrompts` (raw) for texts without
 roles. values: what goes in and comes out.
-guard: untrusted text. template: the sandbox. shape: what to try where a template refuses. calls: what it wants of those.
-encoding: text to ids. aside: large texts, beside the event loop. cutting: the window's rule. builder, messages: all of it together.
+guard: untrusted text. wording, layout: turns to text. template: the sandbox. shape: what to try where a template refuses.
+calls: what it wants of those. encoding: text to ids. cutting: the window's rule. builder, messages: all of it together.
 """
 
 from bot.prompt.builder import PromptBuilder

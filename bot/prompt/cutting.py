@@ -6,9 +6,9 @@ from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+from bot import aside
 from bot.errors import TooLong
 from bot.messages import Role
-from bot.prompt.aside import amount
 from bot.turns import Turn
 
 Built = TypeVar("Built")
@@ -30,30 +30,32 @@ def head_of(turns: Sequence[Turn]) -> int:
     return next((i for i, turn in enumerate(turns) if turn.role not in {Role.SYSTEM, Role.DEVELOPER}), len(turns))
 
 
-def characters(turns: Sequence[Turn]) -> int:
-    """The length of all contents together, and of what was called."""
-    return sum(len(turn.content) + sum(len(repr(call.arguments)) for call in turn.tool_calls) for turn in turns)
-
-
 def work(turns: Sequence[Turn], tools: object = None) -> int:
-    """How much it is to put them through a chat template, in characters: for `Aside`."""
-    calls = [call.arguments for turn in turns for call in turn.tool_calls]
-    return characters(turns) + PER_TURN * (len(turns) + len(calls)) + amount(calls, tools)
+    """How much it is to put them through a chat template, in characters, for `aside`; not looked through beyond HUGE."""
+    found = aside.amount(tools, most=aside.HUGE)
+    for turn in turns:
+        found += PER_TURN + len(turn.content)
+        for call in turn.tool_calls:
+            found += PER_TURN + aside.amount(call.arguments, most=aside.HUGE)
+        if found > aside.HUGE:
+            break
+    return found
 
 
-def earliest(turns: Sequence[Turn], head: int, context_length: int) -> int:
-    """The first turn from which the window can fit by its characters alone; `head` if that is the whole.
+def earliest(turns: Sequence[Turn], head: int, context_length: int, tools: object = None) -> int:
+    """The first turn from which the window can fit by its characters and messages alone; `head` if that is the whole.
 
     Raises TooLong if it is after the last place where a window may begin.
     """
     most = context_length * LONGEST_TOKEN
-    left = most - characters(turns[:head])
+    left = most - sum(len(turn.content) for turn in turns[:head]) - aside.amount(tools, most=most, each=0)
     begin = len(turns)
-    while begin > head and left >= len(turns[begin - 1].content):
+    first = max(head, begin - context_length)  # each message takes a token at least
+    while begin > first and left >= len(turns[begin - 1].content):
         begin -= 1
         left -= len(turns[begin].content)
     if left < 0 or begin > max([head, *begins(turns, head)]):
-        raise TooLong(detail=f"more than {most} characters")
+        raise TooLong(detail=f"more than {most} characters, or {context_length} messages")
     return begin
 
 

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
+from bot import aside
 from bot.errors import ModelError
 from bot.generation import ChatTemplate
 
@@ -19,12 +20,17 @@ MARK = "\ufdd0"
 SPLICE_OPEN, SPLICE_CLOSE = "\ufdd1", "\ufdd2"
 """Around the number of a turn whose generated ids take this place."""
 
+_SPLICE_LENGTH = 16
+"""More than a splice mark has characters."""
+
 _NONCHARACTERS = re.compile("[\ufdd0-\ufdef]")
 # Unicode 16, section 3.9: an ill-formed part is replaced by U+FFFD. NUL ends a string in C libraries; CommonMark 2.3
 # replaces it in the same way.
 _ILL_FORMED = re.compile("[\ud800-\udfff\x00]")
 _RUN_OF_SPACE = re.compile("[ \t\n\r\v\f\u00a0\u2000-\u200a\u3000\u2581]*")
 _NAME_LENGTH = 64
+_NAME_LOOKED_AT = 64 * _NAME_LENGTH
+"""Characters of a name: what is behind so many that cannot be seen is nobody's name."""
 # HTML elements that Gemma's vocabulary holds as added tokens. Without <s> and </s>, which many models begin and end
 # a text with.
 _HTML_TAG = re.compile(
@@ -35,12 +41,18 @@ _HTML_TAG = re.compile(
 
 def clean(text: str) -> str:
     """Remove the noncharacters U+FDD0..U+FDEF; put U+FFFD for each lone surrogate and NUL."""
+    if len(text) <= aside.STEP:
+        return _clean_step(text)
+    return "".join([_clean_step(step) for step in aside.steps(text)])
+
+
+def _clean_step(text: str) -> str:
     return _ILL_FORMED.sub("\ufffd", _NONCHARACTERS.sub("", text))
 
 
 def clean_name(name: str) -> str:
     """A display name on one line, without control and format characters and colons, at most 64 characters long."""
-    spaced = " ".join(name.replace(":", " ").split())
+    spaced = " ".join(name[:_NAME_LOOKED_AT].replace(":", " ").split())
     visible = "".join(char for char in spaced if unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co", "Cn"})
     return visible[:_NAME_LENGTH].strip() or "Someone"
 
@@ -56,6 +68,7 @@ class Guard:
     def __init__(self, control_strings: Collection[str], template: ChatTemplate) -> None:
         self.strings = frozenset(string for string in control_strings if not _is_harmless(string, template))
         self._joined = "\n".join(self.strings)
+        self._longest = max(map(len, self.strings), default=0) + _SPLICE_LENGTH
         single = "".join(string for string in self.strings if len(string) == 1)
         self._single = str.maketrans(dict.fromkeys(single, "\ufffd"))
         try:
@@ -70,7 +83,9 @@ class Guard:
         Text without control strings comes back unchanged. A control character that alone is a control string is
         replaced by U+FFFD, as it cannot be broken.
         """
-        text = clean(text).translate(self._single) if self._single else clean(text)
+        text = clean(text)
+        if self._single:
+            text = "".join([step.translate(self._single) for step in aside.steps(text)])
         parts, begin = [], 0
         for seam in sorted(set(self._seams(text))):
             parts.append(text[begin:seam])
@@ -87,16 +102,37 @@ class Guard:
 
     def landmarks(self, rendered: str) -> Iterator[re.Match[str]]:
         """The control strings and the splice marks in a rendered template, from left to right."""
-        return self._rendered.finditer(rendered)
+        if len(rendered) <= aside.STEP:
+            return self._rendered.finditer(rendered)
+        return self._landmarks_in_steps(rendered)
+
+    def _landmarks_in_steps(self, rendered: str) -> Iterator[re.Match[str]]:
+        position = 0
+        while position < len(rendered):
+            end = position + aside.STEP
+            for match in self._rendered.finditer(rendered, position, end + self._longest):
+                if match.start() >= end:  # perhaps not all of it was seen
+                    break
+                yield match
+                position = match.end()
+            position = max(position, end)
 
     def _seams(self, text: str) -> Iterator[int]:
         """Where to split, so that no part holds a control string."""
         position = 0
-        while match := self._long.search(text, position):
+        while match := self._next(text, position):
             position = match.start() + _seam(match.group())
             yield position
             for inner in self._seams(text[match.start() : position]):
                 yield match.start() + inner
+
+    def _next(self, text: str, position: int) -> re.Match[str] | None:
+        """The first control string from there on."""
+        for begin in range(position, len(text), aside.STEP):
+            match = self._long.search(text, begin, begin + aside.STEP + self._longest)
+            if match is not None and match.start() < begin + aside.STEP:
+                return match
+        return None
 
 
 def map_strings(value: Any, change: Callable[[str], str]) -> Any:

@@ -8,51 +8,32 @@ from __future__ import annotations
 
 import itertools
 import re
-import zlib
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
+from bot import aside
 from bot.errors import BadRequest, ModelError
 from bot.generation import ChatTemplate
 from bot.messages import Role
 from bot.prompt.calls import TRIAL_TOOLS, CallForm, find_form, in_form
-from bot.prompt.guard import MARK, SPLICE_CLOSE, SPLICE_OPEN, Guard, clean, clean_name, map_strings, take_apart
+from bot.prompt.guard import SPLICE_CLOSE, SPLICE_OPEN, Guard, map_strings
 from bot.prompt.memo import Memo
 from bot.prompt.shape import SHAPES, TemplateMessage, fold_system, fold_tools
 from bot.prompt.template import TemplateRefused, TemplateRenderer
+from bot.prompt.wording import Protected, Window, Wording, splice, word
 from bot.turns import Turn
 
-_MEMO_CHARS = 16_000_000
 _EXPECTED_CHARS, _EXPECTED_KEY = 1_000_000, 50
 """Some hundred shapes of a conversation; what an entry's own key takes counts too."""
-_STRUCTURE = frozenset(
-    {
-        *("type", "function", "name", "description", "parameters", "properties", "required", "items", "enum"),
-        *("arguments", "strict", "additionalProperties"),
-        *("object", "string", "integer", "number", "boolean", "array", "null"),
-    }
-)
-"""The words of the OpenAI API's tool definitions, which templates look for."""
+_WORDS, _WORD_LENGTH = re.compile("q[0-9]+z"), 16
+"""Those of `word`, and more than one of them has characters."""
 _PLAIN = {"role", "content"}
 """Of a message without tools."""
 _DAY = date(2000, 1, 1)
 """Any day: for what is found out about a template once."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """What is to be laid out."""
-
-    turns: Sequence[Turn]
-    spliced: frozenset[int]
-    """The indices of the turns whose generated ids are used."""
-    tools: Sequence[Any] | None
-    day: date
-    apart: bool = False
-    """The strings in tool definitions and calls are set apart from the template's words around them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +58,6 @@ class _Expected:
     """The splice marks that are in it exactly once."""
 
 
-class _Protected(NamedTuple):
-    """A turn's text as it is rendered."""
-
-    text: str
-    blank: bool
-    """It has no words: nothing inert can stand for it."""
-
-
 class _Own(dict[str, Any]):
     """A message that equals itself alone: templates compare messages to find the last one of a user, who may repeat it."""
 
@@ -100,7 +73,7 @@ class Layout:
     def __init__(self, template: ChatTemplate, guard: Guard) -> None:
         self._guard = guard
         self._renderer = TemplateRenderer(template)
-        self._protected: Memo[tuple[str | None, str], _Protected] = Memo(_MEMO_CHARS)
+        self._wording = Wording(guard, self._renderer.words)
         self._known_expected: Memo[tuple[object, ...], _Expected] = Memo(_EXPECTED_CHARS)
         self._bos = template.bos_token if template.adds_bos else ""
         self._in_parts = self._folds_system = False
@@ -111,11 +84,11 @@ class Layout:
         self._wants_reasoning = self._find_reasoning()
         if "tool" in template.source:
             self._call_forms = self._find_call_forms()
-        self._knows_developer = "developer" in self._renderer.words and self._takes_developer()
+        knows_developer = "developer" in self._renderer.words and self._takes_developer()
         self._folds_system = self._find_folding()
         self._history_head, self.prompt_head = self._find_heads()
-        developer = Role.DEVELOPER if self._knows_developer else Role.SYSTEM
-        self._roles = {role: (developer if role is Role.DEVELOPER else role).value for role in Role}
+        if not knows_developer:
+            self._wording.roles[Role.DEVELOPER] = Role.SYSTEM.value
         self._before_splice = re.compile(f"{re.escape(self._history_head)}(?={SPLICE_OPEN}[0-9]+{SPLICE_CLOSE})")
 
     def render(self, window: Window, *, only: int | None = None) -> Rendered:
@@ -123,11 +96,11 @@ class Layout:
 
         Raises BadRequest if the template takes it in no shape.
         """
-        texts = self._protected_texts(window.turns)
+        texts = self._wording.texts(window.turns)
         inert = self._messages(window, texts, real=())
         real = self._messages(window, texts, real=range(len(texts)) if only is None else (only,))
         needed = _needed(window, texts)
-        tools = [map_strings(window.tools, self._change(window, real=real)) for real in (False, True)]
+        tools = [map_strings(window.tools, self._wording.change(window, real=real)) for real in (False, True)]
         refusal = "it leaves a message out"
         for shape in SHAPES:
             try:
@@ -146,73 +119,15 @@ class Layout:
 
     def protect(self, turn: Turn) -> str:
         """The turn's text as it is rendered, with the author's name before it."""
-        return self._protected_texts([turn])[0].text
+        return self._wording.texts([turn])[0].text
 
     def take_apart(self, turn: Turn) -> None:
         """From now on this turn's text is encoded character by character."""
-        text = take_apart(clean(told(turn)))
-        self._protected.put(_key(turn), _Protected(text, not told(turn).strip()), len(text))
+        self._wording.take_apart(turn)
 
-    def _protected_texts(self, turns: Sequence[Turn]) -> list[_Protected]:
-        keys = [_key(turn) for turn in turns]
-        known = self._protected.get_all(keys)
-        for i, turn in enumerate(turns):
-            if known[i] is None:
-                words = told(turn)
-                text = self._guard.protect(words)
-                # Another thread may have taken it apart.
-                known[i] = self._protected.add(keys[i], _Protected(text, not words.strip()), len(text))
-        return [text for text in known if text is not None]
-
-    def _messages(self, window: Window, texts: Sequence[_Protected], real: Container[int]) -> list[TemplateMessage]:
+    def _messages(self, window: Window, texts: Sequence[Protected], real: Container[int]) -> list[TemplateMessage]:
         """The messages; those of the turns that are not `real` have inert words."""
-        return self._base([self._message(window, i, text, real=i in real) for i, text in enumerate(texts)])
-
-    def _message(self, window: Window, index: int, protected: _Protected, *, real: bool) -> TemplateMessage:
-        turn = window.turns[index]
-        if index in window.spliced:
-            content = _splice(index)
-        elif real or protected.blank:
-            content = protected.text
-        else:
-            content = _word(index)
-        message: TemplateMessage = {"role": self._roles[turn.role], "content": content}
-        if turn.role is not Role.TOOL and not turn.tool_calls:
-            return message
-        change = self._change(window, real=real)
-        if turn.role is Role.TOOL:
-            message |= {key: change(value) for key, value in _about_call(turn).items()}
-        if turn.tool_calls:
-            calls = [
-                {"id": call.id, "function": {"name": call.name, "arguments": call.arguments}}
-                for call in turn.tool_calls
-            ]
-            message["tool_calls"] = [{"type": "function", **_change_call(call, change)} for call in calls]
-        return message
-
-    def _change(self, window: Window, *, real: bool) -> Callable[[str], str]:
-        """What to do with the strings of tool definitions and calls."""
-        if real:
-            return self._set_apart if window.apart else self._guard.protect
-        return self._inert_apart if window.apart else self._inert
-
-    def _inert(self, text: str) -> str:
-        """A word without any meaning that is as long: for all but the words that the template may look for."""
-        protected = self._guard.protect(text)
-        looked_for = protected in self._renderer.words and not self._guard.is_within(protected)
-        return protected if looked_for or not protected.strip() else self._inert_apart(text)
-
-    def _inert_apart(self, text: str) -> str:
-        protected = self._guard.protect(text)
-        return (
-            protected
-            if protected in _STRUCTURE
-            else f"w{zlib.crc32(protected.encode()):08x}".ljust(len(protected), "w")
-        )
-
-    def _set_apart(self, text: str) -> str:
-        protected = self._guard.protect(text)
-        return protected if protected in _STRUCTURE else MARK + protected + MARK
+        return self._base([self._wording.message(window, i, text, real=i in real) for i, text in enumerate(texts)])
 
     def _base(self, messages: list[TemplateMessage]) -> list[TemplateMessage]:
         messages = messages if self._call_forms else fold_tools(messages)
@@ -250,17 +165,21 @@ class Layout:
         return known
 
     def _look(self, text: str, needed: tuple[int, ...]) -> _Expected:
-        folded = text.casefold()
+        found = {
+            each
+            for begin in range(0, len(text), aside.STEP)
+            for each in _WORDS.findall(text[begin : begin + aside.STEP + _WORD_LENGTH].casefold())
+        }
         landmarks = [string for _, string in self._landmarks(self._finish(text))]
-        once = frozenset(string for string in landmarks if landmarks.count(string) == 1)
-        return _Expected(all(_word(i) in folded for i in needed), landmarks, once)
+        return _Expected(all(word(i) in found for i in needed), landmarks, _once(landmarks))
 
     def _landmarks(self, text: str) -> list[tuple[int, str]]:
         return [(match.start(), match.group()) for match in self._guard.landmarks(text)]
 
     def _finish(self, text: str) -> str:
         """With bos, and with generated ids after the very words that they were generated after."""
-        text = self._before_splice.sub(lambda _: self.prompt_head, text)
+        if SPLICE_OPEN in text:
+            text = self._before_splice.sub(lambda _: self.prompt_head, text)
         return text if text.startswith(self._bos) else self._bos + text
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -277,13 +196,13 @@ class Layout:
     def _find_form(self) -> None:
         """Find out whether contents are texts or lists of parts, and what no tools are. Raises ModelError."""
         for self._no_tools, self._in_parts in itertools.product((None, []), (False, True)):
-            if self._trial(("user", _word(0))) or self._trial(("system", _word(0)), ("user", _word(1))):
+            if self._trial(("user", word(0))) or self._trial(("system", word(0)), ("user", word(1))):
                 return
         raise ModelError("the model's chat template does not take a user's message")
 
     def _find_reasoning(self) -> bool:
         """Whether an assistant's message is refused that does not say what it thought, be it nothing."""
-        turns = [("user", _word(0)), ("assistant", _word(1)), ("user", _word(2))]
+        turns = [("user", word(0)), ("assistant", word(1)), ("user", word(2))]
         if self._trial(*turns) is not None:
             return False
         self._wants_reasoning = True
@@ -305,48 +224,25 @@ class Layout:
         return found
 
     def _takes_developer(self) -> bool:
-        return self._trial(("developer", _word(0)), ("user", _word(1))) is not None
+        return self._trial(("developer", word(0)), ("user", word(1))) is not None
 
     def _find_folding(self) -> bool:
         """Whether the system's text must go into the first user's: it is refused, left out, or moved with each turn."""
-        turns = [("system", _word(0)), ("user", _word(1)), ("assistant", _word(2)), ("user", _word(3))]
+        turns = [("system", word(0)), ("user", word(1)), ("assistant", word(2)), ("user", word(3))]
         first, second = self._trial(*turns[:2]), self._trial(*turns)
         if first is None or second is None:
             return True
-        return _shared(first, second) < first.index(_word(1)) + len(_word(1))
+        return _shared(first, second) < first.index(word(1)) + len(word(1))
 
     def _find_heads(self) -> tuple[str, str]:
         """How the assistant's words begin in a history, and in a prompt that asks for them; what both share is left out."""
-        asked = self._trial(("user", _word(0)))
-        said = self._trial(("user", _word(0)), ("assistant", _splice(1)), ("user", _word(2)))
+        asked = self._trial(("user", word(0)))
+        said = self._trial(("user", word(0)), ("assistant", splice(1)), ("user", word(2)))
         if asked is None or said is None:
             return "", ""
-        said = said[: said.index(_splice(1))]
+        said = said[: said.index(splice(1))]
         shared = _shared(asked, said)
-        return ("", "") if _word(0) in asked[shared:] else (said[shared:], asked[shared:])
-
-
-def _key(turn: Turn) -> tuple[str | None, str]:
-    return (None if turn.role is Role.TOOL else turn.name, turn.content)
-
-
-def told(turn: Turn) -> str:
-    """The turn's text, after its author's name in a group."""
-    name, content = _key(turn)
-    return content if name is None else f"{clean_name(name)}: {content}"
-
-
-def _about_call(turn: Turn) -> dict[str, str]:
-    return {key: value for key, value in (("name", turn.name), ("tool_call_id", turn.tool_call_id)) if value}
-
-
-def _change_call(call: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """Change what the model wrote in a call, not the words of the format."""
-    function = call["function"]
-    return {
-        "id": change(call["id"]),
-        "function": {"name": change(function["name"]), "arguments": map_strings(function["arguments"], change)},
-    }
+        return ("", "") if word(0) in asked[shared:] else (said[shared:], asked[shared:])
 
 
 def _shared(first: str, second: str) -> int:
@@ -359,19 +255,7 @@ def _parts(content: str | None) -> list[dict[str, str]] | None:
     return None if content is None else [{"type": "text", "text": content}]
 
 
-@cache
-def _word(index: int) -> str:
-    """An inert content: no part of a control string, and found again in whatever case."""
-    return f"q{index}z"
-
-
-@cache
-def _splice(index: int) -> str:
-    """A mark in the place of a turn's generated ids."""
-    return f"{SPLICE_OPEN}{index}{SPLICE_CLOSE}"
-
-
-def _needed(window: Window, texts: Sequence[_Protected]) -> tuple[int, ...]:
+def _needed(window: Window, texts: Sequence[Protected]) -> tuple[int, ...]:
     """The turns whose words must be in the text; a turn with tool calls may do without."""
     return tuple(
         i
@@ -383,6 +267,10 @@ def _needed(window: Window, texts: Sequence[_Protected]) -> tuple[int, ...]:
 def _lost(spliced: frozenset[int], expected: _Expected, landmarks: Sequence[tuple[int, str]]) -> set[int]:
     """The turns for whose generated ids there is no place, or more than one."""
     strings = [string for _, string in landmarks]
-    if strings == expected.landmarks:
-        return {i for i in spliced if _splice(i) not in expected.once}
-    return {i for i in spliced if not (_splice(i) in expected.once and strings.count(_splice(i)) == 1)}
+    once = expected.once if strings == expected.landmarks else expected.once & _once(strings)
+    return {i for i in spliced if splice(i) not in once}
+
+
+def _once(strings: Sequence[str]) -> frozenset[str]:
+    """Those that are there exactly once."""
+    return frozenset(string for string, count in Counter(strings).items() if count == 1)

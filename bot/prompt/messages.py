@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Protocol
 
+from bot import aside
 from bot.errors import BadRequest
 from bot.generation import ChatMessage, Size
 from bot.messages import Role
 from bot.prompt import cutting
-from bot.prompt.aside import Aside
 from bot.prompt.guard import clean
-from bot.prompt.layout import told
 from bot.prompt.shape import TemplateMessage, fold_late_system, fold_system, fold_tools, merge_from_user
 from bot.prompt.values import Prompt
+from bot.prompt.wording import told
 from bot.turns import Turn
 
 
@@ -41,7 +41,6 @@ class MessageBuilder:
 
     def __init__(self, engine: Sized) -> None:
         self._engine = engine
-        self._aside = Aside()
 
     async def build(
         self,
@@ -60,8 +59,7 @@ class MessageBuilder:
         if tools:
             raise BadRequest("A model on another server is not given tools.", param="tools")
         room = self._engine.context_length - max_tokens
-        head = cutting.head_of(turns)
-        earliest = cutting.earliest(turns, head, self._engine.context_length)
+        head, earliest = await aside.run(cutting.work(turns), lambda: self._bounds(turns))
         begin = head
         if earliest == head:
             messages, size = await self._window(turns, enough=int(room * cutting.FULL))
@@ -81,8 +79,13 @@ class MessageBuilder:
             raise cutting.too_long(size.tokens, room)
         return Prompt((), begin, cut=begin > head, messages=messages, tokens=min(size.tokens, room))
 
+    def _bounds(self, turns: Sequence[Turn]) -> tuple[int, int]:
+        """Its head, and the first turn that can be in the prompt. Raises TooLong if the last one cannot."""
+        head = cutting.head_of(turns)
+        return head, cutting.earliest(turns, head, self._engine.context_length)
+
     async def _window(self, turns: Sequence[Turn], *, enough: int) -> tuple[tuple[ChatMessage, ...], Size]:
-        messages = await self._aside.run(cutting.work(turns), lambda: _messages(turns))
+        messages = await aside.run(cutting.work(turns), lambda: _messages(turns))
         return messages, await self._engine.size(messages, enough=enough)
 
 

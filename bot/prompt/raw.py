@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from bot import aside
 from bot.errors import BadRequest, RoleForgery, TooLong
 from bot.generation import ChatTemplate
-from bot.prompt.aside import LARGE, Aside
 from bot.prompt.cutting import LONGEST_TOKEN
 from bot.prompt.encoding import Encoder, ForgedError, Segment
 from bot.prompt.guard import Guard, clean, take_apart
@@ -41,8 +41,7 @@ class TextPrompts:
         self._plain = plain = vocabulary.plain
         self._context_length = vocabulary.context_length
         self._guard = Guard(vocabulary.control_strings, ChatTemplate(source=""))
-        self._aside = Aside()
-        self._encoder = Encoder(vocabulary, self._guard, self._aside, remembers=0)
+        self._encoder = Encoder(vocabulary, self._guard, remembers=0)
         self._forbidden = frozenset(i for i, text in plain.added.items() if text in self._guard.strings)
         self._beginnings = {*plain.before[:1], *(() if plain.begins is None else (plain.begins,))}
         self._prepared = False
@@ -59,15 +58,19 @@ class TextPrompts:
             raise BadRequest("This model cannot write what comes before a suffix.", param="suffix")
         given = _named(prompts, "prompt")
         bodies = await self._bodies(given, most)
-        [tail] = await self._encoded([_Given("The suffix", "suffix", suffix)], most, continues=True)
-        result = []
-        for one, ids in zip(given, bodies, strict=True):
-            head, body = self._parted(one, ids)
-            if suffix and fill is not None:
-                body = (fill.prefix, *body, fill.suffix, *tail, fill.middle)
-            result.append((*head, *body))
-        self._check_lengths(given, result, most)
-        return result
+        [tail] = await self._encoded([_Given("The suffix", "suffix", suffix)], most, len(suffix), continues=True)
+
+        def made() -> list[Ids]:
+            result = []
+            for one, ids in zip(given, bodies, strict=True):
+                head, body = self._parted(one, ids)
+                if suffix and fill is not None:
+                    body = (fill.prefix, *body, fill.suffix, *tail, fill.middle)
+                result.append((*head, *body))
+            self._check_lengths(given, result, most)
+            return result
+
+        return await aside.run(_size(bodies), made)
 
     async def inputs(self, inputs: Sequence[str | Ids]) -> list[Ids]:
         """The ids of texts that are whole, with what the model wants around each, also where it comes as ids.
@@ -75,14 +78,21 @@ class TextPrompts:
         Raises BadRequest for an empty text and for ids as `prompts` does, TooLong with the numbers, RoleForgery.
         """
         before, after = self._plain.before, self._plain.after
-        given = [replace(one, ids=_without(one.ids, before, after)) for one in _named(inputs, "input")]
+        size = _size(inputs)
+        given = await aside.run(
+            size, lambda: [replace(one, ids=_without(one.ids, before, after)) for one in _named(inputs, "input")]
+        )
         bodies = await self._bodies(given, self._context_length)
-        for one, ids in zip(given, bodies, strict=True):
-            if not (one.text or ids):
-                raise BadRequest(f"{one.name} is empty.", param="input")
-        result = [(*before, *body, *after) for body in bodies]
-        self._check_lengths(given, result, self._context_length)
-        return result
+
+        def made() -> list[Ids]:
+            for one, ids in zip(given, bodies, strict=True):
+                if not (one.text or ids):
+                    raise BadRequest(f"{one.name} is empty.", param="input")
+            result = [(*before, *body, *after) for body in bodies]
+            self._check_lengths(given, result, self._context_length)
+            return result
+
+        return await aside.run(size, made)
 
     def _parted(self, given: _Given, ids: Ids) -> tuple[Ids, Ids]:
         """What stands at the very beginning of a prompt, and its body. Raises BadRequest if both are empty."""
@@ -102,10 +112,12 @@ class TextPrompts:
         """The ids of each, without what stands around a text; checked where they come from outside."""
         ids = [one for one in given if one.text is None]
         self._check_lengths(ids, [one.ids for one in ids], most)
-        await self._aside.run(sum(len(one.ids) for one in ids), lambda: self._check_ids(ids))
+        await aside.run(_size([one.ids for one in ids]), lambda: self._check_ids(ids))
         encoded: list[Ids] = []
-        for batch in _batches([one for one in given if one.text is not None]):
-            encoded += await self._encoded(batch, most)
+        listed = [one for one in given if one.text is not None]
+        size = _size([one.text or "" for one in listed])
+        for batch in _batches(listed):
+            encoded += await self._encoded(batch, most, size)
         texts = iter(encoded)
         return [one.ids if one.text is None else next(texts) for one in given]
 
@@ -121,14 +133,16 @@ class TextPrompts:
     def _check_lengths(self, given: Sequence[_Given], ids: Sequence[Ids], most: int) -> None:
         for one, found in zip(given, ids, strict=True):
             if len(found) > most:
-                raise TooLong(
-                    f"{one.name} has {len(found)} tokens; this model's context is {self._context_length}, and {most} "
-                    "are the most.",
-                    param=one.param,
-                )
+                raise self._too_long(one, str(len(found)), most)
 
-    async def _encoded(self, given: Sequence[_Given], most: int, *, continues: bool = False) -> list[Ids]:
-        """The ids of texts, without control ids. Raises TooLong, RoleForgery."""
+    def _too_long(self, given: _Given, tokens: str, most: int) -> TooLong:
+        return TooLong(
+            f"{given.name} has {tokens} tokens; this model's context is {self._context_length}, and {most} are the most.",
+            param=given.param,
+        )
+
+    async def _encoded(self, given: Sequence[_Given], most: int, size: int, *, continues: bool = False) -> list[Ids]:
+        """The ids of texts, without control ids. `size`: of all texts of the request. Raises TooLong, RoleForgery."""
         texts = [one.text or "" for one in given]
         for one, text in zip(given, texts, strict=True):  # known without a look at the text
             if len(text) > most * LONGEST_TOKEN:
@@ -139,10 +153,12 @@ class TextPrompts:
         if not self._prepared:
             await self._encoder.prepare()
             self._prepared = True
-        safe = await self._aside.run(sum(map(len, texts)), lambda: [self._guard.protect(text) for text in texts])
-        segments = [Segment(text, continues) for text in safe]
+        for one, text in zip(given, texts, strict=True):
+            if await self._encoder.exceeds(text, most):
+                raise self._too_long(one, "more", most)
+        segments = await aside.run(size, lambda: [Segment(self._guard.protect(text), continues) for text in texts])
         try:
-            encoded = await self._encoder.encode(segments)
+            encoded = await self._encoder.encode(segments, size)
         except ForgedError:
             encoded = [await self._alone(one, segment) for one, segment in zip(given, segments, strict=True)]
         self._check_lengths(given, encoded, most)
@@ -150,14 +166,21 @@ class TextPrompts:
 
     async def _alone(self, given: _Given, segment: Segment) -> Ids:
         """The ids of one text; where it gives control ids although its control strings are broken, it is taken apart."""
-        for trial in (segment, Segment(take_apart(clean(given.text or "")), segment.continues)):
+        text = given.text or ""
+        apart = await aside.run(len(text), lambda: take_apart(clean(text)))
+        for trial in (segment, Segment(apart, segment.continues)):
             try:
-                [ids] = await self._encoder.encode([trial])
+                [ids] = await self._encoder.encode([trial], len(trial.text))
             except ForgedError:
                 log.warning("control tokens came out of the tokenizer")
             else:
                 return ids
         raise RoleForgery(detail="the tokenizer makes control tokens of single characters", param=given.param)
+
+
+def _size(texts: Sequence[str | Ids]) -> int:
+    """How much work they are, in characters."""
+    return sum(map(len, texts)) + aside.EACH * len(texts)
 
 
 def _named(given: Sequence[str | Ids], param: str) -> list[_Given]:
@@ -178,8 +201,8 @@ def _batches(texts: Sequence[_Given]) -> Iterator[Sequence[_Given]]:
     """In their order, so many at once as are encoded in milliseconds: so one that is too long is found early."""
     begin = size = 0
     for end, one in enumerate(texts):
-        length = len(one.text or "")
-        if end > begin and size + length > LARGE:
+        length = len(one.text or "") + aside.EACH
+        if end > begin and size + length > aside.LARGE:
             yield texts[begin:end]
             begin, size = end, 0
         size += length

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from adapters.web.openai import body, server
+from adapters.web.openai import body, json_text, server
 from adapters.web.openai.parameters.base import MAX_BIASES, MAX_STOP
 from adapters.web.openai.parameters.chat import MAX_ARGUMENTS, MAX_MESSAGES, ChatBody
 from adapters.web.openai.parameters.text import MAX_INPUTS, MAX_PROMPTS, TextBody
@@ -69,16 +69,26 @@ TOO_MUCH: dict[str, tuple[str, dict[str, Any], str | None]] = {
         {"messages": called([{**CALL, "function": {"name": "x", "arguments": "[" + "1," * MAX_ARGUMENTS}}])},
         "messages",
     ),
+    "values in arguments": (
+        CHAT,
+        {"messages": called([{**CALL, "function": {"name": "x", "arguments": "[" + "1," * 60_000 + "1]"}}] * 2)},
+        "messages",
+    ),
+    "a description": (
+        CHAT,
+        {"messages": HELLO, "tools": [{"type": "function", "function": {"name": "f", "description": "x" * 100_001}}]},
+        "tools[0].function.description",
+    ),
     "keys of a message": (CHAT, {"messages": said("x", **{f"k{n}": 1 for n in range(900)})}, "messages"),
     "keys": (CHAT, {"messages": HELLO, **{f"k{n}": 1 for n in range(9000)}}, "k0"),
-    "values": (CHAT, {"messages": [{"role": "x", "content": "y"}] * 400_000}, None),
+    "values": (CHAT, {"messages": [{"role": "x", "content": "y"}] * 200_000}, None),
     "biases": (CHAT, {"messages": HELLO, "logit_bias": {str(n): 1 for n in range(MAX_BIASES + 1)}}, "logit_bias"),
     "biases of text": (TEXT, {"prompt": "x", "logit_bias": {str(n): 1 for n in range(MAX_BIASES + 1)}}, "logit_bias"),
     "stop": (CHAT, {"messages": HELLO, "stop": "x" * (MAX_STOP + 1)}, "stop"),
     "stops": (CHAT, {"messages": HELLO, "stop": ["x", "y" * (MAX_STOP + 1)]}, "stop[1]"),
     "many stops": (CHAT, {"messages": HELLO, "stop": ["x"] * 20_000}, "stop"),
     "metadata": (CHAT, {"messages": HELLO, "store": True, "metadata": {str(n): "" for n in range(20_000)}}, "metadata"),
-    "ids": (TEXT, {"prompt": [1] * 3_000_000}, None),
+    "ids": (TEXT, {"prompt": [1] * 2_000_000}, None),
     "wrong ids": (TEXT, {"prompt": [-1] * 20_000}, "prompt[0]"),
     "texts": (TEXT, {"prompt": ["x"] * 1_000_000}, None),
     "prompts times n": (TEXT, {"prompt": ["x"] * 2, "n": 65}, "n"),
@@ -103,6 +113,40 @@ async def test_too_much_is_refused_by_name(home: Site, asker: Program, name: str
     assert not home.engine.requests
 
 
+LONG = "x" * 5_000_000
+
+
+@pytest.mark.parametrize(
+    ("status", "asked", "message"),
+    [
+        (400, {LONG: 1, "messages": HELLO}, "Unrecognized request argument supplied: xxx"),
+        (404, {"model": LONG, "messages": HELLO}, "The model `xxx"),
+        (400, {"messages": [{"role": LONG}]}, "Invalid 'messages[0].role': supported values are"),
+        (
+            400,
+            {"messages": [{"role": "tool", "tool_call_id": LONG, "content": "x"}]},
+            "messages with role 'tool' must be a response to a preceding message with 'tool_calls': no call has the id 'xxx",
+        ),
+    ],
+    ids=["name", "model", "role", "call"],
+)
+async def test_an_error_does_not_say_again_all_that_came(
+    asker: Program, status: int, asked: dict[str, Any], message: str
+) -> None:
+    sent = BytesIO(json.dumps({"model": "default", **asked}).encode())
+    answer = await asker.send("POST", CHAT, data=sent, headers={"Content-Type": "application/json"})
+    assert answer.status == status
+    assert error(answer)["message"].startswith(message)
+    assert len(answer.body) < 3000
+
+
+async def test_values_that_stand_in_the_texts_of_arguments_are_none(asker: Program) -> None:
+    written = json.dumps({"program": "f([1, 2], {3: 4})," * 20_000})
+    asked = [*HELLO, *called([{**CALL, "function": {"name": "x", "arguments": written}}]), HELLO[0]]
+    found = await asker.refused(CHAT, messages=asked)
+    assert found["code"] == "context_length_exceeded", "nothing else is wrong with it"
+
+
 async def test_as_much_as_is_let_through_is_answered(home: Site, asker: Program) -> None:
     await asker.chat(said(PARTS * 500) * 2, stop=["x" * MAX_STOP], logit_bias={"1": 1})
     await asker.text(["x"] * 2, n=64, max_tokens=1)
@@ -112,10 +156,10 @@ async def test_as_much_as_is_let_through_is_answered(home: Site, asker: Program)
 
 def test_what_strings_hold_is_no_value() -> None:
     text = json.dumps({"a": '[{"\\",,,' * 500, '"\\\\"': ["x" * 500, "\\", "", 5]}).encode()
-    assert not body.holds_more(text, 9)
-    assert body.holds_more(text, 4)
-    assert body.holds_more(b"[" * 20, 19)
-    assert not body.holds_more(b'{"unended \\"', 5)
+    assert not json_text.holds_more(text, 9)
+    assert json_text.holds_more(text, 4)
+    assert json_text.holds_more(b"[" * 20, 19)
+    assert not json_text.holds_more(b'{"unended \\"', 5)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, gzip", "GZIP"])

@@ -120,8 +120,8 @@ async def test_an_upload_of_26_mb_is_refused_before_it_has_come(home: Site) -> N
 async def test_a_body_of_unknown_length_is_read_to_the_bound_and_no_further(home: Site) -> None:
     piece = b"10000\r\n" + b" " * 65536 + b"\r\n"
     sent, got, told = await sent_until_answered(home, head(home, "Transfer-Encoding: chunked"), piece)
-    assert (got, told["message"]) == (413, "The body is too large: at most 16 MiB.")
-    assert 16 * MEBIBYTE <= sent < 26 * MEBIBYTE
+    assert (got, told["message"]) == (413, "The body is too large: at most 8 MiB.")
+    assert 8 * MEBIBYTE <= sent < 16 * MEBIBYTE
 
 
 async def test_a_body_that_never_comes_is_not_waited_for(home: Site, monkeypatch: pytest.MonkeyPatch) -> None:

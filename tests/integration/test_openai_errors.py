@@ -215,7 +215,7 @@ async def test_a_body_that_is_too_large_is_refused(home: Site) -> None:
     assert status(await posted(home, GOOD + padding, "Content-Type: application/json")) == 200
     response = await posted(home, GOOD + padding + b" ", "Content-Type: application/json")
     assert status(response) == 413
-    assert refusal(response)["message"] == "The body is too large: at most 16 MiB."
+    assert refusal(response)["message"] == "The body is too large: at most 8 MiB."
 
 
 async def test_a_length_that_is_no_number_is_refused(home: Site, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,8 +12,9 @@ from bot.api import Function
 from bot.generation import ChatTemplate
 from bot.messages import Role
 from bot.prompt.guard import Guard
-from bot.prompt.layout import Layout, Window
+from bot.prompt.layout import Layout
 from bot.prompt.template import TemplateRenderer
+from bot.prompt.wording import Window
 from bot.tools.formats import Arguments, CallBegun, CallEnded, format_for
 from bot.turns import ToolCall, Turn
 from tests.templates import template, template_names
@@ -101,7 +102,7 @@ def test_a_history_with_calls_is_in_the_prompt(name: str) -> None:
     layout = Layout(template_, Guard([], template_))
     offered = [(turns, None)] if form.told([FIND]) else [(turns, None), form.prepare(turns, [FIND])]
     for told, tools in offered:
-        window = Window(turns=told, spliced=frozenset(), tools=tools, day=date(2026, 1, 1))
+        window = Window(turns=told, spliced=frozenset(), tools=tools, day=date(2026, 1, 1), size=0)
         text = layout.render(window).text
         wanted = ["Find both.", "thing0", "found0", "thing1", "found1", "thing2", "found2", "There.", "Thanks."]
         assert [word for word in wanted if word not in text] == []

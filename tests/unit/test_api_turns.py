@@ -8,7 +8,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from adapters.web.openai.body import LARGE, Intake
 from adapters.web.openai.turns import Turns
+from bot.aside import HUGE
 from bot.errors import Busy
 
 
@@ -109,3 +111,25 @@ def test_so_many_of_one_and_of_all_are_here() -> None:
             pass
     with turns.here("a"), turns.here("a"), turns.here("c"):
         pass
+
+
+async def test_large_bodies_are_read_one_at_a_time_and_small_ones_do_not_wait() -> None:
+    intake, order, go = Intake(), [], asyncio.Event()
+
+    async def read(name: str, size: int = LARGE + 1) -> None:
+        async with intake.turn(name[0], size):
+            order.append(name)
+            await go.wait()
+
+    names = ("a1", "a2", "a3", "b1")
+    tasks = [asyncio.create_task(read(name)) for name in names]
+    others = [
+        asyncio.create_task(read(name, size)) for name, size in (("c1", LARGE), ("d1", HUGE + 1), ("d2", HUGE + 1))
+    ]
+    while len(order) < 3:
+        await asyncio.sleep(0)
+    assert order == ["a1", "c1", "d1"], "what is large does not wait for what is huge"
+    go.set()
+    await asyncio.gather(*tasks, *others)
+    assert [name for name in order if name[0] in "ab"] == ["a1", "a2", "b1", "a3"]
+    assert order.index("d2") > 2

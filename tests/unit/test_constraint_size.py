@@ -9,7 +9,7 @@ import pytest
 
 from bot import constraints
 from bot.api import Function, ToolChoice
-from bot.constraint_size import PARTS, REPEATS, TEXT, VALUES, Unfit, of_regex, of_schema
+from bot.constraint_size import CHARACTERS, PARTS, REPEATS, TEXT, VALUES, Unfit, of_regex, of_schema
 from bot.errors import BadRequest
 from bot.generation import ChatTemplate, Generation
 from bot.tools.formats import format_for
@@ -77,6 +77,9 @@ LARGE: dict[str, dict[str, Any]] = {
         "$defs": {"a": with_properties(50)},
     },
     "what is only said": {"examples": [list(range(VALUES))]},
+    "what is said at length": {"properties": {"a": {"description": "x" * CHARACTERS}}},
+    "words that are many": {"examples": ["x" * 100] * (CHARACTERS // 100)},
+    "names of what is said": {"examples": [{f"{n:0100}": n for n in range(CHARACTERS // 100)}]},
 }
 
 

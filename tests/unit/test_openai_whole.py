@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from adapters.web.openai import whole
 from adapters.web.openai.answers import Collected, Head
+from bot import aside
 from bot.api import Ended, TextPiece
 from bot.generation import TokenLogprob
 
@@ -41,7 +42,7 @@ VECTORS = [{"object": "embedding", "index": n, "embedding": [n / 7 + i / 3 for i
 
 @given(VALUES)
 def test_steps_joined_are_the_text(value: Any) -> None:
-    assert "".join(whole.steps(value)) == json.dumps(value)
+    assert "".join(aside.json_steps(value)) == json.dumps(value)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_steps_joined_are_the_text(value: Any) -> None:
     ids=["chat", "text", "list", "vectors"],
 )
 def test_no_step_of_a_large_answer_is_large(value: Any) -> None:
-    steps = list(whole.steps(value))
+    steps = list(aside.json_steps(value))
     text = json.dumps(value)
     assert "".join(steps) == text
     assert max(map(len, steps)) < MOST < len(text) / 4
@@ -63,7 +64,8 @@ def test_no_step_of_a_large_answer_is_large(value: Any) -> None:
 
 @pytest.mark.parametrize("large", [True, False])
 async def test_what_is_large_is_made_in_a_thread(*, large: bool) -> None:
-    response = await whole.response(lambda: {"thread": threading.get_ident(), "said": "ä"}, large=large)
+    size = aside.LARGE + large
+    response = await whole.response(lambda: {"thread": threading.get_ident(), "said": "ä"}, size)
     assert response.headers["Content-Type"] == "application/json; charset=utf-8"
     assert isinstance(response.body, bytes)
     said = json.loads(response.body)
@@ -72,9 +74,9 @@ async def test_what_is_large_is_made_in_a_thread(*, large: bool) -> None:
 
 
 def test_what_is_large_is_known() -> None:
-    assert LARGE.is_large
-    assert answered(1, 30, 20).is_large is False
-    assert answered(1, 10_000, 0).is_large
+    assert LARGE.size > aside.HUGE
+    assert answered(1, 20, 20).size < aside.LARGE
+    assert answered(1, 10_000, 0).size > aside.LARGE
     told = Collected()
     told.feed(TextPiece(0, "word " * 20_000))
-    assert told.is_large
+    assert told.size > aside.LARGE

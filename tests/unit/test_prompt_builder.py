@@ -9,6 +9,7 @@ from datetime import date
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+from bot import aside
 from bot.errors import BadRequest, ModelError, RoleForgery, TooLong
 from bot.generation import ChatTemplate
 from bot.messages import Role
@@ -417,3 +418,40 @@ async def test_the_event_loop_goes_on_while_a_long_text_is_looked_at(text: str) 
 async def test_what_the_template_writes_before_an_answer_is_told() -> None:
     source = CHATML.replace("<|im_start|>assistant\n", "<|im_start|>assistant\n<think>\n")
     assert PromptBuilder(ByteVocabulary(source)).answer_head.endswith("<think>\n")
+
+
+async def test_of_what_is_far_too_long_no_more_is_counted_than_needed() -> None:
+    vocabulary = ByteVocabulary(context_length=4000)
+    builder = PromptBuilder(vocabulary)
+    turns = [Turn(USER, "word " * 100_000)]
+    with pytest.raises(TooLong) as refused:
+        await builder.build(turns, day=DAY, max_tokens=16, whole=True)
+    assert (refused.value.tokens, refused.value.room) == (0, 3984)
+    assert max(len(text) for call in vocabulary.calls for text in call) == aside.STEP
+    with pytest.raises(TooLong) as refused:
+        await builder.build([Turn(USER, "word " * 6000)], day=DAY, max_tokens=16, whole=True)
+    assert refused.value.tokens > 30_000
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_more_messages_than_tokens_are_not_looked_at(*, whole: bool) -> None:
+    """Each takes a token at least, whatever the template."""
+    vocabulary = ByteVocabulary(context_length=200)
+    turns = [Turn(SYSTEM, "Be kind."), *(Turn(USER, f"<{n}>") for n in range(5000))]
+    build_ = PromptBuilder(vocabulary).build(turns, day=DAY, max_tokens=16, whole=whole)
+    if whole:
+        with pytest.raises(TooLong):
+            await build_
+    else:
+        text = shown(vocabulary, (await build_).ids)
+        assert "<4999>" in text
+    seen = "".join(text for call in vocabulary.calls for text in call)
+    assert "<4700>" not in seen
+
+
+async def test_tools_that_cannot_fit_are_not_looked_at() -> None:
+    vocabulary = ByteVocabulary("{{ tools }}{% for m in messages %}{{ m.content }}{% endfor %}", context_length=200)
+    tools = [{"type": "function", "function": {"name": "f", "description": "x" * 30_000}}]
+    with pytest.raises(TooLong):
+        await PromptBuilder(vocabulary).build([Turn(USER, "hi")], day=DAY, max_tokens=16, tools=tools, whole=True)
+    assert not any("xxx" in text for call in vocabulary.calls for text in call)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot import aside
 from bot.errors import ModelError
 from bot.generation import ChatTemplate
 from bot.prompt.guard import MARK, Guard, clean, clean_name, map_strings, take_apart
@@ -116,3 +119,25 @@ def test_every_string_of_a_value_is_changed_keys_too() -> None:
 )
 def test_a_name_is_one_short_line(name: str, shown: str) -> None:
     assert clean_name(name) == shown
+
+
+PIECES = st.lists(
+    st.sampled_from([*CONTROLS, *"<|im_end|>[ä]/ts\ufdd1\ufdd2\x00\ufdd05", "\ufdd17\ufdd2"]), max_size=30
+)
+
+
+@given(PIECES, st.integers(1, 12))
+def test_a_long_text_is_looked_through_in_steps_and_nothing_is_missed(pieces: list[str], step: int) -> None:
+    text, known = "".join(pieces), guard()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aside, "STEP", step)
+        stepwise = known.protect(text), clean(text), [match.span() for match in known.landmarks(text)]
+    assert stepwise == (known.protect(text), clean(text), [match.span() for match in known.landmarks(text)])
+    longest_first = "|".join(map(re.escape, sorted(CONTROLS, key=len, reverse=True)))
+    expected = [match.span() for match in re.finditer(f"\ufdd1[0-9]+\ufdd2|{longest_first}", text)]
+    assert stepwise[2] == expected
+
+
+def test_of_a_name_as_long_as_a_book_its_beginning_is_enough() -> None:
+    assert clean_name("\u200b" * 9_000_000 + "Ann") == "Someone"
+    assert clean_name("Ann " * 2_000_000) == ("Ann " * 16).strip()

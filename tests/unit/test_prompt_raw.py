@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bot import aside
 from bot.errors import BadRequest, RoleForgery, TooLong
 from bot.generation import FillInMiddle
 from bot.prompt import TextPrompts
@@ -37,6 +38,31 @@ async def one(text: str | tuple[int, ...], *, suffix: str = "", **plain: Any) ->
 
 def ids_of(text: str) -> tuple[int, ...]:
     return tuple(text.encode())
+
+
+async def test_of_what_is_far_too_long_no_more_is_counted_than_needed() -> None:
+    engine = Bytes(context_length=4000)
+    seen: list[int] = []
+    encode = engine.encode
+
+    async def recorded(texts: Sequence[str]) -> list[list[int]]:
+        seen.extend(map(len, texts))
+        return await encode(texts)
+
+    engine.encode = recorded  # type: ignore[method-assign]
+    prompts = TextPrompts(engine)
+    with pytest.raises(TooLong, match="The prompt has more tokens; this model's context is 4000") as refused:
+        await prompts.prompts(["word " * 100_000])
+    assert refused.value.param == "prompt"
+    assert max(seen) == aside.STEP
+    with pytest.raises(TooLong, match="The prompt has 30000 tokens"):
+        await prompts.prompts(["word " * 6000])
+
+
+async def test_what_is_far_too_long_is_cleaned_before_it_is_counted() -> None:
+    """No tokenizer takes half of a surrogate pair."""
+    with pytest.raises(TooLong, match="more tokens"):
+        await one("word \ud800\x00 " * 100)
 
 
 class TestTexts:

@@ -13,8 +13,6 @@ from typing import Any
 from bot.api import ApiEvent, Begun, CallPiece, Ended, ReasoningPiece, TextPiece, Used
 from bot.generation import TokenLogprob, Usage
 
-LARGE = 64 * 1024
-"""Characters of JSON from which on an answer is written in a thread: a millisecond of the event loop."""
 A_LOGPROB = 80
 """Characters that tell of one token, or of one in its place."""
 LEAST_LOGPROB = -9999.0
@@ -56,14 +54,10 @@ class Collected:
 
     def __init__(self) -> None:
         self._choices: dict[int, _Choice] = {}
-        self._size = 0
+        self.size = 0
+        """Characters of its JSON, roughly."""
         self.usage = Usage()
         self.reasoning_tokens = 0
-
-    @property
-    def is_large(self) -> bool:
-        """Whether its JSON is more than is made on the event loop."""
-        return self._size > LARGE
 
     def feed(self, event: ApiEvent) -> None:
         """Take the next event."""
@@ -77,15 +71,15 @@ class Collected:
             case TextPiece(text=text, logprobs=logprobs):
                 choice.text.append(text)
                 choice.logprobs.append(logprobs)
-                self._size += len(text) + A_LOGPROB * sum(1 + len(others) for _, others in logprobs)
+                self.size += len(text) + A_LOGPROB * sum(1 + len(others) for _, others in logprobs)
             case ReasoningPiece(text=text):
                 choice.reasoning.append(text)
-                self._size += len(text)
+                self.size += len(text)
             case CallPiece(name=name) if name:
                 choice.calls.append(_Call(event.id, name, [event.arguments]))
             case CallPiece():
                 choice.calls[event.number].arguments.append(event.arguments)
-                self._size += len(event.arguments)
+                self.size += len(event.arguments)
             case Ended(reason=reason):
                 choice.reason = reason
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,12 +21,15 @@ from adapters.web.openai.parameters.chat import (
     ToolMessage,
 )
 from adapters.web.openai.parameters.text import DEFAULT_TOKENS, EmbeddingBody, TextBody
+from bot import aside
 from bot.api import ChatAsk, EmbeddingAsk, Function, TextAsk, ToolChoice
 from bot.errors import BadRequest
 from bot.generation import Sampling
 from bot.messages import Role
 from bot.turns import ToolCall, Turn
 
+MAX_ECHOED = 100
+"""Characters of an id that are said again in an error."""
 MAX_DIGITS = 10
 """Of a token id: no vocabulary has so many."""
 ANY_OBJECT = {"type": "object"}
@@ -167,7 +169,7 @@ def _turns(messages: Sequence[Message]) -> tuple[Turn, ...]:
             case ToolMessage() if message.tool_call_id not in called:
                 raise BadRequest(
                     "messages with role 'tool' must be a response to a preceding message with 'tool_calls': "
-                    f"no call has the id {message.tool_call_id!r}",
+                    f"no call has the id {message.tool_call_id[:MAX_ECHOED]!r}",
                     param=f"messages[{number}].tool_call_id",
                 )
             case ToolMessage(tool_call_id=call, name=name) if name not in {None, called[call]}:
@@ -197,7 +199,7 @@ def _calls(message: AssistantMessage) -> tuple[ToolCall, ...]:
 def _arguments(written: str) -> Mapping[str, object]:
     """A model may have written what is no JSON object: it is told so again, as the one argument."""
     try:
-        arguments = json.loads(written)
+        arguments = aside.parsed(written)
     except (ValueError, RecursionError):
         arguments = None
     return arguments if isinstance(arguments, dict) and is_shallow(arguments) else {"arguments": written}

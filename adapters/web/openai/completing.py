@@ -24,6 +24,7 @@ from adapters.web.openai.parameters.chat import ChatBody
 from adapters.web.openai.parameters.text import MAX_VALUES, TextBody
 from adapters.web.openai.programs import Programs
 from adapters.web.openai.sse import EventStream
+from bot import aside
 from bot.api import ApiEvent, Begun, ChatAsk, Kept, TextAsk
 from bot.errors import BadRequest
 
@@ -68,7 +69,7 @@ class Completing:
 
         async def ended(head: Head) -> None:
             if wanted.kept is not None:
-                completion = await asyncio.to_thread(made, head) if collected.is_large else made(head)
+                completion = await aside.run(collected.size, lambda: made(head))
                 await self._keep(request, wanted.kept, completion, head)
 
         async with aclosing(
@@ -82,7 +83,7 @@ class Completing:
             async for event in events:
                 collected.feed(event)
         await ended(head)
-        return await whole.response(lambda: made(head), large=collected.is_large)
+        return await whole.response(lambda: made(head), collected.size)
 
     async def text(self, request: web.Request) -> web.StreamResponse:
         """A text completion."""
@@ -95,7 +96,7 @@ class Completing:
             collected = Collected()
             async for event in events:
                 collected.feed(event)
-        return await whole.response(lambda: collected.text(head, logprobs=wanted.logprobs), large=collected.is_large)
+        return await whole.response(lambda: collected.text(head, logprobs=wanted.logprobs), collected.size)
 
     async def _keep(self, request: web.Request, asked: _Kept, completion: Mapping[str, Any], head: Head) -> None:
         kept = Kept(

@@ -16,6 +16,9 @@ from adapters.web.openai.parameters.text import MAX_VALUES, EmbeddingBody
 from adapters.web.openai.programs import Programs
 from bot.api import Embedded, EmbeddingAsk
 
+A_NUMBER = 20
+"""Characters of a coordinate, as Python writes a 32-bit float, with all its digits."""
+
 
 class Embedding:
     """The route of embeddings."""
@@ -32,7 +35,7 @@ class Embedding:
         asked, ask = await body.read(request, _embedding, values=MAX_VALUES)
         embedded = await self._programs.completions.embed(ask, request[CALLER], took=request[SPENDING].took)
         make = partial(_list, embedded, base64=asked.encoding_format == "base64")
-        return await whole.response(make, large=True)  # thousands of numbers
+        return await whole.response(make, A_NUMBER * sum(map(len, embedded.vectors)))
 
 
 def _embedding(given: dict[str, Any]) -> tuple[EmbeddingBody, EmbeddingAsk]:

@@ -29,6 +29,8 @@ from bot.errors import (
 INVALID, SERVER, LIMIT = "invalid_request_error", "server_error", "rate_limit_error"
 BUSY_SECONDS = 3
 """After which a refused request may come again: about one short answer."""
+MOST_SAID, MOST_NAMED = 2000, 200
+"""Characters of an error's words, and of the parameter that is to blame."""
 FAILED = "The server had an error while processing your request. It is in the log."
 GUESSED = "Too many wrong keys came from here."
 LEAVING = "The server is shutting down. Please try again in a moment."
@@ -53,12 +55,17 @@ class Fault:
 
     @property
     def body(self) -> dict[str, Any]:
-        """The error object."""
-        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+        """The error object. A request may have a name of megabytes: no more than its beginning is said again."""
+        message, param = _shortened(self.message, MOST_SAID), self.param and _shortened(self.param, MOST_NAMED)
+        return {"error": {"message": message, "type": self.type, "param": param, "code": self.code}}
 
     def response(self) -> web.Response:
         """As a whole response."""
         return web.json_response(self.body, status=self.status, headers=self.headers)
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 class Refused(Exception):

@@ -12,10 +12,13 @@ from adapters.web.openai.faults import refused
 from adapters.web.openai.frame import CALLER
 from adapters.web.openai.parameters.chat import MAX_METADATA, MetadataBody
 from adapters.web.openai.programs import Programs
+from bot import aside
 from bot.api import Kept
 from bot.errors import BadRequest
 
 DEFAULT_PAGE, MOST_PAGE = 20, 100
+A_COMPLETION = aside.LARGE + 1
+"""Characters of one, or of its messages: as many as they may be, they are written beside the event loop."""
 ID = "{completion_id:[A-Za-z0-9_-]+}"
 
 
@@ -51,12 +54,14 @@ class KeptCompletions:
             )
         except ValueError as error:
             raise BadRequest(f"Invalid 'after': {error}", param="after") from error
-        return await whole.response(lambda: _listed([completion(one) for one in kept], more=more), large=bool(kept))
+        return await whole.response(
+            lambda: _listed([completion(one) for one in kept], more=more), A_COMPLETION * len(kept)
+        )
 
     async def retrieve(self, request: web.Request) -> web.Response:
         """One of them."""
         kept = await self._kept(request)
-        return await whole.response(lambda: completion(kept), large=True)
+        return await whole.response(lambda: completion(kept), A_COMPLETION)
 
     async def change(self, request: web.Request) -> web.Response:
         """Replace the metadata."""
@@ -64,7 +69,7 @@ class KeptCompletions:
         name = request.match_info["completion_id"]
         changed = await self._store.change_metadata(name, asked.metadata, caller=request[CALLER].id)
         kept = _found(changed, name)
-        return await whole.response(lambda: completion(kept), large=True)
+        return await whole.response(lambda: completion(kept), A_COMPLETION)
 
     async def delete(self, request: web.Request) -> web.Response:
         """Remove one."""
@@ -77,15 +82,20 @@ class KeptCompletions:
         """The messages of the request."""
         limit, newest_first = _page(request)
         kept = await self._kept(request)
-        found = [_message(f"{kept.id}-{n}", message) for n, message in enumerate(kept.messages)]
-        if newest_first:
-            found.reverse()
-        if (after := request.query.get("after")) is not None:
-            places = [n for n, message in enumerate(found) if message["id"] == after]
-            if not places:
-                raise BadRequest("Invalid 'after': there is no such message.", param="after")
-            found = found[places[0] + 1 :]
-        return await whole.response(lambda: _listed(found[:limit], more=len(found) > limit), large=True)
+        after = request.query.get("after")
+
+        def made() -> dict[str, Any]:
+            found = [_message(f"{kept.id}-{n}", message) for n, message in enumerate(kept.messages)]
+            if newest_first:
+                found.reverse()
+            if after is not None:
+                places = [n for n, message in enumerate(found) if message["id"] == after]
+                if not places:
+                    raise BadRequest("Invalid 'after': there is no such message.", param="after")
+                found = found[places[0] + 1 :]
+            return _listed(found[:limit], more=len(found) > limit)
+
+        return await whole.response(made, A_COMPLETION)
 
     async def _model(self, request: web.Request) -> str | None:
         """The snapshot that is asked for. What no name of today stands for may have answered before today."""

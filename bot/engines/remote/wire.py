@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 from contextlib import closing
 from typing import Any
 
 import aiohttp
 
+from bot import aside
 from bot.config import RemoteModelConfig
 from bot.errors import EngineError
 
 FAILURES = (aiohttp.ClientError, OSError, ValueError, RuntimeError)
 """What a lost connection or an odd answer can look like; aiohttp's closed sessions are RuntimeErrors."""
-LARGE = 200_000
-"""Bytes of JSON that take a millisecond or two; more is read in a thread."""
 
 
 def session(config: RemoteModelConfig) -> aiohttp.ClientSession:
@@ -35,7 +33,9 @@ def session(config: RemoteModelConfig) -> aiohttp.ClientSession:
 
 async def post(http: aiohttp.ClientSession, url: str, body: object) -> aiohttp.ClientResponse:
     """Send JSON. A redirect is not followed: it would take the key and people's words elsewhere."""
-    data = io.BytesIO(json.dumps(body).encode())  # in pieces: a long conversation as one would hold the event loop up
+    size = aside.amount(body)
+    written = await aside.run(size, lambda: aside.written(body, size).encode())
+    data = io.BytesIO(written)  # in pieces: a long conversation as one would hold the event loop up
     return await http.post(url, data=data, headers={"Content-Type": "application/json"}, allow_redirects=False)
 
 
@@ -64,13 +64,13 @@ async def ask(
         raise EngineError(detail=f"{url}: {reason(error)}") from error
     if len(text) >= most:
         return response.status, None
-    return response.status, await asyncio.to_thread(parsed, text) if len(text) > LARGE else parsed(text)
+    return response.status, await aside.run(len(text), lambda: parsed(text))
 
 
 def parsed(text: bytes) -> Any:
     """JSON, or None if it is none."""
     try:
-        return json.loads(text)
+        return aside.parsed(text)
     except (ValueError, RecursionError):
         return None
 

@@ -44,11 +44,22 @@ Stop = Annotated[str, Field(strict=True, max_length=MAX_STOP)]
 Bias = Annotated[float, Field(strict=True, ge=-100, le=100)]
 
 
+def _step(value: Any) -> Any:
+    return value
+
+
+STEP = BeforeValidator(_step)
+"""For the items of a list that may have thousands: a step of Python's, between which other threads have their turn."""
+
+
 def at_most(number: int) -> Any:
-    """Marks a list or an object of which no more are looked at: pydantic would have an error for each that is wrong."""
+    """Marks a list or an object of which no more are looked at: pydantic would have an error for each that is wrong.
+
+    And a text that may hold half of a surrogate pair, which pydantic's own count of characters does not take.
+    """
 
     def check(value: Any) -> Any:
-        if isinstance(value, list | dict) and len(value) > number:
+        if isinstance(value, list | dict | str) and len(value) > number:
             raise ValueError(f"at most {number}; these are {len(value)}")
         return value
 
@@ -185,7 +196,10 @@ def _place(item: ErrorDetails, data: Any) -> list[str | int]:
     """Where it is in the body: without the names that pydantic gives to the members of a union."""
     place: list[str | int] = []
     for part in item["loc"]:
-        known = part in data if isinstance(data, dict) else isinstance(data, list) and part in range(len(data))
+        if isinstance(data, list):
+            known = isinstance(part, int) and 0 <= part < len(data)
+        else:
+            known = isinstance(data, dict) and part in data
         if known:
             data = data[part]
         elif item["type"] != "missing" or part is not item["loc"][-1]:

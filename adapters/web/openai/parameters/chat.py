@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from adapters.web.openai import json_text
 from adapters.web.openai.parameters.base import (
     MAX_LOGPROBS,
     PRESENCE,
+    STEP,
     Biases,
     Body,
     Choices,
@@ -29,9 +31,13 @@ from adapters.web.openai.parameters.base import (
 MAX_FUNCTIONS = 128
 MAX_MESSAGES = 10_000
 MAX_ARGUMENTS = 2**20
-"""Characters: they are JSON again, and read at once."""
+"""Characters of all calls: they are JSON again, and hold as many values at most as a body."""
 NAME = r"^[a-zA-Z0-9_-]{1,64}$"
 """The specification's rule for names of functions and schemas."""
+MAX_DESCRIPTION = 100_000
+"""Characters of a function's; OpenAI takes 1,024."""
+MAX_ROLE = 32
+"""Characters that are looked at."""
 MAX_NAME = 64
 """Characters of who says something: more would not be told to the model (bot/prompt/guard.py)."""
 MAX_METADATA, MAX_KEY, MAX_VALUE = 16, 64, 512
@@ -65,7 +71,7 @@ class RefusalPart(Part):
 
 Several = Field(min_length=1, fail_fast=True)
 """Of many that are wrong only the first is told, and looked for."""
-Parts = Annotated[list[TextPart], Several]
+Parts = Annotated[list[Annotated[TextPart, STEP]], Several]
 
 
 class Call(Part):
@@ -84,6 +90,9 @@ class ToolCall(Part):
 
 
 Name = Annotated[str, Field(strict=True, max_length=MAX_NAME)]
+Description = Annotated[
+    str, Field(strict=True, json_schema_extra={"maxLength": MAX_DESCRIPTION}), at_most(MAX_DESCRIPTION)
+]
 
 
 class SystemMessage(Part):
@@ -106,13 +115,13 @@ class AssistantMessage(Part):
     """What the model said before."""
 
     role: Literal["assistant"]
-    content: Text | Annotated[list[TextPart | RefusalPart], Several] | None = None
+    content: Text | Annotated[list[Annotated[TextPart | RefusalPart, STEP]], Several] | None = None
     name: Name | None = None
     refusal: Text | None = None
     reasoning_content: Text | None = Field(
         default=None, description="Accepted as it was given; a model is not told its earlier reasoning."
     )
-    tool_calls: Annotated[list[ToolCall], Several] | None = None
+    tool_calls: Annotated[list[Annotated[ToolCall, STEP]], Several] | None = None
     function_call: Call | None = None
     # Answers have them, and programs send answers back as they came.
     audio: only_nothing(NO_VOICE, NULL) = None  # type: ignore[valid-type]
@@ -146,7 +155,7 @@ class FunctionMessage(Part):
 
 def _role(value: Any) -> str | None:
     role = value.get("role") if isinstance(value, dict) else getattr(value, "role", None)
-    return role if isinstance(role, str) else None
+    return role[:MAX_ROLE] if isinstance(role, str) else None
 
 
 Message = Annotated[
@@ -167,11 +176,24 @@ def _parts(messages: Sequence[Any]) -> list[Any]:
     return [part for parts in found if isinstance(parts, list) for part in parts]
 
 
-def _arguments(given: Any) -> int:
-    """Characters of a call's arguments; `given`: one of tool_calls, or a message with a function_call."""
+def _arguments(given: Any) -> str:
+    """A call's arguments; `given`: one of tool_calls, or a message with a function_call."""
     call = given.get("function") or given.get("function_call") if isinstance(given, dict) else None
     written = call.get("arguments") if isinstance(call, dict) else None
-    return len(written) if isinstance(written, str) else 0
+    return written if isinstance(written, str) else ""
+
+
+def _hold_more(arguments: Sequence[str]) -> bool:
+    """Whether there are more values in them than a body may have."""
+    signs = sum(written.count(sign) for written in arguments for sign in ",[{")
+    if signs <= json_text.VALUES:
+        return False
+    left = json_text.VALUES
+    for written in arguments:
+        left -= json_text.values(written.encode("utf-8", "surrogatepass"), left)
+        if left < 0:
+            return True
+    return False
 
 
 Functions = Field(min_length=1, max_length=MAX_FUNCTIONS, fail_fast=True)
@@ -181,7 +203,7 @@ class FunctionDefinition(Part):
     """A function that the model may call."""
 
     name: Annotated[str, Field(strict=True, pattern=NAME)]
-    description: Text | None = None
+    description: Description | None = None
     parameters: dict[str, Any] | None = None
     strict: Flag | None = None
 
@@ -315,8 +337,11 @@ class ChatBody(Body):
             parts = _parts(messages)
             if len(parts) > MAX_MESSAGES:
                 raise ValueError(f"messages: at most {MAX_MESSAGES} parts of content and calls, all together")
-            if sum(map(_arguments, [*messages, *parts])) > MAX_ARGUMENTS:
+            arguments = list(map(_arguments, [*messages, *parts]))
+            if sum(map(len, arguments)) > MAX_ARGUMENTS:
                 raise ValueError(f"messages: at most {MAX_ARGUMENTS} characters of arguments, all together")
+            if _hold_more(arguments):
+                raise ValueError(f"messages: at most {json_text.VALUES} values in arguments, all together")
         return data
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from adapters.web.openai.parameters.base import (
     PRESENCE,
+    STEP,
     Biases,
     Body,
     Choices,
@@ -33,7 +34,8 @@ MAX_VALUES = MAX_IDS + 2 * MAX_INPUTS
 """With what stands around them."""
 DEFAULT_TOKENS = 16
 
-Ids = Annotated[list[Annotated[int, Field(strict=True, ge=0)]], Field(min_length=1, max_length=MAX_IDS, fail_fast=True)]
+Id = Annotated[int, Field(strict=True, ge=0), STEP]
+Ids = Annotated[list[Id], Field(min_length=1, max_length=MAX_IDS, fail_fast=True)]
 Prompts = Field(min_length=1, max_length=MAX_PROMPTS, fail_fast=True)
 Inputs = Field(min_length=1, max_length=MAX_INPUTS, fail_fast=True)
 
