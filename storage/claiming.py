@@ -29,6 +29,7 @@ from storage.models import answers, conversations, messages, sent_parts
 from storage.places import answer_at, day_of_line, question_of, tip_of, today
 from storage.prepared import Prepared
 from storage.reading import short_path
+from storage.remembered import UNREAD
 from storage.rows import CONVERSATION, MESSAGE, Group, conversation, part, stored
 from storage.transaction import Transaction
 from storage.values import ID_LIMIT, time_of, unpack_event, unpack_finished
@@ -53,6 +54,7 @@ _PLACE_TALK = (
     .where(messages.c.id == _CHAIN.c.id)
     .values(parent=_CHAIN.c.before, placed=True)
     .returning(messages.c.id)
+    .execution_options(**UNREAD)
 )
 _PLACE = Prepared(
     update(messages).where(messages.c.id == bindparam("k_id")).values(parent=bindparam("k_parent"), placed=True)

@@ -60,6 +60,8 @@ class Remembered:
         self._version = version
 
 
+UNREAD = {"changes_unread": True}
+"""Execution options of a statement that changes only messages that no path leads to yet: nobody can have read them."""
 NOTHING = Remembered(0)
 """For a database to which others write, and for who only reads: on their own connections."""
 
@@ -68,7 +70,9 @@ def changes(statement: Executable) -> bool:
     """Whether a statement may change messages that are there. With any row that is removed, a message may be."""
     if isinstance(statement, Delete):
         return True
-    table: Any = statement.table if isinstance(statement, Update) else None
+    if not isinstance(statement, Update) or statement.get_execution_options().items() >= UNREAD.items():
+        return False
+    table: Any = statement.table
     return table is messages
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.sql.dml import UpdateBase
 
 from bot.messages import Attached, Attachment, MessageState, Role, StoredMessage
 from storage.models import answers, conversations, messages
-from storage.remembered import NOTHING, Remembered, changes
+from storage.remembered import NOTHING, UNREAD, Remembered, changes
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -81,6 +81,7 @@ def test_another_writer_makes_it_forget() -> None:
     ("statement", "changing"),
     [
         (update(messages).values(text=""), True),
+        (update(messages).values(text="").execution_options(**UNREAD), False),
         (delete(messages), True),
         (delete(conversations), True),
         (insert(messages), False),
