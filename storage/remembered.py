@@ -10,7 +10,7 @@ from sqlalchemy.sql.dml import Delete, Update
 from bot.messages import StoredMessage
 from storage.models import messages
 
-MOST = 8_000_000
+MOST = 32_000_000
 """Of all that is remembered: characters, and for each token id as much as it takes."""
 _EACH, _TOKEN = 500, 36
 """What a message and a token id of it take beside its words, in bytes."""
