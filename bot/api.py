@@ -338,10 +338,11 @@ class Kept:
     """`Caller.id`: nobody else finds it."""
     model: str
     created: datetime
-    messages: tuple[Mapping[str, Any], ...]
-    """The request's, as they came; none in a list."""
-    completion: Mapping[str, Any]
-    """The answer, as it was given."""
+    messages: str
+    """The request's, as they came: the JSON of a list, which is empty where completions are listed."""
+    completion: str
+    """The answer, as it was given: the JSON of an object. Both are text because they may be large: `bot.clean_json`
+    writes it and `bot.aside` reads it, beside the event loop and in steps, and no transaction waits for that."""
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -11,9 +11,10 @@ from typing import Any
 from sqlalchemy import Select, bindparam, delete, select, tuple_, update
 
 from bot.api import Kept
+from bot.clean_json import dump
 from storage.models import kept_completions
 from storage.transaction import Scrub, Transaction, insert
-from storage.values import DAY, dump, micros, time_of
+from storage.values import DAY, micros, time_of
 
 CHUNK = 200
 """Rows that are looked through at once for those with some metadata."""
@@ -38,8 +39,8 @@ def keep(transaction: Transaction, kept: Kept) -> None:
         "caller": kept.caller,
         "model": kept.model,
         "created_at": micros(kept.created),
-        "messages": dump(kept.messages),
-        "completion": dump(kept.completion),
+        "messages": kept.messages,
+        "completion": kept.completion,
         "metadata": dump(kept.metadata),
     }
     # Run again after a lost connection, it changes nothing.
@@ -138,7 +139,7 @@ def _rows(
 
 
 def _kept(row: Any) -> Kept:
-    return replace(_listed(row), messages=tuple(json.loads(row.messages)))
+    return replace(_listed(row), messages=row.messages)
 
 
 def _listed(row: Any) -> Kept:
@@ -148,7 +149,7 @@ def _listed(row: Any) -> Kept:
         caller=row.caller,
         model=row.model,
         created=time_of(row.created_at),
-        messages=(),
-        completion=json.loads(row.completion),
+        messages="[]",
+        completion=row.completion,
         metadata=json.loads(row.metadata),
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, func, literal, select
 
+from bot import aside
 from bot.api import person_caller
 from bot.generation import Usage
 from bot.messages import Conversation, ConversationKey, MessageState, Role, Settings, StoredMessage
@@ -177,7 +178,7 @@ def usage_by_day(transaction: Transaction, platform: str | None, author: str | N
 
 
 def export(transaction: Transaction, platform: str, author: str) -> Exported:
-    """See `bot.ports.Store.export`."""
+    """See `bot.ports.Store.export`; but what programs had kept is JSON text still: see `with_json`."""
     own = places_of(transaction, platform, author)
     told: dict[int, list[dict[str, object]]] = {place: [] for place in own}
     for chunk in chunks(sorted(messages_of(transaction, platform, author, own))):
@@ -209,6 +210,24 @@ def _of_the_api(transaction: Transaction, platform: str, author: str) -> dict[st
         return {}
     kept = [{**asdict(one), "created": one.created.isoformat()} for one in api_kept.every(transaction, caller)]
     return {"api": {"usage": api_usage.by_day(transaction, caller), "completions": kept}}
+
+
+def with_json(exported: Exported) -> Exported:
+    """The same with what programs had kept as values: apart from the transaction, which would wait for it."""
+    for one in _completions(exported):
+        one |= {name: aside.parsed(one[name]) for name in ("messages", "completion")}
+    return exported
+
+
+def size_of_json(exported: Exported) -> int:
+    """Characters that `with_json` reads."""
+    return sum(len(one["messages"]) + len(one["completion"]) for one in _completions(exported))
+
+
+def _completions(exported: Exported) -> list[dict[str, Any]]:
+    api: Any = exported.data.get("api", {"completions": []})
+    found: list[dict[str, Any]] = api["completions"]
+    return found
 
 
 def _of_event(key: ConversationKey, event_id: str) -> dict[str, str]:

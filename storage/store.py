@@ -11,6 +11,7 @@ from typing import Self, TypeVar
 
 from sqlalchemy import Connection, update
 
+from bot import aside
 from bot.generation import Usage
 from bot.messages import (
     Claim,
@@ -262,7 +263,8 @@ class SqlStore(SqlApiStore):
 
     async def export(self, platform: str, author: str) -> Exported:
         """See `bot.ports.Store`."""
-        return await self._transactions.read(lambda t: reading.export(t, platform, author))
+        exported = await self._transactions.read(lambda t: reading.export(t, platform, author))
+        return await aside.run(reading.size_of_json(exported), lambda: reading.with_json(exported))
 
     async def forget_message(self, message: int) -> Forgotten:
         """See `bot.ports.Store`."""

@@ -6,11 +6,12 @@ import base64
 import json
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+from bot.clean_json import dump
 from bot.cleaning import clean
 from bot.generation import Usage
 from bot.messages import (
@@ -28,7 +29,6 @@ from bot.messages import (
     StoredMessage,
 )
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 DAY = 86_400_000_000
@@ -198,21 +198,3 @@ def _draft(draft: Draft) -> dict[str, Any]:
         "cached_tokens": draft.cached_tokens,
         "completion_tokens": draft.completion_tokens,
     }
-
-
-def dump(values: Any) -> str:
-    """JSON whose texts are clean."""
-    text = _ENCODER.encode(values)
-    # JSON would hide a NUL from the column's own cleaning; a lone surrogate it leaves as it is.
-    return _ENCODER.encode(_cleaned(values)) if "\\u0000" in text or clean(text) != text else text
-
-
-def _cleaned(value: Any) -> Any:
-    """The same with every text inside clean."""
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, Mapping):
-        return {name: _cleaned(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_cleaned(item) for item in value]
-    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,19 +10,22 @@ from pathlib import Path
 import pytest
 
 from bot.api import ApiUse, Caller, Kept
+from bot.clean_json import dump
 from bot.generation import Usage
 from storage.api_kept import CHUNK
 from storage.store import SqlStore
 from tests.contract.conftest import Clock, OpenStore
 from tests.contract.talk import THEN, answer, ask
 
+MESSAGES = [{"role": "user", "content": "Who wrote «Momo»?"}]
+COMPLETION = {"id": "chatcmpl-1", "choices": [{"message": {"content": "Michael Ende."}, "logprobs": None}]}
 KEPT = Kept(
     id="chatcmpl-1",
     caller="key/1",
     model="default",
     created=THEN,
-    messages=({"role": "user", "content": "Who wrote «Momo»?"},),
-    completion={"id": "chatcmpl-1", "choices": [{"message": {"content": "Michael Ende."}, "logprobs": None}]},
+    messages=dump(MESSAGES),
+    completion=dump(COMPLETION),
     metadata={"topic": "books"},
 )
 
@@ -34,7 +38,7 @@ def numbered(number: int, **more: object) -> Kept:
 
 def listed(number: int, **more: object) -> Kept:
     """The same as a list has it: without the messages, of which there may be much."""
-    return replace(numbered(number, **more), messages=())
+    return replace(numbered(number, **more), messages="[]")
 
 
 async def ids(store: SqlStore, **how: object) -> list[str]:
@@ -54,10 +58,10 @@ async def test_what_is_kept_is_as_it_was(open_store: OpenStore) -> None:
 
 async def test_what_no_database_can_hold_is_replaced(store: SqlStore) -> None:
     content = [{"type": "text", "text": "a\x00b\ud800"}]
-    await store.keep_completion(replace(KEPT, messages=({"role": "user", "content": content},)))
+    await store.keep_completion(replace(KEPT, messages=dump([{"role": "user", "content": content}])))
     found = await store.kept_completion("chatcmpl-1", caller="key/1")
     assert found is not None
-    assert found.messages[0]["content"] == [{"type": "text", "text": "a\ufffdb\ufffd"}]
+    assert json.loads(found.messages)[0]["content"] == [{"type": "text", "text": "a\ufffdb\ufffd"}]
 
 
 async def test_nobody_else_finds_it(store: SqlStore) -> None:
@@ -163,6 +167,7 @@ async def test_who_uses_the_api_with_a_token_of_the_page_has_it_as_their_own(sto
     [completion] = exported["completions"]
     assert completion["id"] == "chatcmpl-ada"
     assert completion["created"] == THEN.isoformat()
+    assert (completion["messages"], completion["completion"]) == (MESSAGES, COMPLETION)
     await store.forget_person("web", "ada")
     assert (await store.export("web", "ada")).data["api"] == {"usage": [], "completions": []}
     assert [row["key"] for row in await store.api_usage()] == ["ben"]
@@ -178,7 +183,7 @@ async def test_sqlite_keeps_no_byte_of_what_goes(tmp_path: Path, how: str) -> No
 
     await ask(store, "1")
     await answer(store)
-    await store.keep_completion(replace(KEPT, caller="page/ada", completion={"content": "xyzzy"}))
+    await store.keep_completion(replace(KEPT, caller="page/ada", completion=dump({"content": "xyzzy"})))
     assert holds()
     if how == "drop":
         await store.drop_completion("chatcmpl-1", caller="page/ada")

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from adapters.web.openai import completing
+from bot import aside
 from bot.api_door import new_secret
 from bot.config import EMBEDDED_CHAT_MODEL
 from bot.errors import EngineBroken
@@ -273,6 +275,55 @@ async def test_where_nothing_is_kept_it_cannot_be_asked_for(tmp_path: Path) -> N
         assert home.engine.requests == []
         await asker.chat(store=False)
         assert await listed(asker) == []
+
+
+async def test_what_no_database_can_hold_is_replaced(asker: Program) -> None:
+    given = await kept(asker, "a\x00b\ud800")
+    [message] = (await asker.get(f"/chat/completions/{given['id']}/messages")).json["data"]
+    assert message["content"] == "a\ufffdb\ufffd"
+
+
+async def test_what_is_too_much_to_be_kept_is_refused(asker: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How much it is is known when the answer is: so a stream tells it at its end."""
+    messages = [{"role": "user", "content": "ä" * 100}]
+    body: dict[str, Any] = {"messages": messages, "store": True, "logprobs": True, "top_logprobs": 2}
+    names = [
+        (await asker.chat(**body))["id"] for _ in range(2)
+    ]  # as those to come, the second has a prompt in the cache
+    known = (await asker.get(f"/chat/completions/{names[1]}")).json
+    del known["metadata"]
+    parts = [json.dumps(part, ensure_ascii=False, separators=(",", ":")) for part in (messages, known)]
+    size = sum(len(part.encode()) for part in parts)
+    monkeypatch.setattr(completing, "MOST_KEPT", size - 1)
+    assert (await asker.refused(CHAT, **body))["param"] == "store"
+    *chunks, last = await asker.streamed(CHAT, body)
+    assert (last["error"]["param"], len(chunks) > 100) == ("store", True)
+    assert await listed(asker) == names
+    await asker.chat(**{**body, "store": False})
+    monkeypatch.setattr(completing, "MOST_KEPT", size)
+    names.append((await asker.chat(**body))["id"])
+    assert await listed(asker) == names
+
+
+async def test_the_work_on_what_was_kept_is_as_much_as_its_length(
+    home: Site, asker: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that what is small is given at once, and waits for nothing large."""
+    names = [(await kept(asker, text))["id"] for text in ("hello", "good morning")]
+    found = [await home.app.store.kept_completion(name, caller="key/1") for name in names]
+    lengths = [(len(one.completion), len(one.messages)) for one in found if one is not None]
+    sizes: list[int] = []
+    run = aside.run
+
+    async def recorded(size: int, work: Any, **more: Any) -> Any:
+        sizes.append(size)
+        return await run(size, work, **more)
+
+    monkeypatch.setattr(aside, "run", recorded)
+    for path in (f"/{names[0]}", f"/{names[1]}/messages", ""):
+        assert (await asker.get(f"/chat/completions{path}")).status == 200
+    assert sizes == [lengths[0][0], lengths[1][1], lengths[0][0] + lengths[1][0]]
+    assert max(sizes) < aside.LARGE
 
 
 # --- what was not ---

@@ -80,6 +80,28 @@ class Loop:
         return measured
 
 
+@contextmanager
+def json_in_one_call() -> Iterator[list[int]]:
+    """The lengths of JSON that is read or written meanwhile, in whatever thread, but for what is read in steps of Python's."""
+    lengths: list[int] = []
+    encode, decode = json.JSONEncoder.encode, json.JSONDecoder.decode
+
+    def encoded(self: json.JSONEncoder, value: Any) -> str:
+        text = encode(self, value)
+        lengths.append(len(text))
+        return text
+
+    def decoded(self: json.JSONDecoder, text: str, *args: Any) -> Any:
+        if vars(self)["object_pairs_hook"] is None:
+            lengths.append(len(text))
+        return decode(self, text, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json.JSONEncoder, "encode", encoded)
+        patch.setattr(json.JSONDecoder, "decode", decoded)
+        yield lengths
+
+
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[Site]:
     engine = Roomy(lambda _: "[" + "word " * 5, context_length=4_000_000, batch=4_000_000)
@@ -191,6 +213,22 @@ async def test_what_was_kept_is_given_without_holding_the_event_loop(asker: Prog
             assert (await asker.get(path)).status == 200
     assert loop.calls < MOST_CALLS
     assert loop.json < MOST_JSON
+
+
+async def test_what_is_kept_is_never_written_or_read_in_one_call(home: Site, asker: Program) -> None:
+    """In no thread: also in those of the database everybody would wait, for the interpreter's lock and for the one writer."""
+    home.engine.answer = lambda _: "word " * 1000
+    asked = {"messages": talk(9999), "store": True, "logprobs": True, "top_logprobs": 20}
+    sent = json.dumps({"model": "default", **asked}).encode()
+    headers = {"Content-Type": "application/json"}
+    with json_in_one_call() as lengths:
+        given = await asker.send("POST", CHAT, data=BytesIO(sent), headers=headers)
+        assert given.status == 200, given.body[:500]
+        name = json.loads(given.body[:100].partition(b",")[0] + b"}")["id"]
+        answers = [await asker.get(path) for path in (CHAT, f"{CHAT}/{name}", f"{CHAT}/{name}/messages?limit=100")]
+    assert [answer.status for answer in answers] == [200] * 3
+    assert min(len(given.body), len(sent)) > 3 * MOST_JSON
+    assert max(lengths) < MOST_JSON
 
 
 async def test_small_bodies_are_read_on_the_loop_and_large_ones_in_a_thread(

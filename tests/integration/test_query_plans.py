@@ -261,7 +261,7 @@ async def test_nor_does_a_request_of_a_program(tmp_path: Path) -> None:
         await store.api_tokens_today(caller.id)
         await store.count_api_use(ApiUse(caller=caller, endpoint="chat", model="default"))
         for number in ("1", "2"):
-            kept = Kept(id=number, caller=caller.id, model="default", created=THEN, messages=(), completion={})
+            kept = Kept(id=number, caller=caller.id, model="default", created=THEN, messages="[]", completion="{}")
             await store.keep_completion(kept)
         await store.kept_completions(caller=caller.id, after="1", newest_first=True)
         await store.kept_completions(caller=caller.id, after="1", metadata={"a": "b"}, model="default")

@@ -24,7 +24,7 @@ from adapters.web.openai.parameters.chat import ChatBody
 from adapters.web.openai.parameters.text import MAX_VALUES, TextBody
 from adapters.web.openai.programs import Programs
 from adapters.web.openai.sse import EventStream
-from bot import aside
+from bot import aside, clean_json
 from bot.api import ApiEvent, Begun, ChatAsk, Kept, TextAsk
 from bot.errors import BadRequest
 
@@ -35,6 +35,9 @@ LEGACY = {"tools": "functions", "tool_choice": "function_call"}
 """What the core calls so came under these names, where the request has functions."""
 ID = 29
 """Characters of an id behind its prefix, as OpenAI's have."""
+MOST_KEPT = 16 * 2**20
+"""Bytes of a completion that is kept, with its messages: as JSON the largest body has less, whatever its encoding was,
+so it is the log-probabilities of a long answer that can be too many."""
 
 Events = AsyncGenerator[ApiEvent, None]
 
@@ -69,8 +72,7 @@ class Completing:
 
         async def ended(head: Head) -> None:
             if wanted.kept is not None:
-                completion = await aside.run(collected.size, lambda: made(head))
-                await self._keep(request, wanted.kept, completion, head)
+                await self._keep(request, wanted.kept, lambda: made(head), collected.size, head)
 
         async with aclosing(
             self._programs.completions.chat(ask, request[CALLER], took=request[SPENDING].took)
@@ -98,14 +100,25 @@ class Completing:
                 collected.feed(event)
         return await whole.response(lambda: collected.text(head, logprobs=wanted.logprobs), collected.size)
 
-    async def _keep(self, request: web.Request, asked: _Kept, completion: Mapping[str, Any], head: Head) -> None:
+    async def _keep(
+        self, request: web.Request, asked: _Kept, make: Callable[[], dict[str, Any]], size: int, head: Head
+    ) -> None:
+        """`make`: the completion, of so many characters, roughly. Raises BadRequest if that is too much."""
+
+        def made() -> str:
+            completion = clean_json.written(make(), size)
+            if asked.bytes + clean_json.length(completion) > MOST_KEPT:
+                told = f"The answer, with its messages, is more than {MOST_KEPT // 2**20} MiB, so it cannot be kept: "
+                raise BadRequest(told + "ask for fewer log-probabilities, or with store: false.", param="store")
+            return completion
+
         kept = Kept(
             id=head.id,
             caller=request[CALLER].id,
             model=head.model,
             created=datetime.now(UTC),  # those of the same second have an order too
-            messages=tuple(asked.messages),
-            completion=completion,
+            messages=asked.messages,
+            completion=await aside.run(size, made),
             metadata=asked.metadata,
         )
         await self._programs.store.keep_completion(kept)
@@ -115,8 +128,17 @@ class Completing:
 class _Kept:
     """What of a body is kept with the answer."""
 
-    messages: Sequence[Mapping[str, Any]]
+    messages: str
+    """As JSON."""
+    bytes: int
+    """Of that."""
     metadata: Mapping[str, str]
+
+    @classmethod
+    def of(cls, messages: Sequence[Mapping[str, Any]], metadata: Mapping[str, str]) -> _Kept:
+        """Written while the body is read: beside the event loop where that is large."""
+        text = clean_json.written(messages, aside.amount(messages))
+        return cls(text, clean_json.length(text), metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +162,7 @@ def _chat(given: dict[str, Any]) -> tuple[_Wanted, ChatAsk]:
         usage=bool(asked.stream_options and asked.stream_options.include_usage),
         logprobs=bool(asked.logprobs),
         legacy=asked.functions is not None,
-        kept=_Kept(given["messages"], asked.metadata or {}) if asked.store else None,
+        kept=_Kept.of(given["messages"], asked.metadata or {}) if asked.store else None,
     )
     return wanted, asks.chat(asked)
 

@@ -17,8 +17,6 @@ from bot.api import Kept
 from bot.errors import BadRequest
 
 DEFAULT_PAGE, MOST_PAGE = 20, 100
-A_COMPLETION = aside.LARGE + 1
-"""Characters of one, or of its messages: as many as they may be, they are written beside the event loop."""
 ID = "{completion_id:[A-Za-z0-9_-]+}"
 
 
@@ -54,14 +52,13 @@ class KeptCompletions:
             )
         except ValueError as error:
             raise BadRequest(f"Invalid 'after': {error}", param="after") from error
-        return await whole.response(
-            lambda: _listed([completion(one) for one in kept], more=more), A_COMPLETION * len(kept)
-        )
+        size = sum(len(one.completion) for one in kept)
+        return await whole.response(lambda: _listed([completion(one) for one in kept], more=more), size)
 
     async def retrieve(self, request: web.Request) -> web.Response:
         """One of them."""
         kept = await self._kept(request)
-        return await whole.response(lambda: completion(kept), A_COMPLETION)
+        return await whole.response(lambda: completion(kept), len(kept.completion))
 
     async def change(self, request: web.Request) -> web.Response:
         """Replace the metadata."""
@@ -69,7 +66,7 @@ class KeptCompletions:
         name = request.match_info["completion_id"]
         changed = await self._store.change_metadata(name, asked.metadata, caller=request[CALLER].id)
         kept = _found(changed, name)
-        return await whole.response(lambda: completion(kept), A_COMPLETION)
+        return await whole.response(lambda: completion(kept), len(kept.completion))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Remove one."""
@@ -85,7 +82,7 @@ class KeptCompletions:
         after = request.query.get("after")
 
         def made() -> dict[str, Any]:
-            found = [_message(f"{kept.id}-{n}", message) for n, message in enumerate(kept.messages)]
+            found = [_message(f"{kept.id}-{n}", message) for n, message in enumerate(aside.parsed(kept.messages))]
             if newest_first:
                 found.reverse()
             if after is not None:
@@ -95,7 +92,7 @@ class KeptCompletions:
                 found = found[places[0] + 1 :]
             return _listed(found[:limit], more=len(found) > limit)
 
-        return await whole.response(made, A_COMPLETION)
+        return await whole.response(made, len(kept.messages))
 
     async def _model(self, request: web.Request) -> str | None:
         """The snapshot that is asked for. What no name of today stands for may have answered before today."""
@@ -111,7 +108,7 @@ class KeptCompletions:
 
 def completion(kept: Kept) -> dict[str, Any]:
     """A completion as it was given, with its metadata."""
-    return {**kept.completion, "metadata": dict(kept.metadata)}
+    return {**aside.parsed(kept.completion), "metadata": dict(kept.metadata)}
 
 
 def _message(name: str, message: Mapping[str, Any]) -> dict[str, Any]:
