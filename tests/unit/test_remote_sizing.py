@@ -2,59 +2,68 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from types import ModuleType
+from typing import Any
 
 import pytest
 
+from bot import aside
+from bot.engines.remote import asking, sizing
+from bot.engines.remote import engine as engine_module
 from bot.engines.remote.faults import Fault, fault, from_json
 from bot.engines.remote.servers import Patience, Pool
-from bot.engines.remote.sizing import Estimate
+from bot.engines.remote.sizing import Estimate, length
 from bot.errors import BadRequest, EngineBroken, EngineError, TooLong
-from bot.generation import ChatMessage
-from tests.model_server import ModelServer, remote, serving
+from bot.generation import ChatMessage, Generation
+from bot.testing import ScriptedEngine
+from tests.model_server import ModelServer, answer, refuses, remote, serving
 
 TEXT = "The quick brown fox jumps over the lazy dog. " * 100
 ASKED = (ChatMessage("user", TEXT),)
+LENGTH = length(ASKED)
 URL = "http://127.0.0.1:8000/v1"
 
 
 class TestEstimate:
     def test_at_first_three_bytes_are_a_token(self) -> None:
-        assert Estimate().of(ASKED) == 1572
+        assert Estimate().of(LENGTH) == 1572
 
     def test_it_is_never_more_than_a_token_for_each_byte(self) -> None:
         estimate = Estimate()
-        estimate.learn(ASKED, 99_999)
-        assert estimate.of(ASKED) == 4500 + 72 == estimate.at_most(ASKED)
+        estimate.learn(LENGTH, 99_999)
+        assert estimate.of(LENGTH) == 4500 + 72 == estimate.at_most(LENGTH)
 
     def test_a_higher_usage_is_believed_at_once_and_a_lower_one_slowly(self) -> None:
         estimate = Estimate()
-        estimate.learn(ASKED, 2000)
-        assert estimate.of(ASKED) == 2272  # 2000 and a tenth, and the template's words
-        estimate.learn(ASKED, 1000)
-        assert estimate.of(ASKED) == 2162
+        estimate.learn(LENGTH, 2000)
+        assert estimate.of(LENGTH) == 2272  # 2000 and a tenth, and the template's words
+        estimate.learn(LENGTH, 1000)
+        assert estimate.of(LENGTH) == 2162
         for _ in range(100):
-            estimate.learn(ASKED, 1000)
-        assert estimate.of(ASKED) == 1173
+            estimate.learn(LENGTH, 1000)
+        assert estimate.of(LENGTH) == 1173
 
     def test_short_prompts_teach_nothing(self) -> None:
         estimate = Estimate()
-        estimate.learn((ChatMessage("user", "hi"),), 300)
-        assert estimate.of(ASKED) == 1572
+        estimate.learn(length((ChatMessage("user", "hi"),)), 300)
+        assert estimate.of(LENGTH) == 1572
 
     def test_a_refused_prompt_had_more(self) -> None:
         estimate = Estimate()
-        estimate.was_too_low(ASKED, 3000)
-        assert estimate.of(ASKED) == 3072
-        estimate.was_too_low(ASKED, 0)
-        assert estimate.of(ASKED) == 4500 + 72
+        estimate.was_too_low(LENGTH, 3000)
+        assert estimate.of(LENGTH) == 3072
+        estimate.was_too_low(LENGTH, 0)
+        assert estimate.of(LENGTH) == 4500 + 72
 
     def test_what_is_learnt_makes_a_count_needless(self) -> None:
         estimate = Estimate()
-        assert estimate.at_most(ASKED) == 4572
-        estimate.learn(ASKED, 1000)
-        assert estimate.at_most(ASKED) == pytest.approx(2300, abs=100)
+        assert estimate.at_most(LENGTH) == 4572
+        estimate.learn(LENGTH, 1000)
+        assert estimate.at_most(LENGTH) == pytest.approx(2300, abs=100)
 
 
 class TestCounting:
@@ -178,3 +187,57 @@ class TestServers:
         chosen = [one.choose([f"talk {n}"]).url for n in range(50)]
         assert chosen == [two.choose([f"talk {n}"]).url for n in range(50)]
         assert set(chosen) == set(urls)
+
+
+class TestLargePrompts:
+    @pytest.mark.parametrize("counts", ["vllm", "llamacpp"])
+    @pytest.mark.parametrize("large", [True, False])
+    async def test_large_ones_are_gone_through_beside_the_event_loop_and_small_ones_at_once(
+        self, monkeypatch: pytest.MonkeyPatch, counts: str, *, large: bool
+    ) -> None:
+        """Wherever all of a prompt is looked at, also after a refusal."""
+        threads: dict[str, set[str]] = {}
+
+        def watch(module: ModuleType, name: str) -> None:
+            function: Callable[..., Any] = getattr(module, name)
+
+            def watched(*given: Any) -> Any:
+                threads.setdefault(f"{module.__name__}.{name}", set()).add(threading.current_thread().name)
+                return function(*given)
+
+            monkeypatch.setattr(module, name, watched)
+
+        places = {
+            engine_module: ("length", "_keys", "without_system", "shortened"),
+            sizing: ("as_json",),
+            asking: ("as_json",),
+            aside: ("written",),
+        }
+        for module, names in places.items():
+            for name in names:
+                watch(module, name)
+        text = "word " * (aside.HUGE // 4 if large else 1)
+        question = ChatMessage("user", text)
+        messages = (ChatMessage("system", "Be brief."), question, ChatMessage("assistant", "ok"), question)
+        scripted = ScriptedEngine(lambda _: "ok", context_length=4_000_000, batch=4_000_000)
+        server = ModelServer(scripted, counts=counts, takes_system=False)  # type: ignore[arg-type]  # one of its words
+        server.faults.append(refuses(400, f"This model's maximum context length is {300_000 if large else 40} tokens."))
+        async with serving(server), remote(server.url) as engine:
+            assert (await engine.size(messages[1:], enough=0)).exact
+            assert (await answer(engine, Generation(messages=messages, max_tokens=5)))[0] == "ok"
+            [asked] = server.asked[-1]["messages"]
+            assert asked["content"] == f"Be brief.\n\n{text}"
+        assert threads.keys() == {f"{module.__name__}.{name}" for module, names in places.items() for name in names}
+        expected = f"{aside.NAME}-huge_0" if large else threading.current_thread().name
+        assert {name: found for name, found in threads.items() if found != {expected}} == {}
+
+    def test_how_much_it_is_is_not_looked_at_further_than_needed(self) -> None:
+        assert sizing.work([ChatMessage("user", "ab"), ChatMessage("user", "")]) == 2 + 2 * aside.EACH
+        assert sizing.work([ChatMessage("user", "a" * aside.HUGE)] * 9) == aside.HUGE + aside.EACH
+
+    def test_in_steps_it_is_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        messages = [ChatMessage("user", "wörd \U0001f600" * 9), ChatMessage("assistant", ""), ChatMessage("user", "x")]
+        plain = length(messages), engine_module._keys(messages)
+        assert plain[0].bytes == sum(len(message.content.encode()) for message in messages)
+        monkeypatch.setattr(aside, "STEP", 2)
+        assert (length(messages), engine_module._keys(messages)) == plain

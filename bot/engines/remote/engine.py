@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,13 +12,13 @@ from functools import partial
 import aiohttp
 import structlog
 
-from bot import constraints
+from bot import aside, constraints
 from bot.config import RemoteModelConfig
 from bot.engines.remote import asking, probe, wire
 from bot.engines.remote.attempt import Attempt
 from bot.engines.remote.faults import Fault, Refusal
 from bot.engines.remote.servers import Patience, Pool, Server
-from bot.engines.remote.sizing import Counter, Estimate
+from bot.engines.remote.sizing import Counter, Estimate, Length, length, work
 from bot.errors import EngineBroken, EngineError, HearthError
 from bot.generation import ChatMessage, Delta, Finish, Generation, Prefill, Size, Usage
 from bot.prompt.cutting import KEPT
@@ -39,6 +39,8 @@ class _Request:
     """What is asked, as it is amended from try to try."""
 
     messages: tuple[ChatMessage, ...]
+    length: Length
+    """Of those."""
     max_tokens: int
     shortened: bool = False
     folded: bool = False
@@ -65,7 +67,8 @@ class _Begun:
     """An answer whose first words are there."""
 
     attempt: Attempt
-    messages: tuple[ChatMessage, ...]
+    length: Length
+    """Of the prompt that is answered."""
     events: AsyncGenerator[Delta | Finish, None]
     first: Delta | Finish
 
@@ -119,12 +122,13 @@ class RemoteEngine:
 
     async def size(self, messages: Sequence[ChatMessage], *, enough: int) -> Size:
         """The tokens of a prompt: counted by a server where one can, if they are not surely fewer than `enough`."""
-        messages = self._formed(messages)
-        if self._estimate.at_most(messages) > enough:
-            counted = await self._counter.count(self._pool.choose(_keys(messages)).url, messages)
+        messages, known = await self._formed(messages)
+        if self._estimate.at_most(known) > enough:
+            keys = await aside.run(work(messages), lambda: _keys(messages))
+            counted = await self._counter.count(self._pool.choose(keys).url, messages)
             if counted is not None:
                 return Size(counted, exact=True)
-        return Size(self._estimate.of(messages), exact=False)
+        return Size(self._estimate.of(known), exact=False)
 
     async def stream(self, request: Generation) -> AsyncGenerator[Prefill | Delta | Finish, None]:
         """Generate; closing the iterator closes the connection, on which the server stops.
@@ -137,10 +141,11 @@ class RemoteEngine:
         if request.is_constrained:
             await asyncio.to_thread(constraints.check, request)
         if request.max_tokens == 0:
-            yield Finish(reason="length", usage=Usage(prompt_tokens=self._estimate.of(request.messages)))
+            known = await aside.run(work(request.messages), lambda: length(request.messages))
+            yield Finish(reason="length", usage=Usage(prompt_tokens=self._estimate.of(known)))
             return
         begun = await self._begin(request)
-        guess = self._estimate.of(begun.messages)
+        guess = self._estimate.of(begun.length)
         async with aclosing(begun.events):
             yield Prefill(guess, guess)
             event: Delta | Finish | None = begun.first
@@ -164,14 +169,16 @@ class RemoteEngine:
 
     async def _begin(self, request: Generation) -> _Begun:
         """The first words, from whichever server gives them."""
-        asked = _Request(self._formed(request.messages), request.max_tokens)
-        keys = _keys(asked.messages)
+        messages, known = await self._formed(request.messages)
+        asked = _Request(messages, known, request.max_tokens)
+        keys = await aside.run(work(messages), lambda: _keys(messages))
         while True:
+            body = await self._body(request, asked)  # not after the server's turn: see there
             server = await self._pool.turn(keys, asked.failed, asked.broken)
             attempt = Attempt(
                 self._http,
                 server,
-                asking.body(request, self._model, asked.messages, asked.max_tokens),
+                body,
                 max_tokens=asked.max_tokens,
                 patience=self.patience,
                 has_other=partial(self._pool.has_other, server, asked.failed, asked.broken),
@@ -180,7 +187,7 @@ class RemoteEngine:
             try:
                 first = await anext(events)
             except Refusal as refusal:
-                if not self._amend(asked, refusal.fault):
+                if not await self._amend(asked, refusal.fault):
                     self._give_up_or_go_on(asked, server, refusal.fault.told(), refusal)
             except EngineError as error:
                 self._give_up_or_go_on(asked, server, error, error)
@@ -188,7 +195,12 @@ class RemoteEngine:
                 server.works()
                 self._pool.remember(keys, server)
                 self._folds_system = self._folds_system or asked.folded
-                return _Begun(attempt, asked.messages, events, first)
+                return _Begun(attempt, asked.length, events, first)
+
+    async def _body(self, request: Generation, asked: _Request) -> dict[str, object]:
+        return await aside.run(
+            work(asked.messages), lambda: asking.body(request, self._model, asked.messages, asked.max_tokens)
+        )
 
     async def _followed(self, attempt: Attempt) -> AsyncGenerator[Delta | Finish, None]:
         self._running.add(attempt)
@@ -209,38 +221,41 @@ class RemoteEngine:
         if self._closed or hopeless or not isinstance(told, EngineError):
             raise told from cause
 
-    def _amend(self, asked: _Request, fault: Fault) -> bool:
+    async def _amend(self, asked: _Request, fault: Fault) -> bool:
         """Whether the request was changed so that it may be taken now: each way once."""
         if fault.is_too_long and not asked.shortened:
-            return self._shorten(asked, fault)
+            return await self._shorten(asked, fault)
         if fault.is_about_system and asked.messages[0].role == "system" and not asked.folded:
-            asked.messages, asked.folded = without_system(asked.messages), True
+            asked.messages, asked.length = await _measured(asked.messages, without_system)
+            asked.folded = True
             return True
         return False
 
-    def _shorten(self, asked: _Request, fault: Fault) -> bool:
+    async def _shorten(self, asked: _Request, fault: Fault) -> bool:
         """Cut harder than the window was cut. It is not stored: the next prompt knows better and is cut in time."""
         told = fault.context_length
         if told is not None and told < self.context_length:
             log.warning("the server's context is shorter", model=self.name, known=self.context_length, server=told)
             self.context_length = told
         else:
-            self._estimate.was_too_low(asked.messages, self.context_length - asked.max_tokens)
+            self._estimate.was_too_low(asked.length, self.context_length - asked.max_tokens)
         tokens = min(asked.max_tokens, max(1, self.context_length // ANSWER_SHARE))
-        messages = shortened(asked.messages, self._estimate.weigh, KEPT * (self.context_length - tokens))
-        changed = (messages, tokens) != (asked.messages, asked.max_tokens)
-        asked.messages, asked.max_tokens, asked.shortened = messages, tokens, True
+        most = KEPT * (self.context_length - tokens)
+        messages, known = await _measured(asked.messages, lambda given: shortened(given, self._estimate.weigh, most))
+        changed = (len(messages), tokens) != (len(asked.messages), asked.max_tokens)
+        asked.messages, asked.length, asked.max_tokens, asked.shortened = messages, known, tokens, True
         return changed
 
-    def _formed(self, messages: Sequence[ChatMessage]) -> tuple[ChatMessage, ...]:
-        return without_system(messages) if self._folds_system else tuple(messages)
+    async def _formed(self, messages: Sequence[ChatMessage]) -> tuple[tuple[ChatMessage, ...], Length]:
+        """As this model takes them, and how long that is."""
+        return await _measured(messages, without_system if self._folds_system else tuple)
 
     def _finished(self, begun: _Begun, event: Finish | None, guess: int) -> Finish:
         assert event is not None, "an attempt's last event is a Finish"
         if begun.attempt.usage is None:
             usage = Usage(prompt_tokens=guess, completion_tokens=event.usage.completion_tokens)
             return Finish(reason=event.reason, usage=usage)
-        self._estimate.learn(begun.messages, event.usage.prompt_tokens)
+        self._estimate.learn(begun.length, event.usage.prompt_tokens)
         return event
 
 
@@ -253,11 +268,24 @@ async def _following(events: AsyncGenerator[Delta | Finish, None]) -> Delta | Fi
         raise (told if isinstance(told, EngineError) else EngineError(detail=str(told))) from refusal
 
 
+async def _measured(
+    messages: Sequence[ChatMessage], make: Callable[[Sequence[ChatMessage]], tuple[ChatMessage, ...]]
+) -> tuple[tuple[ChatMessage, ...], Length]:
+    """What is made of messages, and how long that is."""
+
+    def measured() -> tuple[tuple[ChatMessage, ...], Length]:
+        made = make(messages)
+        return made, length(made)
+
+    return await aside.run(work(messages), measured)
+
+
 def _keys(messages: Sequence[ChatMessage]) -> list[str]:
     """What tells the beginnings of a prompt, up to each user's message: what a server's cache may have of it."""
     digest, keys = hashlib.blake2b(digest_size=16), []
     for message in messages:
-        digest.update(f"{message.role}\0{message.content}\0".encode("utf-8", "replace"))
+        for part in (f"{message.role}\0", *aside.steps(message.content), "\0"):
+            digest.update(part.encode("utf-8", "replace"))
         if message.role == "user":
             keys.append(digest.hexdigest())
     return keys

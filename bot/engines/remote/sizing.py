@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import structlog
 
+from bot import aside
 from bot.engines.remote import wire
 from bot.engines.remote.asking import as_json
 from bot.errors import EngineError
@@ -40,7 +42,38 @@ MOST_ANSWER = 64 * 2**20
 """Bytes of a counted prompt: a million ids of some ten digits each, and as much again."""
 NO_SUCH_THING = frozenset({401, 403, 404, 405, 501})
 
-Count = Callable[[str, Sequence[ChatMessage]], Awaitable[int | None]]
+Count = Callable[[str, list[dict[str, str]]], Awaitable[int | None]]
+"""Of messages as JSON, by the root of a server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long a prompt is, as far as can be seen without its model."""
+
+    bytes: int
+    """Of its texts, in UTF-8."""
+    messages: int
+
+    @property
+    def around(self) -> int:
+        """Tokens that a template writes by itself."""
+        return TEMPLATE_TOKENS + MESSAGE_TOKENS * self.messages
+
+
+def length(messages: Sequence[ChatMessage]) -> Length:
+    """Goes through all of it: see `work`."""
+    found = sum(len(step.encode()) for message in messages for step in aside.steps(message.content))
+    return Length(found, len(messages))
+
+
+def work(messages: Sequence[ChatMessage]) -> int:
+    """How much it is to go through a prompt, in characters, for `aside`; not looked through beyond HUGE."""
+    found = 0
+    for message in messages:
+        found += aside.EACH + len(message.content)
+        if found > aside.HUGE:
+            break
+    return found
 
 
 class Estimate:
@@ -50,33 +83,30 @@ class Estimate:
         self._ratio = TOKENS_PER_BYTE
         self._learnt = False
 
-    def of(self, messages: Sequence[ChatMessage]) -> int:
+    def of(self, prompt: Length) -> int:
         """Rather too many than too few."""
-        size, around = _bytes(messages), _around(messages)
-        return min(math.ceil(size * self._ratio), size) + around
+        return min(math.ceil(prompt.bytes * self._ratio), prompt.bytes) + prompt.around
 
-    def at_most(self, messages: Sequence[ChatMessage]) -> int:
+    def at_most(self, prompt: Length) -> int:
         """What it cannot well be more than: a token for each byte, or by what is known of this model's."""
-        most = _bytes(messages) + _around(messages)
-        return min(most, math.ceil(self.of(messages) * SURELY)) if self._learnt else most
+        most = prompt.bytes + prompt.around
+        return min(most, math.ceil(self.of(prompt) * SURELY)) if self._learnt else most
 
     def weigh(self, message: ChatMessage) -> float:
         """A single message's share."""
-        return len(message.content.encode()) * self._ratio + MESSAGE_TOKENS
+        return length([message]).bytes * self._ratio + MESSAGE_TOKENS
 
-    def learn(self, messages: Sequence[ChatMessage], tokens: int) -> None:
+    def learn(self, prompt: Length, tokens: int) -> None:
         """The server has counted a prompt."""
-        size = _bytes(messages)
-        if size < LEARN_FROM or tokens <= 0:
+        if prompt.bytes < LEARN_FROM or tokens <= 0:
             return
-        seen = min(max(tokens / size * MARGIN, LEAST_RATIO), MOST_RATIO)
+        seen = min(max(tokens / prompt.bytes * MARGIN, LEAST_RATIO), MOST_RATIO)
         self._ratio += (seen - self._ratio) * (1.0 if seen > self._ratio else SLOWLY)
         self._learnt = True
 
-    def was_too_low(self, messages: Sequence[ChatMessage], at_least: int) -> None:
+    def was_too_low(self, prompt: Length, at_least: int) -> None:
         """The server has refused a prompt: it had at least so many tokens."""
-        size = max(1, _bytes(messages))
-        self._ratio = min(MOST_RATIO, max(self._ratio * SURELY, at_least / size))
+        self._ratio = min(MOST_RATIO, max(self._ratio * SURELY, at_least / max(1, prompt.bytes)))
 
 
 class Counter:
@@ -92,9 +122,10 @@ class Counter:
         """The tokens, or None if this server does not tell."""
         ways = self._ways.setdefault(url, [self._by_vllm, self._by_llamacpp])
         root = url.removesuffix("/v1")
+        asked = await aside.run(work(messages), lambda: as_json(messages))
         for way in list(ways):
             try:
-                tokens = await way(root, messages)
+                tokens = await way(root, asked)
             except EngineError as error:
                 log.debug("a prompt was not counted", reason=str(error))
                 return None
@@ -104,13 +135,13 @@ class Counter:
             ways[:] = [other for other in ways if other != way]
         return None
 
-    async def _by_vllm(self, root: str, messages: Sequence[ChatMessage]) -> int | None:
-        body = {"model": self._model, "messages": as_json(messages), "add_generation_prompt": True}
+    async def _by_vllm(self, root: str, messages: list[dict[str, str]]) -> int | None:
+        body = {"model": self._model, "messages": messages, "add_generation_prompt": True}
         answer = await self._post(f"{root}/tokenize", body)
         return _positive(answer.get("count")) if answer else None
 
-    async def _by_llamacpp(self, root: str, messages: Sequence[ChatMessage]) -> int | None:
-        rendered = await self._post(f"{root}/apply-template", {"messages": as_json(messages)})
+    async def _by_llamacpp(self, root: str, messages: list[dict[str, str]]) -> int | None:
+        rendered = await self._post(f"{root}/apply-template", {"messages": messages})
         if not rendered or not isinstance(rendered.get("prompt"), str):
             return None
         body = {"content": rendered["prompt"], "add_special": True, "parse_special": True}
@@ -126,14 +157,6 @@ class Counter:
         if status == 200 or status in NO_SUCH_THING:
             return None
         raise EngineError(detail=f"{url}: {status}")
-
-
-def _bytes(messages: Sequence[ChatMessage]) -> int:
-    return sum(len(message.content.encode()) for message in messages)
-
-
-def _around(messages: Sequence[ChatMessage]) -> int:
-    return TEMPLATE_TOKENS + MESSAGE_TOKENS * len(messages)
 
 
 def _positive(value: object) -> int | None:

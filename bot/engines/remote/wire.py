@@ -33,7 +33,7 @@ def session(config: RemoteModelConfig) -> aiohttp.ClientSession:
 
 async def post(http: aiohttp.ClientSession, url: str, body: object) -> aiohttp.ClientResponse:
     """Send JSON. A redirect is not followed: it would take the key and people's words elsewhere."""
-    size = aside.amount(body)
+    size = aside.amount(body, most=aside.HUGE)
     written = await aside.run(size, lambda: aside.written(body, size).encode())
     data = io.BytesIO(written)  # in pieces: a long conversation as one would hold the event loop up
     return await http.post(url, data=data, headers={"Content-Type": "application/json"}, allow_redirects=False)
