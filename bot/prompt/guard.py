@@ -59,7 +59,7 @@ def clean_name(name: str) -> str:
 
 def take_apart(text: str) -> str:
     """A mark around every character: the last resort for text that gives control ids although its strings are broken."""
-    return MARK + MARK.join(text) + MARK
+    return "".join([MARK, *(MARK.join(step) + MARK for step in aside.steps(text))])
 
 
 class Guard:

@@ -16,14 +16,13 @@ _NOBODY = "..."
 
 def merge(messages: list[TemplateMessage]) -> list[TemplateMessage]:
     """Join neighbours of the same role, with a blank line between, for templates that demand alternation."""
-    merged: list[TemplateMessage] = []
+    runs: list[list[TemplateMessage]] = []
     for message in messages:
-        last = merged[-1] if merged else None
-        if last and last["role"] == message["role"] != "tool" and not ("tool_calls" in last or "tool_calls" in message):
-            merged[-1] = {**last, "content": _join(last["content"], message["content"])}
+        if runs and _are_one(runs[-1][0], message):
+            runs[-1].append(message)
         else:
-            merged.append(message)
-    return merged
+            runs.append([message])
+    return [run[0] if len(run) == 1 else {**run[0], "content": _joined(run)} for run in runs]
 
 
 def merge_from_user(messages: list[TemplateMessage]) -> list[TemplateMessage]:
@@ -83,6 +82,16 @@ SHAPES: Sequence[Shape] = (
 
 def _system_end(messages: list[TemplateMessage]) -> int:
     return next((i for i, message in enumerate(messages) if message["role"] != "system"), len(messages))
+
+
+def _are_one(first: TemplateMessage, second: TemplateMessage) -> bool:
+    calls = "tool_calls" in first or "tool_calls" in second
+    return bool(first["role"] == second["role"] != "tool" and not calls)
+
+
+def _joined(messages: Sequence[TemplateMessage]) -> str:
+    """Each text once, however many there are: to put one after the other would copy the first ones each time."""
+    return _GAP.join([message["content"] for message in messages if message["content"]])
 
 
 def _join(first: str, second: str) -> str:

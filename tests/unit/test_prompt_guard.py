@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from bot import aside
 from bot.errors import ModelError
 from bot.generation import ChatTemplate
+from bot.prompt import guard as guard_module
 from bot.prompt.guard import MARK, Guard, clean, clean_name, map_strings, take_apart
 
 TEMPLATE = ChatTemplate(source="<|im_start|>{{ x }}<|im_end|>", bos_token="<s>", eos_token="</s>")
@@ -97,6 +99,26 @@ def test_hostile_added_tokens_are_a_model_error() -> None:
 
 def test_text_that_is_taken_apart_has_a_mark_around_every_character() -> None:
     assert take_apart("ab") == f"{MARK}a{MARK}b{MARK}"
+    assert take_apart("") == MARK * 2
+
+
+@given(st.text(max_size=30))
+def test_it_is_taken_apart_in_steps(text: str) -> None:
+    lengths: list[int] = []
+
+    class Mark(str):
+        __slots__ = ()
+
+        def join(self, parts: Iterable[str]) -> str:
+            found = list(parts)
+            lengths.append(len(found))
+            return super().join(found)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aside, "STEP", 7)
+        patch.setattr(guard_module, "MARK", Mark(MARK))
+        assert take_apart(text) == MARK + MARK.join(text) + MARK
+    assert max(lengths) <= 7
 
 
 def test_every_string_of_a_value_is_changed_keys_too() -> None:
