@@ -411,6 +411,7 @@ class ApiStore(Protocol):
     ) -> tuple[list[Kept], bool]:
         """A page of this caller's without their messages, and whether there are more, oldest first unless `newest_first`.
 
+        It may have fewer than `limit` although there are more: where they are large it ends after 16 MiB of them.
         `after`: the id of the last one of the page before; raises ValueError if that is not kept (any more).
         `metadata`: those that have all of this.
         """

@@ -18,6 +18,10 @@ from storage.values import DAY, micros, time_of
 
 CHUNK = 200
 """Rows that are looked through at once for those with some metadata."""
+FEW = 10
+"""Completions that are read at once for a page: each may be large."""
+MOST_OF_PAGE = 16 * 2**20
+"""Characters of completions after which a page ends, however many it was to have."""
 
 _PLACE = (kept_completions.c.created_at, kept_completions.c.id)
 _LISTED = tuple(column for column in kept_completions.c if column.name != "messages")
@@ -65,16 +69,17 @@ def page(
 ) -> tuple[list[Kept], bool]:
     """See `bot.api.ApiStore.kept_completions`."""
     place = None if after is None else _place(transaction, after, caller)
-    wanted = select(*_LISTED).where(kept_completions.c.caller == caller)
+    wanted = select(*_PLACE, kept_completions.c.metadata).where(kept_completions.c.caller == caller)
     if model is not None:
         wanted = wanted.where(kept_completions.c.model == model)
-    found: list[Kept] = []
+    found: list[str] = []
     for row in _rows(transaction, wanted, place, newest_first=newest_first, most=CHUNK if metadata else limit + 1):
         if metadata is None or metadata.items() <= json.loads(row.metadata).items():
-            if len(found) == limit:
-                return found, True
-            found.append(_listed(row))
-    return found, False
+            found.append(row.id)
+            if len(found) > limit:
+                break
+    told = _read(transaction, found[:limit])
+    return told, len(found) > limit or (bool(told) and told[-1].id != found[-1])
 
 
 def change_metadata(transaction: Transaction, id_: str, metadata: Mapping[str, str], caller: str) -> Kept | None:
@@ -136,6 +141,22 @@ def _rows(
         if len(rows) < most:
             return
         place = (rows[-1].created_at, rows[-1].id)
+
+
+def _read(transaction: Transaction, ids: list[str]) -> list[Kept]:
+    """Those in this order, as a list has them: at least one, and not all where they are large."""
+    found: list[Kept] = []
+    size = 0
+    for begin in range(0, len(ids), FEW):
+        some = ids[begin : begin + FEW]
+        wanted = select(*_LISTED).where(kept_completions.c.id.in_(some))
+        rows = {row.id: row for row in transaction.execute(wanted)}
+        for row in (rows[one] for one in some if one in rows):  # elsewhere it may have been dropped just now
+            found.append(_listed(row))
+            size += len(row.completion)
+            if size > MOST_OF_PAGE:
+                return found
+    return found
 
 
 def _kept(row: Any) -> Kept:

@@ -12,6 +12,7 @@ import pytest
 from bot.api import ApiUse, Caller, Kept
 from bot.clean_json import dump
 from bot.generation import Usage
+from storage import api_kept
 from storage.api_kept import CHUNK
 from storage.store import SqlStore
 from tests.contract.conftest import Clock, OpenStore
@@ -125,6 +126,23 @@ async def test_what_is_sought_may_lie_far_behind(store: SqlStore) -> None:
         await store.keep_completion(numbered(number, metadata={"last": str(number == CHUNK + 2)}))
     assert await ids(store, metadata={"last": "True"}) == [str(CHUNK + 2)]
     assert len(await ids(store, metadata={"last": "False"}, limit=CHUNK * 2)) == CHUNK + 2
+
+
+async def test_a_page_ends_where_it_is_large(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the next one goes on from there; each has one at least."""
+    sizes = [10, 10, 500, 10, 300, 300, *[10] * 20]
+    for number, size in enumerate(sizes):
+        await store.keep_completion(numbered(number, completion=dump("x" * (size - 2))))
+    for most, pages in ((2000, [25, 1]), (510, [3, 3, 20]), (5, [1] * 26)):
+        monkeypatch.setattr(api_kept, "MOST_OF_PAGE", most)
+        seen: list[str] = []
+        for length in pages:
+            after = f"chatcmpl-{seen[-1]}" if seen else None
+            found, more = await store.kept_completions(caller="key/1", limit=25, after=after)
+            assert len(found) == length
+            seen += [one.id.removeprefix("chatcmpl-") for one in found]
+            assert more is (len(seen) < len(sizes))
+        assert seen == [str(number) for number in range(len(sizes))]
 
 
 async def test_retention_ends_it(store: SqlStore, clock: Clock) -> None:
