@@ -104,7 +104,7 @@ class Transaction:
         if self.shared:
             return self.connection.execute(statement.shared, values)
         if statement.changes:
-            self.remembered.forget(values["k_id"])
+            self.remembered.forget(values["k_id"]) if statement.changes_one else self.remembered.clear()
         return statement.run(self._sqlite, self.connection.dialect, values)
 
 
@@ -212,7 +212,8 @@ class Transactions:
         """The single writer: takes what waits into one transaction, until nothing waits."""
         while self._waiting:
             for _ in range(TURNS):
-                await asyncio.sleep(0)
+                if len(self._waiting) < GROUP:
+                    await asyncio.sleep(0)
             group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
             group = [entry for entry in group if not entry.future.cancelled()]
             if group and not await self._settle(group):
