@@ -1,8 +1,8 @@
 """Long work beside the event loop: small things are done at once, large ones in a thread, one after the other.
 
 Python's threads take turns every few milliseconds, but not within one call of a C function, and each thread that works
-makes the loop's turn come later. So there are two threads for all of the process, for what takes milliseconds and for
-what takes longer, and what they are given goes through large values in steps.
+makes the loop's turn come later. So there are three threads for all of the process: for people, who wait for no program's work, and
+for what takes a program milliseconds, and what takes it longer. What they are given goes through large values in steps.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -22,7 +23,9 @@ Result = TypeVar("Result")
 LARGE = 50_000
 """Characters. Up to here the work on a text takes some milliseconds; a thread for it would cost as much."""
 HUGE = 8 * LARGE
-"""Beyond this, some 40 ms, it waits for others of its kind, and not what is only large for it."""
+"""Beyond this, some 40 ms, a program's work waits for others of its kind, and not what is only large for it."""
+SCHEMA = 10
+"""So many times as much work as a text is a schema of its size, which is compiled to be checked."""
 EACH = 100
 """So many characters are as much work as a value of JSON, or a text of many: ten microseconds."""
 STEP = 65_536
@@ -35,8 +38,19 @@ MOST_SECONDS = 10.0
 """So long cycles are not collected at most, and the work that is going on then."""
 NAME = "hearth-aside"
 
-_THREADS = {huge: ThreadPoolExecutor(1, f"{NAME}-{'huge' if huge else 'large'}") for huge in (False, True)}
+_PEOPLE, _LARGE, _HUGE = (ThreadPoolExecutor(1, f"{NAME}-{kind}") for kind in ("people", "large", "huge"))
 """They begin with the first work."""
+_OF_A_PROGRAM = contextvars.ContextVar("of a program", default=False)
+
+
+@contextmanager
+def for_a_program() -> Iterator[None]:
+    """What is done within, and by tasks that begin within, is a program's work and no person's."""
+    before = _OF_A_PROGRAM.set(True)
+    try:
+        yield
+    finally:
+        _OF_A_PROGRAM.reset(before)
 
 
 async def run(size: int, work: Callable[[], Result], *, large: int = LARGE) -> Result:
@@ -47,9 +61,8 @@ async def run(size: int, work: Callable[[], Result], *, large: int = LARGE) -> R
     if size <= large:
         return work()
     context = contextvars.copy_context()
-    return await asyncio.get_running_loop().run_in_executor(
-        _THREADS[size > HUGE], context.run, _collecting.without, work
-    )
+    thread = (_HUGE if size > HUGE else _LARGE) if _OF_A_PROGRAM.get() else _PEOPLE
+    return await asyncio.get_running_loop().run_in_executor(thread, context.run, _collecting.without, work)
 
 
 class _Collecting:
@@ -108,6 +121,11 @@ def amount(*given: Any, most: int = LARGE, each: int = EACH) -> int:
         elif isinstance(value, list | tuple):
             pending += value
     return found
+
+
+def amount_of_schemas(*schemas: Any) -> int:
+    """The same of what is compiled."""
+    return SCHEMA * amount(*schemas, most=HUGE // SCHEMA)
 
 
 def steps(text: str) -> Iterator[str]:

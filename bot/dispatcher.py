@@ -77,7 +77,8 @@ class Dispatcher:
         """Held by `run`."""
         self._control = Control(store, adapters, config, self._running, deliver=deliver, rest=rest)
         self._due = math.inf
-        """How many answers are known to wait. What waited at the start is not known until nothing more is found."""
+        """How many answers wait at most: questions that came, and conversations that may go on. It is a guess until fewer are
+        found than were asked for; what waited at the start is not known until then."""
         self._asking = False
         """A claim is on its way."""
         self._failed: set[int] = set()
@@ -175,11 +176,17 @@ class Dispatcher:
 
     async def _claims(self, most: int) -> Iterable[Claim]:
         busy = {running.claim.conversation.id for running in self._running.values()}
+        accounts = set(self._adapters)
+        claiming = asyncio.ensure_future(
+            self._store.claims(self._owner, lease=self._lease, accounts=accounts, busy=busy, most=most)
+        )
         self._asking = True
         try:
-            return await self._store.claims(
-                self._owner, lease=self._lease, accounts=set(self._adapters), busy=busy, most=most
-            )
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:  # nobody begins them: that is no attempt
+            for claim in await claiming:
+                await self._give_back(claim)
+            raise
         finally:
             self._asking = False
 

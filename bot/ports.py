@@ -309,7 +309,7 @@ class Store(Ledger, Notes, Protocol):
         busy: Collection[int] = (),
         most: int,
     ) -> Iterable[Claim]:
-        """Take up to `most` answers in one transaction, each as `claim` does.
+        """Take up to `most` answers in one transaction, each as `claim` does: one of each conversation.
 
         One that was attempted before is the last of them: whoever answers it may have to let the others end first.
         """

@@ -116,7 +116,20 @@ def claim(
     busy: Collection[int],
 ) -> Claim | None:
     """See `bot.ports.Store.claim`."""
-    row = _next(transaction, accounts, busy)
+    return _claim(transaction, owner=owner, lease=lease, accounts=accounts, busy=busy, waits=True)
+
+
+def _claim(
+    transaction: Transaction,
+    *,
+    owner: str,
+    lease: float,
+    accounts: Collection[tuple[str, str]] | None,
+    busy: Collection[int],
+    waits: bool,
+) -> Claim | None:
+    """`waits`: for what another process has locked, where nothing else is left."""
+    row = _next(transaction, accounts, busy, waits=waits)
     if row is None:
         return None
     answer, place, question = _ANSWER.of(row), _CONVERSATION.of(row), _QUESTION.of(row)
@@ -171,7 +184,8 @@ def claims(
     taken: list[Claim] = []
     while len(taken) < most and not (taken and taken[-1].attempt > 1):
         passed = [*busy, *(one.conversation.id for one in taken)]
-        one = claim(transaction, owner=owner, lease=lease, accounts=accounts, busy=passed)
+        # Who holds a lock already and waits for another may wait for somebody who waits for it.
+        one = _claim(transaction, owner=owner, lease=lease, accounts=accounts, busy=passed, waits=not taken)
         if one is None:
             break
         taken.append(one)
@@ -226,7 +240,9 @@ def _candidate_locked(lapsed: bool, some_accounts: bool, wait: bool) -> Select[A
     return statement.with_for_update(of=(answers, conversations), skip_locked=not wait)
 
 
-def _next(transaction: Transaction, accounts: Collection[tuple[str, str]] | None, busy: Collection[int]) -> Any:
+def _next(
+    transaction: Transaction, accounts: Collection[tuple[str, str]] | None, busy: Collection[int], *, waits: bool
+) -> Any:
     values: dict[str, Any] = {"k_busy": list(busy), "k_now": transaction.now}
     if accounts is not None:
         values["k_accounts"] = list(accounts)
@@ -234,14 +250,14 @@ def _next(transaction: Transaction, accounts: Collection[tuple[str, str]] | None
     if found is None or not transaction.shared:
         return found
     taken = {"k_id": _ANSWER.of(found).id, "k_now": transaction.now}
-    return transaction.execute(_this_one_locked(), taken).first() or _another(transaction, values)
+    return transaction.execute(_this_one_locked(), taken).first() or _another(transaction, values, waits=waits)
 
 
-def _another(transaction: Transaction, values: dict[str, Any]) -> Any:
+def _another(transaction: Transaction, values: dict[str, Any], *, waits: bool) -> Any:
     """PostgreSQL: where another process was quicker."""
     for lapsed in (True, False):
         # Others' candidates are passed over; if only those are left, wait: the lock may be one of a mere moment.
-        for wait in (False, True):
+        for wait in (False, True) if waits else (False,):
             if row := transaction.execute(_candidate_locked(lapsed, "k_accounts" in values, wait), values).first():
                 return row
     return None

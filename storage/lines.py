@@ -127,7 +127,8 @@ def set_head(transaction: Transaction, conversation: int, head: int | None) -> N
     if head is None:
         _move(transaction, conversation, None, today(transaction))
         return
-    if _placed(transaction, conversation, head) is None:
+    row = _placed(transaction, conversation, head)
+    if row is None or not row.placed:
         raise ValueError(f"message {head} is not in conversation {conversation}")
     place = find_by_id(transaction, conversation)
     _move(transaction, conversation, head, day_of_line(transaction, place, head))

@@ -15,7 +15,7 @@ from sqlalchemy import Dialect, Executable, Select
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.types import TypeEngine
 
-from storage.remembered import changes
+from storage.remembered import changes, changes_one
 
 Values = Mapping[str, Any]
 Process = Callable[[Any], Any]
@@ -81,7 +81,9 @@ class Prepared:
         """`shared`: the same for PostgreSQL, where rows are locked or the words are others."""
         self.shared = statement if shared is None else shared
         self.changes = changes(statement)
-        """Of messages: it changes the one whose id is `k_id`."""
+        """Messages that are there, perhaps."""
+        self.changes_one = changes_one(statement)
+        """Not more than that whose id is `k_id`."""
         self._statement = statement
         self._plans: dict[tuple[object, ...], Plan] = {}
         """By the names of the values, and the lengths of those that are lists: SQLite has no parameter for a list."""

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from collections import OrderedDict
 
-from sqlalchemy import Executable
+from sqlalchemy import Executable, bindparam
 from sqlalchemy.sql.dml import Delete, Update
 
 from bot.messages import StoredMessage
 from storage.models import messages
 
 MOST = 32_000_000
-"""Of all that is remembered: characters, and for each token id as much as it takes."""
-_EACH, _TOKEN = 500, 36
-"""What a message and a token id of it take beside its words, in bytes."""
+"""Bytes of all that is remembered: some hundred conversations, each of a few dozen messages."""
+_EACH, _AUTHOR, _ROLE, _TOKEN = 700, 400, 80, 40
+"""Bytes that a message takes beside its words, its author, a role of theirs, and a token id."""
 
 
 class Remembered:
-    """Of a SQLite database whose one writer asks and changes. What may have changed is forgotten, what is oldest too."""
+    """Of a SQLite database whose one writer asks and changes. What may have changed is forgotten, and what was not asked for
+    for the longest time."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._size = 0
-        self._messages: dict[int, StoredMessage] = {}
+        self._messages: OrderedDict[int, StoredMessage] = OrderedDict()
         self._version = 0
-
-    def __len__(self) -> int:
-        return len(self._messages)
 
     def get(self, id_: int) -> StoredMessage | None:
         """A message that has not changed since it was put here."""
-        return self._messages.get(id_)
+        message = self._messages.get(id_)
+        if message is not None:
+            self._messages.move_to_end(id_)
+        return message
 
     def put(self, message: StoredMessage) -> None:
         """It was read just now. What is told of its attachments stands in other rows: those messages are not remembered."""
@@ -40,7 +42,8 @@ class Remembered:
         self._messages[message.id] = message
         self._size += _size(message)
         while self._size > self._most:
-            self.forget(next(iter(self._messages)))
+            _, oldest = self._messages.popitem(last=False)
+            self._size -= _size(oldest)
 
     def forget(self, id_: int) -> None:
         """It is being changed."""
@@ -66,15 +69,23 @@ NOTHING = Remembered(0)
 """For a database to which others write, and for who only reads: on their own connections."""
 
 
+_ONE = str(messages.c.id == bindparam("k_id"))
+
+
 def changes(statement: Executable) -> bool:
     """Whether a statement may change messages that are there. With any row that is removed, a message may be."""
     if isinstance(statement, Delete):
         return True
     if not isinstance(statement, Update) or statement.get_execution_options().items() >= UNREAD.items():
         return False
-    table: Any = statement.table
-    return table is messages
+    return statement.table is messages
+
+
+def changes_one(statement: Executable) -> bool:
+    """Whether that is one message at most, whose id is `k_id`."""
+    return isinstance(statement, Update) and str(statement.whereclause) == _ONE
 
 
 def _size(message: StoredMessage) -> int:
-    return _EACH + len(message.text) + _TOKEN * len(message.token_ids or ())
+    author = _AUTHOR + _ROLE * len(message.author.roles) if message.author is not None else 0
+    return _EACH + author + sys.getsizeof(message.text) + _TOKEN * len(message.token_ids or ())

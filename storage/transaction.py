@@ -31,9 +31,6 @@ log = structlog.get_logger(__name__)
 
 GROUP = 64
 """At most so many operations share one commit: about what runs in the time of one fsync of a slow disk."""
-TURNS = 4
-"""Of the event loop, before what waits is committed: those to whom the last commit was told write what comes next, and it
-is in this one. On two cores with twenty chats at once a tenth more answers are given; one alone does not feel it."""
 RACES = 5
 """How often a transaction that lost a race on PostgreSQL is run again."""
 SMALL_FILE = 8 * 2**20
@@ -104,7 +101,7 @@ class Transaction:
         if self.shared:
             return self.connection.execute(statement.shared, values)
         if statement.changes:
-            self.remembered.forget(values["k_id"])
+            self.remembered.forget(values["k_id"]) if statement.changes_one else self.remembered.clear()
         return statement.run(self._sqlite, self.connection.dialect, values)
 
 
@@ -211,7 +208,9 @@ class Transactions:
     async def _write_waiting(self) -> None:
         """The single writer: takes what waits into one transaction, until nothing waits."""
         while self._waiting:
-            for _ in range(TURNS):
+            if (
+                len(self._waiting) < GROUP
+            ):  # those to whom the last commit was told write what comes next: it is in this one
                 await asyncio.sleep(0)
             group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
             group = [entry for entry in group if not entry.future.cancelled()]

@@ -35,7 +35,7 @@ async def requests(
 
     Raises TooLong, and BadRequest for what this model cannot be asked.
     """
-    schemas = aside.amount(ask.json_schema, [tool.parameters for tool in ask.tools])
+    schemas = aside.amount_of_schemas(ask.json_schema, [tool.parameters for tool in ask.tools])
     if form is not None:  # before the template writes of them
         await aside.run(schemas, lambda: form.check(ask.tools), large=0)
     prompt = await _prompt(ask, loaded, form)

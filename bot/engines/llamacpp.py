@@ -80,9 +80,11 @@ class LlamaCppEngine:
 
     async def stream(self, request: Generation) -> AsyncGenerator[Prefill | Delta | Finish, None]:
         """Generate; closing the iterator closes the connection, which ends the work at the server's next step."""
-        size = TOKEN * len(request.prompt) + aside.amount(request.json_schema, request.grammar)
-        large = 0 if request.is_constrained else aside.LARGE  # a constraint is compiled to be checked
-        tokens, body = await aside.run(size, lambda: self._body(request), large=large)
+        size = TOKEN * len(request.prompt) + aside.amount(request.json_schema, request.grammar, most=aside.HUGE)
+        work, large = size, aside.LARGE
+        if request.is_constrained:  # what binds is compiled to be checked
+            work, large = size + aside.amount_of_schemas(request.json_schema, request.grammar), 0
+        tokens, body = await aside.run(work, lambda: self._body(request), large=large)
         if tokens == 0:  # llama-server would generate one
             yield Finish(reason="length", usage=Usage(prompt_tokens=len(request.prompt)))
             return

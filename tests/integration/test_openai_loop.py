@@ -275,4 +275,5 @@ async def test_others_are_answered_while_a_large_body_is_read(
     with pytest.raises(asyncio.CancelledError):
         await gone
     prompts = [home.engine.decode(request.prompt)[:12] for request in home.engine.requests]
-    assert prompts == ["[ASKED one]", "[ASKED two]", "[ASKED first", "[ASKED last "]
+    assert prompts[:2] == ["[ASKED one]", "[ASKED two]"]
+    assert sorted(prompts[2:]) == ["[ASKED first", "[ASKED last "]

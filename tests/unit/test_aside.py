@@ -7,6 +7,7 @@ import contextvars
 import gc
 import json
 import threading
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,34 @@ LARGE, HUGE = aside.LARGE + 1, aside.HUGE + 1
 
 def thread() -> str:
     return threading.current_thread().name
+
+
+@pytest.fixture(autouse=True)
+def of_a_program() -> Iterator[None]:
+    with aside.for_a_program():
+        yield
+
+
+async def test_people_wait_for_no_program() -> None:
+    go, waiting = threading.Event(), []
+    for size in (LARGE, HUGE):
+        waiting.append(asyncio.create_task(aside.run(size, lambda: go.wait(DEADLINE))))
+    await asyncio.sleep(0)
+
+    async def person() -> str:
+        return await aside.run(LARGE, lambda: "answered") + await aside.run(HUGE, lambda: " at length")
+
+    assert await asyncio.create_task(person(), context=contextvars.Context()) == "answered at length"
+    assert not any(task.done() for task in waiting)
+    go.set()
+    assert await asyncio.gather(*waiting) == [True, True]
+
+
+async def test_a_schema_is_more_than_its_text() -> None:
+    schemas = [{"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(120)}}] * 20
+    assert aside.amount_of_schemas({"type": "string"}) <= aside.LARGE
+    assert aside.LARGE < aside.amount_of_schemas(schemas[0]) <= aside.HUGE * 1.1
+    assert aside.amount_of_schemas(schemas) > aside.HUGE
 
 
 async def test_what_is_small_is_done_at_once_and_what_is_large_in_a_thread() -> None:

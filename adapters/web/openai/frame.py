@@ -19,6 +19,7 @@ from adapters.web.openai import faults, query
 from adapters.web.openai.faults import HANDLED, Fault, Refused
 from adapters.web.openai.programs import Programs
 from adapters.web.sessions import Failures, People
+from bot import aside
 from bot.api import Caller
 from bot.api_limits import Spending
 from bot.errors import BadKey, DatabaseError, Told
@@ -94,7 +95,8 @@ class Frame:
         async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
             _begin(request)
             try:
-                return await handler(request)
+                with aside.for_a_program():
+                    return await handler(request)
             except ConnectionError:
                 raise
             except web.HTTPException as error:
