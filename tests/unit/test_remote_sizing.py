@@ -216,16 +216,17 @@ class TestLargePrompts:
         for module, names in places.items():
             for name in names:
                 watch(module, name)
-        pairs = (ChatMessage("user", "word " * (2000 if large else 20)), ChatMessage("assistant", "ok")) * (
-            100 if large else 1
-        )
+        words, times = (2000, 100) if large else (20, 1)
+        pairs = (ChatMessage("user", "word " * words), ChatMessage("assistant", "ok")) * times
         messages = (ChatMessage("system", "Be brief."), *pairs, ChatMessage("user", "word"))
         scripted = ScriptedEngine(lambda _: "ok", context_length=4_000_000, batch=4_000_000)
         server = ModelServer(scripted, counts=counts, takes_system=False)  # type: ignore[arg-type]  # one of its words
         server.faults.append(refuses(400, f"This model's maximum context length is {600_000 if large else 60} tokens."))
         async with serving(server), remote(server.url) as engine:
-            assert (await engine.size(messages[1:], enough=0)).exact
-            assert (await answer(engine, Generation(messages=messages, max_tokens=5)))[0] == "ok"
+            with aside.for_a_program():
+                size = await engine.size(messages[1:], enough=0)
+                text, _ = await answer(engine, Generation(messages=messages, max_tokens=5))
+            assert (size.exact, text) == (True, "ok")
             asked = server.asked[-1]["messages"]
             assert asked[0]["content"].startswith("Be brief.\n\nword")
             assert len(asked) < len(messages) - 1
