@@ -110,6 +110,7 @@ async def open_house(folder: Path, url: str, engine: AnswersAtOnce) -> AsyncIter
         {
             "permissions": {"allow": ["memory:*"], "messages_per_minute": 10**6},
             "models": {"default": {"path": "at-once.fake"}},
+            "database": {"url": url},
         }
     )
 
