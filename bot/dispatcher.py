@@ -184,8 +184,9 @@ class Dispatcher:
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:  # nobody begins them: that is no attempt
-            for claim in await claiming:
-                await self._give_back(claim)
+            with suppress(DatabaseError):
+                for claim in await claiming:
+                    await self._give_back(claim)
             raise
         finally:
             self._asking = False

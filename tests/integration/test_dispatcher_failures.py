@@ -11,7 +11,7 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from bot.dispatcher import GIVEN_UP
-from bot.errors import Barred, EngineError, MessageGone, PlatformError, Unreachable
+from bot.errors import Barred, DatabaseError, EngineError, MessageGone, PlatformError, Unreachable
 from bot.generation import Generation
 from bot.messages import (
     ActionName,
@@ -126,6 +126,26 @@ async def test_claims_of_a_process_that_gives_up_are_no_attempts(tmp_path: Path)
             await asyncio.wait([running])
         taken = list(await h.store.claims("next", lease=60, most=9))
         assert [claim.attempt for claim in taken] == [1, 1, 1]
+
+
+async def test_who_gives_up_while_the_database_fails_has_ended(tmp_path: Path) -> None:
+    arrived, go = asyncio.Event(), asyncio.Event()
+
+    class Broken(SqlStore):
+        async def claims(self, *args: Any, **how: Any) -> Iterable[Claim]:
+            arrived.set()
+            await go.wait()
+            raise DatabaseError("the disk is gone")
+
+    store = await Broken.open(f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", default_retention_days=30)
+    async with house(tmp_path, store=store, start=False) as h:
+        running = asyncio.create_task(h.dispatcher.run())
+        await arrived.wait()
+        running.cancel()
+        await asyncio.sleep(0)
+        go.set()
+        await asyncio.wait([running])
+        assert running.cancelled()
 
 
 async def test_a_bug_costs_its_own_answer_three_attempts_and_nobody_else_anything(tmp_path: Path) -> None:
