@@ -282,24 +282,6 @@ class Store(Ledger, Notes, Protocol):
         answered supersedes the answer; what a closed answer said stays, and is to be marked (`Received.marks`).
         """
 
-    async def claim(
-        self,
-        owner: str,
-        *,
-        lease: float,
-        accounts: Collection[tuple[str, str]] | None = None,
-        busy: Collection[int] = (),
-    ) -> Claim | None:
-        """Take the oldest waiting answer of a conversation in which none is in progress.
-
-        An answer in progress whose lease has ended (its worker died) comes first, with `attempt` one higher.
-        `accounts`: only questions of these (platform, bot account); None means of all. `busy` are ids of conversations to pass over. `lease`
-        in seconds. The question's parent is resolved here, once: what it `follows`,
-        the bot's message that it replies to, or the head; waiting context messages are put before it in the line.
-        The head is on that talk from then on. None when nothing waits. Attempts are counted without end.
-        The path to the question comes along where it is short and will surely be wanted.
-        """
-
     async def claims(
         self,
         owner: str,
@@ -309,9 +291,15 @@ class Store(Ledger, Notes, Protocol):
         busy: Collection[int] = (),
         most: int,
     ) -> Iterable[Claim]:
-        """Take up to `most` answers in one transaction, each as `claim` does: one of each conversation.
+        """Take the oldest waiting answers, up to `most`, each of a conversation in which none is in progress.
 
-        One that was attempted before is the last of them: whoever answers it may have to let the others end first.
+        An answer in progress whose lease has ended (its worker died) comes first, with `attempt` one higher. One that was attempted
+        before is the last that is taken: whoever answers it may have to let the others end first.
+        `accounts`: only questions of these (platform, bot account); None means of all. `busy` are ids of conversations to pass over. `lease`
+        in seconds. The question's parent is resolved here, once: what it `follows`,
+        the bot's message that it replies to, or the head; waiting context messages are put before it in the line.
+        The head is on that talk from then on. Attempts are counted without end.
+        The path to the question comes along where it is short and will surely be wanted.
         """
 
     async def stop(self, key: ConversationKey, *, asker: str | None, before: datetime | None = None) -> int | None:

@@ -107,16 +107,25 @@ _CONVERSATION = Group(CONVERSATION, start=_ANSWER.end)
 _QUESTION = Group(MESSAGE, start=_CONVERSATION.end)
 
 
-def claim(
+def claims(
     transaction: Transaction,
     *,
     owner: str,
     lease: float,
     accounts: Collection[tuple[str, str]] | None,
     busy: Collection[int],
-) -> Claim | None:
-    """See `bot.ports.Store.claim`."""
-    return _claim(transaction, owner=owner, lease=lease, accounts=accounts, busy=busy, waits=True)
+    most: int,
+) -> list[Claim]:
+    """See `bot.ports.Store.claims`."""
+    taken: list[Claim] = []
+    while len(taken) < most and not (taken and taken[-1].attempt > 1):
+        passed = [*busy, *(one.conversation.id for one in taken)]
+        # Who holds a lock already and waits for another may wait for somebody who waits for it.
+        one = _claim(transaction, owner=owner, lease=lease, accounts=accounts, busy=passed, waits=not taken)
+        if one is None:
+            break
+        taken.append(one)
+    return taken
 
 
 def _claim(
@@ -169,27 +178,6 @@ def _claim(
         stopped=answer.stopped,
         path=short_path(transaction, asked) if wanted else None,
     )
-
-
-def claims(
-    transaction: Transaction,
-    *,
-    owner: str,
-    lease: float,
-    accounts: Collection[tuple[str, str]] | None,
-    busy: Collection[int],
-    most: int,
-) -> list[Claim]:
-    """See `bot.ports.Store.claims`."""
-    taken: list[Claim] = []
-    while len(taken) < most and not (taken and taken[-1].attempt > 1):
-        passed = [*busy, *(one.conversation.id for one in taken)]
-        # Who holds a lock already and waits for another may wait for somebody who waits for it.
-        one = _claim(transaction, owner=owner, lease=lease, accounts=accounts, busy=passed, waits=not taken)
-        if one is None:
-            break
-        taken.append(one)
-    return taken
 
 
 def _conditions(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, update
 
@@ -112,19 +112,6 @@ class SqlStore(SqlApiStore):
             if isinstance(event, Left) and event.guild:
                 self._triggers.forget(GuildKey(event.key.platform, event.key.account, event.guild))
 
-    async def claim(
-        self,
-        owner: str,
-        *,
-        lease: float,
-        accounts: Collection[tuple[str, str]] | None = None,
-        busy: Collection[int] = (),
-    ) -> Claim | None:
-        """See `bot.ports.Store`."""
-        return await self._transactions.write(
-            lambda t: claiming.claim(t, owner=owner, lease=lease, accounts=accounts, busy=busy)
-        )
-
     async def claims(
         self,
         owner: str,
@@ -138,6 +125,10 @@ class SqlStore(SqlApiStore):
         return await self._transactions.write(
             lambda t: claiming.claims(t, owner=owner, lease=lease, accounts=accounts, busy=busy, most=most)
         )
+
+    async def claim(self, owner: str, **how: Any) -> Claim | None:
+        """One of `claims`, which says what else is asked for; None when nothing waits."""
+        return next(iter(await self.claims(owner, most=1, **how)), None)
 
     async def stop(self, key: ConversationKey, *, asker: str | None, before: datetime | None = None) -> int | None:
         """See `bot.ports.Store`."""

@@ -89,8 +89,7 @@ async def overhear(store: Store, event_id: str, text: str = "hm", *, key: Conver
 
 
 async def claimed(store: Store, owner: str = "worker", *, lease: float = 60) -> Claim:
-    claim = await store.claim(owner, lease=lease)
-    assert claim is not None
+    [claim] = await store.claims(owner, lease=lease, most=1)
     return claim
 
 

@@ -1,22 +1,20 @@
 """What the dispatcher does when something fails: engines, platforms, processes, leases, time; and how it stops."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from structlog.testing import capture_logs
 
 from bot.dispatcher import GIVEN_UP
-from bot.errors import Barred, DatabaseError, EngineError, MessageGone, PlatformError, Unreachable
+from bot.errors import Barred, EngineError, MessageGone, PlatformError, Unreachable
 from bot.generation import Generation
 from bot.messages import (
     ActionName,
     AnswerState,
-    Claim,
     Destination,
     Draft,
     Finished,
@@ -27,7 +25,6 @@ from bot.messages import (
 )
 from bot.testing import MemoryAdapter, ScriptedEngine, StreamEvent
 from bot.testing_platform import Fault
-from storage.store import SqlStore
 from tests.house import BEA, House, configuration, house, place, question, stalled, until
 
 # Failures
@@ -103,49 +100,6 @@ async def test_what_may_have_ended_processes_is_answered_alone_however_much_wait
         assert [h.texts(chat) for chat in ("one", "two", *(f"chat {number}" for number in range(6)))] == [["done"]] * 8
         assert (together["deadly one"], together["deadly two"]) == (1, 1)
         assert max(together.values()) > 1
-
-
-async def test_claims_of_a_process_that_gives_up_are_no_attempts(tmp_path: Path) -> None:
-    """As where another part of it cannot start: it may try that again and again."""
-    arrived = asyncio.Event()
-
-    class Watched(SqlStore):
-        async def claims(self, *args: Any, **how: Any) -> Iterable[Claim]:
-            arrived.set()
-            return await super().claims(*args, **how)
-
-    store = await Watched.open(f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", default_retention_days=30)
-    async with house(tmp_path, store=store, start=False) as h:
-        for chat in ("one", "two", "three"):
-            await h.say("tell me", chat=chat)
-        for _ in range(5):
-            arrived.clear()
-            running = asyncio.create_task(h.dispatcher.run())
-            await arrived.wait()
-            running.cancel()
-            await asyncio.wait([running])
-        taken = list(await h.store.claims("next", lease=60, most=9))
-        assert [claim.attempt for claim in taken] == [1, 1, 1]
-
-
-async def test_who_gives_up_while_the_database_fails_has_ended(tmp_path: Path) -> None:
-    arrived, go = asyncio.Event(), asyncio.Event()
-
-    class Broken(SqlStore):
-        async def claims(self, *args: Any, **how: Any) -> Iterable[Claim]:
-            arrived.set()
-            await go.wait()
-            raise DatabaseError("the disk is gone")
-
-    store = await Broken.open(f"sqlite+aiosqlite:///{tmp_path / 'hearth.db'}", default_retention_days=30)
-    async with house(tmp_path, store=store, start=False) as h:
-        running = asyncio.create_task(h.dispatcher.run())
-        await arrived.wait()
-        running.cancel()
-        await asyncio.sleep(0)
-        go.set()
-        await asyncio.wait([running])
-        assert running.cancelled()
 
 
 async def test_a_bug_costs_its_own_answer_three_attempts_and_nobody_else_anything(tmp_path: Path) -> None:
