@@ -47,6 +47,8 @@ class Lines:
             step = done * STEPS // size if size else STEPS
             if step > told:
                 told = step
-                print(f"{what}: {size_words(done)} of {size_words(size)}", file=sys.stderr, flush=True)
+                # In one call, which Ctrl-C does not part from the end of its line.
+                sys.stderr.write(f"{what}: {size_words(done)} of {size_words(size)}\n")
+                sys.stderr.flush()
 
         return seen
