@@ -67,8 +67,6 @@ UNREAD = {"changes_unread": True}
 """Execution options of a statement that changes only messages that no path leads to yet: nobody can have read them."""
 NOTHING = Remembered(0)
 """For a database to which others write, and for who only reads: on their own connections."""
-
-
 _ONE = str(messages.c.id == bindparam("k_id"))
 
 
@@ -83,7 +81,7 @@ def changes(statement: Executable) -> bool:
 
 def changes_one(statement: Executable) -> bool:
     """Whether that is one message at most, whose id is `k_id`."""
-    return isinstance(statement, Update) and str(statement.whereclause) == _ONE
+    return changes(statement) and isinstance(statement, Update) and str(statement.whereclause) == _ONE
 
 
 def _size(message: StoredMessage) -> int:

@@ -100,8 +100,10 @@ class Transaction:
             return self.connection.execute(statement, values)
         if self.shared:
             return self.connection.execute(statement.shared, values)
-        if statement.changes:
-            self.remembered.forget(values["k_id"]) if statement.changes_one else self.remembered.clear()
+        if statement.changes_one:
+            self.remembered.forget(values["k_id"])
+        elif statement.changes:
+            self.remembered.clear()
         return statement.run(self._sqlite, self.connection.dialect, values)
 
 
@@ -208,9 +210,8 @@ class Transactions:
     async def _write_waiting(self) -> None:
         """The single writer: takes what waits into one transaction, until nothing waits."""
         while self._waiting:
-            if (
-                len(self._waiting) < GROUP
-            ):  # those to whom the last commit was told write what comes next: it is in this one
+            # Those to whom the last commit was told write what comes next: it is in this one.
+            if len(self._waiting) < GROUP:
                 await asyncio.sleep(0)
             group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
             group = [entry for entry in group if not entry.future.cancelled()]
